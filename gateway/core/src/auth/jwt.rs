@@ -1,0 +1,231 @@
+//! One token provider, and the check of one token (RFC 7519, RFC 7515, RFC 8725).
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::keys::{Key, KeyRing};
+use crate::words::reason::Reason;
+use crate::words::rejection::Rejection;
+use crate::words::time::UnixSeconds;
+
+/// Keys tried for a token that names none.
+const KEYS_TRIED_MAX: usize = 4;
+/// The largest date taken: the year 9999.
+const NUMERIC_DATE_MAX: f64 = 253_402_300_799.0;
+
+/// A provider of tokens, as compiled from the routes file.
+#[derive(Debug)]
+pub struct Provider {
+    /// Its name in the routes file.
+    pub name: Box<str>,
+    /// What `iss` must be.
+    pub issuer: Box<str>,
+    /// One of these must be in `aud`.
+    pub audiences: Vec<Box<str>>,
+    /// The allow list; a token's own wish counts for nothing (RFC 8725 section 3.1).
+    pub algorithms: Vec<Algorithm>,
+    /// Seconds by which clocks may differ.
+    pub clock_skew_seconds: u64,
+    /// Bytes of a token; longer ones are refused unread.
+    pub token_bytes_max: usize,
+}
+
+/// A token whose signature and registered claims hold.
+#[derive(Debug)]
+pub struct Verified {
+    /// All claims.
+    pub claims: Map<String, Value>,
+    /// The last second in which it holds, clock skew included.
+    pub valid_until: UnixSeconds,
+    /// The first second in which it holds, clock skew included.
+    pub valid_from: UnixSeconds,
+}
+
+impl Verified {
+    /// The `sub` claim.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.claims.get("sub").and_then(Value::as_str)
+    }
+}
+
+#[derive(Deserialize)]
+struct Header<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow)]
+    kid: Option<Cow<'a, str>>,
+    crit: Option<serde::de::IgnoredAny>,
+}
+
+/// Checks signature, issuer, audience and times of a token in the compact form.
+///
+/// # Errors
+/// A [`Rejection`] whose reason starts with `jwt_`.
+pub fn verify(
+    provider: &Provider,
+    ring: &KeyRing,
+    token: &str,
+    now: UnixSeconds,
+) -> Result<Verified, Rejection> {
+    let (message, signature) = token.rsplit_once('.').ok_or(Reason::JwtMalformed)?;
+    let (header, payload) = message.split_once('.').ok_or(Reason::JwtMalformed)?;
+    // A second dot here is a JWE or worse (RFC 7516 section 9).
+    if payload.contains('.') {
+        return Err(Reason::JwtMalformed.into());
+    }
+    let header = decode(header)?;
+    let header: Header<'_> = serde_json::from_slice(&header).map_err(|error| malformed(&error))?;
+    // No extension is understood here, so none may be critical (RFC 7515 section 4.1.11).
+    if header.crit.is_some() {
+        return Err(Rejection::with_detail(
+            Reason::JwtMalformed,
+            "the token has critical extensions",
+        ));
+    }
+    let algorithm = header
+        .alg
+        .parse::<Algorithm>()
+        .ok()
+        .filter(|algorithm| provider.algorithms.contains(algorithm))
+        .ok_or_else(|| {
+            Rejection::with_detail(
+                Reason::JwtAlgorithmNotAllowed,
+                format!("the token names `{}`", printable(&header.alg)),
+            )
+        })?;
+    check_signature(ring, algorithm, header.kid.as_deref(), message, signature)?;
+    let payload = decode(payload)?;
+    let claims = serde_json::from_slice(&payload).map_err(|error| malformed(&error))?;
+    check_claims(provider, claims, now)
+}
+
+fn check_signature(
+    ring: &KeyRing,
+    algorithm: Algorithm,
+    key_id: Option<&str>,
+    message: &str,
+    signature: &str,
+) -> Result<(), Rejection> {
+    if ring.is_empty() {
+        return Err(Reason::JwtKeysUnavailable.into());
+    }
+    let fitting = |key: &&Key| {
+        key.fits(algorithm) && key_id.is_none_or(|id| key.id.as_deref() == Some(id))
+    };
+    let mut tried = 0;
+    for key in ring.keys().iter().filter(fitting).take(KEYS_TRIED_MAX) {
+        tried += 1;
+        let verdict =
+            jsonwebtoken::crypto::verify(signature, message.as_bytes(), key.decoding(), algorithm);
+        if matches!(verdict, Ok(true)) {
+            return Ok(());
+        }
+    }
+    if tried > 0 {
+        return Err(Reason::JwtSignatureInvalid.into());
+    }
+    Err(Rejection::with_detail(
+        Reason::JwtKeyUnknown,
+        match key_id {
+            Some(id) => format!("no key `{}` for {algorithm:?}", printable(id)),
+            None => format!("no key for {algorithm:?}"),
+        },
+    ))
+}
+
+fn check_claims(
+    provider: &Provider,
+    claims: Map<String, Value>,
+    now: UnixSeconds,
+) -> Result<Verified, Rejection> {
+    let skew = provider.clock_skew_seconds;
+    let expiry = numeric_date(&claims, "exp")?.ok_or(Reason::JwtExpiryMissing)?;
+    // "on or after" exp the token is dead (RFC 7519 section 4.1.4); the skew moves that second.
+    let valid_until = expiry.saturating_add(skew);
+    if now >= valid_until {
+        return Err(Rejection::with_detail(
+            Reason::JwtExpired,
+            format!("expired {} s ago", now - expiry.min(now)),
+        ));
+    }
+    let valid_from = numeric_date(&claims, "nbf")?.unwrap_or(0).saturating_sub(skew);
+    if now < valid_from {
+        return Err(Rejection::with_detail(
+            Reason::JwtNotYetValid,
+            format!("valid in {} s", valid_from - now),
+        ));
+    }
+    match claims.get("iss") {
+        Some(Value::String(issuer)) if **issuer == *provider.issuer => {}
+        other => {
+            return Err(Rejection::with_detail(
+                Reason::JwtIssuerMismatch,
+                match other {
+                    Some(Value::String(issuer)) => format!("issued by `{}`", printable(issuer)),
+                    _ => "the token names no issuer".into(),
+                },
+            ));
+        }
+    }
+    if !audience_matches(&claims, &provider.audiences) {
+        return Err(Reason::JwtAudienceMismatch.into());
+    }
+    Ok(Verified {
+        claims,
+        valid_until,
+        valid_from,
+    })
+}
+
+/// `aud` is one string or an array of them (RFC 7519 section 4.1.3).
+fn audience_matches(claims: &Map<String, Value>, accepted: &[Box<str>]) -> bool {
+    let accepts = |value: &Value| {
+        value
+            .as_str()
+            .is_some_and(|audience| accepted.iter().any(|accepted| **accepted == *audience))
+    };
+    match claims.get("aud") {
+        Some(Value::Array(audiences)) => audiences.iter().any(accepts),
+        Some(audience) => accepts(audience),
+        None => false,
+    }
+}
+
+/// A `NumericDate` may have a fraction (RFC 7519 section 2); it is cut off.
+fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixSeconds>, Rejection> {
+    let date = match claims.get(name) {
+        None => return Ok(None),
+        Some(value) => value.as_f64(),
+    };
+    match date {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the range is checked in this arm"
+        )]
+        Some(date) if (0.0..=NUMERIC_DATE_MAX).contains(&date) => Ok(Some(date as UnixSeconds)),
+        _ => Err(Rejection::with_detail(
+            Reason::JwtMalformed,
+            format!("`{name}` is not a date"),
+        )),
+    }
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|error| malformed(&error))
+}
+
+fn malformed(error: &dyn std::fmt::Display) -> Rejection {
+    Rejection::with_detail(Reason::JwtMalformed, error.to_string())
+}
+
+/// What a client chose goes into the log short and without control characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}

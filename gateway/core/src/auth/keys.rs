@@ -1,0 +1,230 @@
+//! The keys of a provider: one immutable snapshot, made from a JWK set (RFC 7517).
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+
+/// Keys taken from one set; the rest is ignored with a reason.
+pub const KEYS_MAX: usize = 100;
+/// RFC 7518 section 3.3: a key of 2048 bits or larger must be used.
+const RSA_BITS_MIN: usize = 2048;
+
+/// One key that may verify signatures.
+#[derive(Clone)]
+pub struct Key {
+    /// The key's id, where it has one.
+    pub id: Option<String>,
+    kind: Kind,
+    /// Set where the JWK names one algorithm: no other will do then.
+    only: Option<Algorithm>,
+    decoding: DecodingKey,
+    fingerprint: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Rsa,
+    P256,
+    P384,
+    Ed25519,
+}
+
+impl Key {
+    /// Whether this key may check a signature made with `algorithm`.
+    #[must_use]
+    pub fn fits(&self, algorithm: Algorithm) -> bool {
+        let kind = match algorithm {
+            Algorithm::ES256 => Kind::P256,
+            Algorithm::ES384 => Kind::P384,
+            Algorithm::EdDSA => Kind::Ed25519,
+            Algorithm::RS256
+            | Algorithm::RS384
+            | Algorithm::RS512
+            | Algorithm::PS256
+            | Algorithm::PS384
+            | Algorithm::PS512 => Kind::Rsa,
+            _ => return false,
+        };
+        self.kind == kind && self.only.is_none_or(|only| only == algorithm)
+    }
+
+    /// The key in the form the verifier takes.
+    #[must_use]
+    pub fn decoding(&self) -> &DecodingKey {
+        &self.decoding
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A snapshot of a provider's keys.
+#[derive(Debug, Default)]
+pub struct KeyRing {
+    generation: u64,
+    keys: Vec<Key>,
+    /// Keys of the set that were left out, each with its reason.
+    pub ignored: Vec<String>,
+}
+
+/// Why a document is no JWK set.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyRingError {
+    /// Not JSON, or no `keys` array.
+    #[error("not a JWK set: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Nothing in it can be used.
+    #[error("the JWK set holds no key that can verify signatures{}", list(.0))]
+    Empty(Vec<String>),
+}
+
+fn list(ignored: &[String]) -> String {
+    match ignored {
+        [] => String::new(),
+        reasons => format!(" ({})", reasons.join("; ")),
+    }
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<serde_json::Value>,
+}
+
+impl KeyRing {
+    /// Reads a JWK set. Keys that cannot be used are left out and listed in `ignored`.
+    ///
+    /// # Errors
+    /// [`KeyRingError`] when nothing can be used: the caller keeps what it had.
+    pub fn from_jwk_set(document: &[u8]) -> Result<Self, KeyRingError> {
+        let set: KeySet = serde_json::from_slice(document)?;
+        let (mut keys, mut ignored) = (Vec::new(), Vec::new());
+        for (index, value) in set.keys.into_iter().enumerate() {
+            if keys.len() == KEYS_MAX {
+                ignored.push(format!("keys[{index}] and later: more than {KEYS_MAX} keys"));
+                break;
+            }
+            match key(value) {
+                Ok(key) => keys.push(key),
+                Err(reason) => ignored.push(format!("keys[{index}]: {reason}")),
+            }
+        }
+        if keys.is_empty() {
+            return Err(KeyRingError::Empty(ignored));
+        }
+        Ok(Self {
+            generation: 0,
+            keys,
+            ignored,
+        })
+    }
+
+    /// The same keys as the successor of `previous`.
+    ///
+    /// The generation grows only when a key went or came, so that a refresh that changes
+    /// nothing keeps every cached token.
+    #[must_use]
+    pub fn succeeding(mut self, previous: &KeyRing) -> Self {
+        let same = self.keys.len() == previous.keys.len()
+            && self
+                .keys
+                .iter()
+                .zip(&previous.keys)
+                .all(|(new, old)| new.id == old.id && new.fingerprint == old.fingerprint);
+        self.generation = previous.generation + u64::from(!same);
+        self
+    }
+
+    /// Grows whenever a key is added or removed.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether no set has been read yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+}
+
+fn key(value: serde_json::Value) -> Result<Key, String> {
+    let fingerprint = value.to_string().into_bytes();
+    let jwk: Jwk = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    if !matches!(
+        jwk.common.public_key_use,
+        None | Some(PublicKeyUse::Signature)
+    ) {
+        return Err("its use is not `sig`".into());
+    }
+    if let Some(operations) = &jwk.common.key_operations
+        && !operations.contains(&KeyOperations::Verify)
+    {
+        return Err("its operations lack `verify`".into());
+    }
+    let kind = kind(&jwk.algorithm)?;
+    let only = match jwk.common.key_algorithm {
+        None => None,
+        Some(name) => Some(
+            name.to_string()
+                .parse::<Algorithm>()
+                .map_err(|_| format!("its algorithm `{name}` is not for signatures"))?,
+        ),
+    };
+    let decoding = DecodingKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
+    let key = Key {
+        id: jwk.common.key_id,
+        kind,
+        only,
+        decoding,
+        fingerprint,
+    };
+    match key.only {
+        Some(only) if !key.fits(only) => Err(format!("its algorithm `{only:?}` does not fit it")),
+        _ => Ok(key),
+    }
+}
+
+fn kind(parameters: &AlgorithmParameters) -> Result<Kind, String> {
+    match parameters {
+        AlgorithmParameters::RSA(rsa) => {
+            let modulus = URL_SAFE_NO_PAD
+                .decode(&rsa.n)
+                .map_err(|error| format!("its modulus is not base64url: {error}"))?;
+            let leading = modulus.iter().take_while(|&&byte| byte == 0).count();
+            let bits = (modulus.len() - leading) * 8
+                - modulus.get(leading).map_or(0, |byte| byte.leading_zeros() as usize);
+            if bits < RSA_BITS_MIN {
+                return Err(format!("an RSA key of {bits} bits is weaker than {RSA_BITS_MIN}"));
+            }
+            Ok(Kind::Rsa)
+        }
+        AlgorithmParameters::EllipticCurve(curve) => match &curve.curve {
+            EllipticCurve::P256 => Ok(Kind::P256),
+            EllipticCurve::P384 => Ok(Kind::P384),
+            other => Err(format!("the curve `{other:?}` is not supported")),
+        },
+        AlgorithmParameters::OctetKeyPair(pair) => match &pair.curve {
+            EllipticCurve::Ed25519 => Ok(Kind::Ed25519),
+            other => Err(format!("the curve `{other:?}` is not supported")),
+        },
+        // A shared secret has no place in a published set (RFC 8725 section 3.5).
+        AlgorithmParameters::OctetKey(_) => Err("a symmetric key in a public set".into()),
+        _ => Err("its key type is unknown".into()),
+    }
+}

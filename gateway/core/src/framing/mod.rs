@@ -1,0 +1,164 @@
+//! Where one HTTP/1.1 message ends and the next begins (RFC 9112).
+//!
+//! The parser behind us is lenient where a proxy must not be: it takes a bare LF
+//! for a line end, drops `Content-Length` beside `Transfer-Encoding`, and folds
+//! equal `Content-Length` headers into one. Whoever reads the same bytes
+//! differently than the next hop invites request smuggling, so every byte passes
+//! through a [`Framer`] first, which refuses what can be read in two ways.
+
+mod chunked;
+mod head;
+
+pub use head::{HeadLimits, METHOD_CHARACTERS};
+
+use crate::words::reason::Reason;
+use chunked::Chunked;
+use head::{Body, HeadScanner};
+
+/// Which direction a [`Framer`] watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Requests from a downstream.
+    Request,
+    /// Responses from an upstream.
+    Response,
+}
+
+/// What [`Framer::advance`] says of the bytes it was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// All of them may go on.
+    Pass,
+    /// `bytes[at..]` begins a head that is not complete: show it again, with more behind it.
+    Hold {
+        /// Where the incomplete head begins.
+        at: usize,
+    },
+    /// `bytes[at..]` must not go on, nor anything after it.
+    Refuse {
+        /// Where the refused message begins.
+        at: usize,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+#[derive(Debug)]
+enum State {
+    Head(HeadScanner),
+    Sized(u64),
+    Chunked(Chunked),
+    UntilClose,
+}
+
+/// Follows the messages of one direction of one connection, without buffering.
+#[derive(Debug)]
+pub struct Framer {
+    role: Role,
+    limits: HeadLimits,
+    state: State,
+    heads: u64,
+    /// Responses to `HEAD` have no body whatever their headers say.
+    answers_head: bool,
+}
+
+impl Framer {
+    /// A framer at the start of a connection.
+    #[must_use]
+    pub fn new(role: Role, limits: HeadLimits) -> Self {
+        Self {
+            role,
+            limits,
+            state: State::Head(HeadScanner::default()),
+            heads: 0,
+            answers_head: false,
+        }
+    }
+
+    /// Tells that the next response answers a `HEAD` request (RFC 9112 section 6.3, rule 1).
+    pub fn expect_answer_to_head(&mut self, yes: bool) {
+        self.answers_head = yes;
+    }
+
+    /// How many complete heads have passed.
+    #[must_use]
+    pub fn heads(&self) -> u64 {
+        self.heads
+    }
+
+    /// Whether the connection stands between two messages.
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        matches!(&self.state, State::Head(scanner) if scanner.is_fresh())
+    }
+
+    /// Whether a body is under way.
+    #[must_use]
+    pub fn is_in_body(&self) -> bool {
+        !matches!(self.state, State::Head(_))
+    }
+
+    /// Looks at bytes that arrived.
+    ///
+    /// After [`Advance::Hold`], the next call must begin with the bytes that were held.
+    pub fn advance(&mut self, bytes: &[u8]) -> Advance {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            match &mut self.state {
+                State::Head(scanner) => match scanner.scan(rest, self.role, &self.limits) {
+                    Ok(None) => return Advance::Hold { at },
+                    Ok(Some((length, body))) => {
+                        at += length;
+                        self.enter_body(body);
+                    }
+                    Err(reason) => return Advance::Refuse { at, reason },
+                },
+                State::Sized(left) => {
+                    let take = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                    at += take;
+                    *left -= take as u64;
+                    if *left == 0 {
+                        self.state = State::Head(HeadScanner::default());
+                    }
+                }
+                State::Chunked(chunked) => match chunked.advance(rest, &self.limits) {
+                    Ok((taken, done)) => {
+                        at += taken;
+                        if done {
+                            self.state = State::Head(HeadScanner::default());
+                        }
+                    }
+                    Err(()) => {
+                        let reason = match self.role {
+                            Role::Request => Reason::BodyMalformed,
+                            Role::Response => Reason::UpstreamInvalidResponse,
+                        };
+                        return Advance::Refuse { at, reason };
+                    }
+                },
+                State::UntilClose => return Advance::Pass,
+            }
+        }
+        Advance::Pass
+    }
+
+    fn enter_body(&mut self, body: Body) {
+        let body = match body {
+            // An interim response is followed by the final one (RFC 9110 section 15.2).
+            Body::Interim => Body::None,
+            _ if self.role == Role::Response && self.answers_head => Body::None,
+            other => other,
+        };
+        self.heads += 1;
+        self.state = match body {
+            Body::None | Body::Interim | Body::Sized(0) => State::Head(HeadScanner::default()),
+            Body::Sized(length) => State::Sized(length),
+            Body::Chunked => State::Chunked(Chunked::default()),
+            Body::UntilClose => State::UntilClose,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! The vocabulary that every room shares.
+
+pub mod reason;
+pub mod rejection;
+pub mod time;
