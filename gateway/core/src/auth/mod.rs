@@ -12,6 +12,7 @@ pub mod claims;
 pub mod jwt;
 pub mod keys;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
@@ -62,12 +63,14 @@ pub struct Caller {
 
 /// Checks the credential of one request. Costs one lookup when the token is cached.
 ///
+/// `ring` gives the snapshot of a provider's keys, by the provider's index.
+///
 /// # Errors
 /// A [`Rejection`] with the reason that RFC 6750 section 3.1 and the access log report.
-pub fn authenticate(
+pub fn authenticate<R: Deref<Target = Arc<KeyRing>>>(
     auth: &Auth,
     providers: &[Provider],
-    rings: &[Arc<KeyRing>],
+    ring: impl FnOnce(usize) -> R,
     headers: &HeaderMap,
     cache: &mut TokenCache,
     now: UnixSeconds,
@@ -76,7 +79,7 @@ pub fn authenticate(
         return Ok(None);
     };
     let provider = &providers[auth.provider];
-    let ring = &rings[auth.provider];
+    let ring = ring(auth.provider);
     let token = bearer_token(headers)?;
     if token.len() > provider.token_bytes_max {
         return Err(Reason::JwtTooLarge.into());
@@ -84,7 +87,7 @@ pub fn authenticate(
     if let Some(caller) = cache.get(auth.policy_id, token, ring.generation(), now) {
         return Ok(Some(caller));
     }
-    let verified = jwt::verify(provider, ring, token, now)?;
+    let verified = jwt::verify(provider, &ring, token, now)?;
     auth.requirements.check(&verified.claims)?;
     let caller = Arc::new(Caller {
         subject: verified.subject().map(Into::into),

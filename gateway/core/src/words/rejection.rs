@@ -13,6 +13,8 @@ pub struct Rejection {
     pub reason: Reason,
     /// What only the log sees. Never a credential.
     pub detail: Option<Cow<'static, str>>,
+    /// What the client is told beside the reason, so that it can mend its request.
+    pub hint: Option<Cow<'static, str>>,
 }
 
 impl Rejection {
@@ -22,6 +24,17 @@ impl Rejection {
         Self {
             reason,
             detail: Some(detail.into()),
+            hint: None,
+        }
+    }
+
+    /// A rejection that tells the client how to mend its request.
+    #[must_use]
+    pub fn with_hint(reason: Reason, hint: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            reason,
+            detail: None,
+            hint: Some(hint.into()),
         }
     }
 }
@@ -31,6 +44,7 @@ impl From<Reason> for Rejection {
         Self {
             reason,
             detail: None,
+            hint: None,
         }
     }
 }

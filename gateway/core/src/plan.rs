@@ -1,0 +1,218 @@
+//! What the proxy works by: the routes file, checked and compiled.
+//!
+//! A plan never changes. A reload makes a new one; a request keeps the one it began with.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+use ipnet::IpNet;
+
+use crate::auth::Auth;
+use crate::auth::jwt::Provider;
+use crate::route::RouteTable;
+
+/// The compiled routes file.
+#[derive(Debug)]
+pub struct Plan {
+    /// Which route a request belongs to, by index into `routes`.
+    pub table: RouteTable,
+    /// The routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// The token providers, by name.
+    pub providers: Vec<Provider>,
+    /// The upstreams, by name.
+    pub clusters: Vec<Cluster>,
+    /// Headers that only the gateway may set: a client's copies never go upstream.
+    pub identity_headers: NameSet,
+    /// Whom to believe about earlier hops.
+    pub forwarded: Forwarded,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in logs and metrics.
+    pub name: Box<str>,
+    /// Who may use it.
+    pub auth: Auth,
+    /// What becomes of its requests.
+    pub action: Action,
+    /// From the request's head to the answer's head, all tries together.
+    pub timeout: Duration,
+    /// From the start of one try to the answer's head.
+    pub per_try_timeout: Option<Duration>,
+    /// Tries in all; 1 means no retry.
+    pub tries_max: u32,
+    /// Bytes of a request body.
+    pub body_bytes_max: u64,
+}
+
+/// What becomes of a route's requests.
+#[derive(Debug)]
+pub enum Action {
+    /// They go to one of these upstreams.
+    Forward(Backends),
+    /// The gateway answers by itself.
+    Respond(FixedResponse),
+}
+
+/// Upstreams with weights.
+#[derive(Debug)]
+pub struct Backends {
+    /// Index of the cluster, and the sum of the weights up to and with it.
+    cumulative: Vec<(usize, u32)>,
+}
+
+impl Backends {
+    /// Backends as pairs of cluster and weight; the weights' sum is at least 1.
+    #[must_use]
+    pub fn new(weighted: impl IntoIterator<Item = (usize, u32)>) -> Self {
+        let mut sum = 0;
+        let cumulative = weighted
+            .into_iter()
+            .map(|(cluster, weight)| {
+                sum += weight;
+                (cluster, sum)
+            })
+            .collect();
+        Self { cumulative }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.cumulative.len()
+    }
+
+    /// The cluster of each backend.
+    pub fn clusters(&self) -> impl Iterator<Item = usize> + '_ {
+        self.cumulative.iter().map(|(cluster, _)| *cluster)
+    }
+
+    /// Takes one by weight: its position here, and its cluster.
+    #[must_use]
+    pub fn choose(&self, random: u32) -> (usize, usize) {
+        let [.., (_, sum)] = self.cumulative[..] else {
+            unreachable!("a route has at least one backend, checked as it is compiled");
+        };
+        if self.cumulative.len() == 1 {
+            return (0, self.cumulative[0].0);
+        }
+        let point = u64::from(random) * u64::from(sum) >> 32;
+        let position = self
+            .cumulative
+            .partition_point(|&(_, upto)| u64::from(upto) <= point);
+        (position, self.cumulative[position].0)
+    }
+}
+
+/// An answer of the gateway's own.
+#[derive(Debug)]
+pub struct FixedResponse {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body.
+    pub body: Bytes,
+    /// What its body is.
+    pub content_type: HeaderValue,
+}
+
+/// One upstream.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its name in logs and metrics.
+    pub name: Box<str>,
+    /// Time allowed to open a connection.
+    pub connect_timeout: Duration,
+}
+
+/// Whom to believe about earlier hops, and what to tell the next one.
+#[derive(Debug, Default)]
+pub struct Forwarded {
+    /// Peers whose forwarding headers are true.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether the standard header (RFC 7239) is sent beside `X-Forwarded-*`.
+    pub is_standard_sent: bool,
+}
+
+/// A few header names, told apart fast: most headers are dismissed by their length.
+#[derive(Debug, Default)]
+pub struct NameSet {
+    names: Vec<HeaderName>,
+    lengths: u64,
+}
+
+impl NameSet {
+    /// A set of these names.
+    #[must_use]
+    pub fn new(names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let mut names: Vec<_> = names.into_iter().collect();
+        names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        let lengths = names
+            .iter()
+            .fold(0, |lengths, name| lengths | length_bit(name.as_str()));
+        Self { names, lengths }
+    }
+
+    /// Whether a client's header would be read as one of these names.
+    ///
+    /// An underscore counts as a dash, because CGI and its heirs make no difference
+    /// (RFC 3875 section 4.1.18).
+    #[must_use]
+    pub fn covers(&self, name: &HeaderName) -> bool {
+        let name = name.as_str();
+        self.lengths & length_bit(name) != 0
+            && self.names.iter().any(|known| is_same(known.as_str(), name))
+    }
+}
+
+fn length_bit(name: &str) -> u64 {
+    1 << (name.len() & 63)
+}
+
+fn is_same(known: &str, name: &str) -> bool {
+    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    known.len() == name.len()
+        && known
+            .bytes()
+            .zip(name.bytes())
+            .all(|(a, b)| dashed(a) == dashed(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_are_chosen_by_weight() {
+        let backends = Backends::new([(7, 90), (8, 0), (9, 10)]);
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut hits = [0; 3];
+        for _ in 0..10_000 {
+            let (position, cluster) = backends.choose(random.u32(..));
+            assert_eq!(cluster, 7 + position);
+            hits[position] += 1;
+        }
+        assert_eq!(hits[1], 0);
+        assert!((8_800..9_200).contains(&hits[0]), "{hits:?}");
+        assert_eq!(backends.choose(u32::MAX), (2, 9));
+    }
+
+    #[test]
+    fn a_name_is_covered_in_every_spelling_that_cgi_confuses() {
+        let set = NameSet::new([HeaderName::from_static("x-user-id")]);
+        let table = [
+            ("x-user-id", true),
+            ("x_user-id", true),
+            ("X_USER_ID", true),
+            ("x-user-ix", false),
+            ("x-user", false),
+        ];
+        for (name, expected) in table {
+            let name: HeaderName = name.parse().unwrap();
+            assert_eq!(set.covers(&name), expected, "{name}");
+        }
+    }
+}

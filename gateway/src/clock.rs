@@ -1,0 +1,63 @@
+//! One clock for the process: a monotonic origin, and where it lies in civil time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use gateway_core::words::time::{Millis, UnixSeconds};
+
+/// Reads time; cheap to clone.
+///
+/// One read of the monotonic clock gives both kinds of time. The offset to civil time is
+/// taken again by [`Clock::resync`], so that a corrected system clock is followed.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    origin: Instant,
+    unix_offset_micros: Arc<AtomicU64>,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        let clock = Self {
+            origin: Instant::now(),
+            unix_offset_micros: Arc::default(),
+        };
+        clock.resync();
+        clock
+    }
+
+    /// Follows the system's civil time; called once a second.
+    pub(crate) fn resync(&self) {
+        let civil = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let offset = micros(civil).saturating_sub(micros(self.origin.elapsed()));
+        self.unix_offset_micros.store(offset, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now_ms(&self) -> Millis {
+        self.to_ms(Instant::now())
+    }
+
+    pub(crate) fn to_ms(&self, at: Instant) -> Millis {
+        micros(at.saturating_duration_since(self.origin)) / 1000
+    }
+
+    pub(crate) fn instant(&self, at: Millis) -> Instant {
+        self.origin + Duration::from_millis(at)
+    }
+
+    pub(crate) fn to_unix_micros(&self, at: Instant) -> u64 {
+        self.unix_offset_micros.load(Ordering::Relaxed)
+            + micros(at.saturating_duration_since(self.origin))
+    }
+
+    pub(crate) fn to_unix_seconds(&self, at: Instant) -> UnixSeconds {
+        self.to_unix_micros(at) / 1_000_000
+    }
+}
+
+/// 64 bits of microseconds last 584,000 years.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,452 @@
+//! A [`Framer`] between a socket and hyper, in both directions of the gateway.
+//!
+//! Bytes are read straight into hyper's buffer and looked at there; nothing is copied unless
+//! a head arrives in pieces or is refused.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use gateway_core::framing::{Advance, Framer, HeadLimits, Role};
+use gateway_core::words::reason::Reason;
+use gateway_core::words::time::Millis;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What hyper is given in place of a refused request, so that the refusal is answered in its
+/// turn behind pipelined answers, and by the same code as every other one.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+/// No deadline.
+pub(crate) const NEVER: Millis = u64::MAX;
+
+/// What a connection's parts tell each other: its socket, its requests, its timer.
+///
+/// All of them run in one task; the atomics are for the type system and cost a plain load.
+#[derive(Debug)]
+pub(crate) struct ConnectionState {
+    deadline: AtomicU64,
+    phase: AtomicU8,
+    idle_timeout: Millis,
+    head_began: AtomicU64,
+    has_expired: AtomicBool,
+    refusal: OnceLock<Refusal>,
+    pub(crate) bytes_read: AtomicU64,
+    pub(crate) bytes_written: AtomicU64,
+}
+
+/// Where a connection is with its current request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Between requests, or a head is under way.
+    Idle = 0,
+    /// A request has come; its answer has not begun.
+    Waiting = 1,
+    /// The answer is being sent.
+    Sending = 2,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    /// Which request of the connection the stand-in is, counted from 1.
+    ordinal: u64,
+    reason: Reason,
+}
+
+impl ConnectionState {
+    /// A fresh connection. `idle_timeout` runs between requests.
+    pub(crate) fn new(idle_timeout: Millis) -> Self {
+        Self {
+            deadline: AtomicU64::new(NEVER),
+            phase: AtomicU8::new(Phase::Idle as u8),
+            idle_timeout,
+            head_began: AtomicU64::new(NEVER),
+            has_expired: AtomicBool::new(false),
+            refusal: OnceLock::new(),
+            bytes_read: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
+        }
+    }
+
+    /// Why the request with this ordinal is a stand-in for a refused one, if it is.
+    pub(crate) fn refusal_of(&self, ordinal: u64) -> Option<Reason> {
+        let refusal = self.refusal.get()?;
+        (refusal.ordinal == ordinal).then_some(refusal.reason)
+    }
+
+    /// Whether anything was refused: then unread bytes may be waiting.
+    pub(crate) fn has_refused(&self) -> bool {
+        self.refusal.get().is_some()
+    }
+
+    /// When the connection's timer must look again.
+    pub(crate) fn deadline(&self) -> Millis {
+        self.deadline.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_deadline(&self, at: Millis) {
+        self.deadline.store(at, Ordering::Relaxed);
+    }
+
+    /// A request begins: until its answer begins, the route's own time limit holds.
+    pub(crate) fn begin_answer(&self) {
+        self.phase.store(Phase::Waiting as u8, Ordering::Relaxed);
+        self.set_deadline(NEVER);
+    }
+
+    /// The answer has a head: from now on the client must take what it is sent.
+    pub(crate) fn begin_sending(&self, deadline: Millis) {
+        // An answer without a body may be over already.
+        if self.phase() == Phase::Waiting {
+            self.phase.store(Phase::Sending as u8, Ordering::Relaxed);
+            self.set_deadline(deadline);
+        }
+    }
+
+    /// The answer is over; the connection may idle from now on.
+    pub(crate) fn end_answer(&self, now: Millis) {
+        self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
+        self.set_deadline(now.saturating_add(self.idle_timeout));
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            1 => Phase::Waiting,
+            2 => Phase::Sending,
+            _ => Phase::Idle,
+        }
+    }
+
+    /// Whether part of a head has arrived.
+    pub(crate) fn is_head_under_way(&self) -> bool {
+        self.head_began.load(Ordering::Relaxed) != NEVER
+    }
+
+    /// Makes the next read refuse the head under way with 408.
+    pub(crate) fn expire_head(&self) {
+        self.has_expired.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The socket of a client.
+pub(crate) struct Downstream<S> {
+    socket: S,
+    framer: Framer,
+    state: Arc<ConnectionState>,
+    /// An incomplete head, or cleared bytes that did not fit hyper's buffer.
+    held: Vec<u8>,
+    /// `held[sent..cleared]` may go on.
+    sent: usize,
+    cleared: usize,
+    stand_in_sent: usize,
+    head_timeout: Millis,
+    clock: crate::clock::Clock,
+}
+
+impl<S> Downstream<S> {
+    pub(crate) fn new(
+        socket: S,
+        limits: HeadLimits,
+        state: Arc<ConnectionState>,
+        head_timeout: Millis,
+        clock: crate::clock::Clock,
+    ) -> Self {
+        Self {
+            socket,
+            framer: Framer::new(Role::Request, limits),
+            state,
+            held: Vec::new(),
+            sent: 0,
+            cleared: 0,
+            stand_in_sent: 0,
+            head_timeout,
+            clock,
+        }
+    }
+
+    /// The socket, for a lingering close.
+    pub(crate) fn into_socket(self) -> S {
+        self.socket
+    }
+
+    fn refuse(&mut self, reason: Reason) {
+        let ordinal = self.framer.heads() + 1;
+        let _already_refused = self.state.refusal.set(Refusal { ordinal, reason });
+        self.state.head_began.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// Looks at `held` after it grew.
+    fn inspect_held(&mut self) -> io::Result<()> {
+        let was_in_body = self.framer.is_in_body();
+        match self.framer.advance(&self.held) {
+            Advance::Pass => self.cleared = self.held.len(),
+            Advance::Hold { at } => self.cleared = at,
+            Advance::Refuse { at, reason } => {
+                self.cleared = at;
+                self.held.truncate(at);
+                if was_in_body && reason == Reason::BodyMalformed {
+                    return Err(violation(reason));
+                }
+                self.refuse(reason);
+            }
+        }
+        self.mark_head();
+        Ok(())
+    }
+
+    /// Looks at bytes that lie in hyper's buffer, and takes back what must not go on.
+    fn inspect_in_place(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let fresh = &buffer.filled()[before..];
+        match self.framer.advance(fresh) {
+            Advance::Pass => {}
+            Advance::Hold { at } => {
+                self.held.extend_from_slice(&fresh[at..]);
+                buffer.set_filled(before + at);
+            }
+            Advance::Refuse { at, reason } => {
+                let is_body = reason == Reason::BodyMalformed;
+                buffer.set_filled(before + at);
+                if is_body {
+                    // What came before in this body is not worth passing on.
+                    return Err(violation(reason));
+                }
+                self.refuse(reason);
+            }
+        }
+        self.mark_head();
+        Ok(())
+    }
+
+    /// Starts the head's deadline when only part of it is here.
+    fn mark_head(&self) {
+        let is_partial = !self.held.is_empty() && self.cleared < self.held.len();
+        if is_partial && !self.state.is_head_under_way() {
+            let now = self.clock.now_ms();
+            self.state.head_began.store(now, Ordering::Relaxed);
+            if self.state.phase() == Phase::Idle {
+                self.state.set_deadline(now + self.head_timeout);
+            }
+        } else if !is_partial && self.state.is_head_under_way() {
+            self.state.head_began.store(NEVER, Ordering::Relaxed);
+        }
+    }
+
+    /// Moves cleared bytes, or the stand-in, into hyper's buffer; whether there were any.
+    fn deliver(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        if self.sent < self.cleared {
+            let take = buffer.remaining().min(self.cleared - self.sent);
+            buffer.put_slice(&self.held[self.sent..self.sent + take]);
+            self.sent += take;
+            if self.sent == self.cleared {
+                self.held.drain(..self.cleared);
+                (self.sent, self.cleared) = (0, 0);
+                if self.held.is_empty() {
+                    self.held = Vec::new();
+                }
+            }
+            return true;
+        }
+        if self.state.has_refused() && self.stand_in_sent < STAND_IN.len() {
+            let take = buffer.remaining().min(STAND_IN.len() - self.stand_in_sent);
+            let from = self.stand_in_sent;
+            buffer.put_slice(&STAND_IN[from..from + take]);
+            self.stand_in_sent += take;
+            return true;
+        }
+        false
+    }
+}
+
+/// A violation inside a body, or in a response: the message cannot be saved.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.title())]
+pub(crate) struct Violation(pub(crate) Reason);
+
+fn violation(reason: Reason) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, Violation(reason))
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Downstream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.deliver(buffer) {
+            return Poll::Ready(Ok(()));
+        }
+        if this.state.has_refused() {
+            // Nothing after a refused head is read as HTTP.
+            return Poll::Pending;
+        }
+        loop {
+            if this.state.has_expired.load(Ordering::Relaxed) {
+                this.held.clear();
+                this.refuse(Reason::RequestHeadTimeout);
+                this.deliver(buffer);
+                return Poll::Ready(Ok(()));
+            }
+            let before = buffer.filled().len();
+            std::task::ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
+            let count = buffer.filled().len() - before;
+            if count == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            add(&this.state.bytes_read, count);
+            if this.held.is_empty() {
+                this.inspect_in_place(buffer, before)?;
+            } else {
+                this.held.extend_from_slice(&buffer.filled()[before..]);
+                buffer.set_filled(before);
+                this.inspect_held()?;
+            }
+            if buffer.filled().len() > before || this.deliver(buffer) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+/// One writer, so no read-modify-write is needed.
+fn add(cell: &AtomicU64, count: usize) {
+    cell.store(
+        cell.load(Ordering::Relaxed) + count as u64,
+        Ordering::Relaxed,
+    );
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = std::task::ready!(Pin::new(&mut self.socket).poll_write(context, bytes))?;
+        add(&self.state.bytes_written, written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+/// The socket of an upstream: an invalid answer becomes an error with a [`Violation`] in it.
+pub(crate) struct Upstream<S> {
+    socket: S,
+    framer: Framer,
+    answers_head: Arc<AtomicBool>,
+    held: Vec<u8>,
+    sent: usize,
+    cleared: usize,
+}
+
+impl<S> Upstream<S> {
+    /// `answers_head` is set by the owner before each request.
+    pub(crate) fn new(socket: S, limits: HeadLimits, answers_head: Arc<AtomicBool>) -> Self {
+        Self {
+            socket,
+            framer: Framer::new(Role::Response, limits),
+            answers_head,
+            held: Vec::new(),
+            sent: 0,
+            cleared: 0,
+        }
+    }
+
+    fn deliver(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        if self.sent == self.cleared {
+            return false;
+        }
+        let take = buffer.remaining().min(self.cleared - self.sent);
+        buffer.put_slice(&self.held[self.sent..self.sent + take]);
+        self.sent += take;
+        if self.sent == self.cleared {
+            self.held.drain(..self.cleared);
+            (self.sent, self.cleared) = (0, 0);
+        }
+        true
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Upstream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if this.deliver(buffer) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = buffer.filled().len();
+            std::task::ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
+            if buffer.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+            let answers_head = this.answers_head.load(Ordering::Relaxed);
+            this.framer.expect_answer_to_head(answers_head);
+            let from_held = !this.held.is_empty();
+            if from_held {
+                this.held.extend_from_slice(&buffer.filled()[before..]);
+                buffer.set_filled(before);
+            }
+            let shown = if from_held {
+                this.held.as_slice()
+            } else {
+                &buffer.filled()[before..]
+            };
+            match this.framer.advance(shown) {
+                Advance::Pass if from_held => this.cleared = this.held.len(),
+                Advance::Pass => return Poll::Ready(Ok(())),
+                Advance::Hold { at } if from_held => this.cleared = at,
+                Advance::Hold { at } => {
+                    this.held.extend_from_slice(&shown[at..]);
+                    buffer.set_filled(before + at);
+                    if at > 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Advance::Refuse { reason, .. } => return Poll::Ready(Err(violation(reason))),
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Upstream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,5 @@
+//! Sockets whose bytes are checked before any parser sees them.
+
+mod framed;
+
+pub(crate) use framed::{ConnectionState, Downstream, NEVER, Phase, Upstream, Violation};

@@ -1,0 +1,292 @@
+//! The way upstream: pick, connect, exchange, and again where that is safe.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use gateway_core::cluster::balance::{Tried, pick};
+use gateway_core::cluster::retry::{Attempt, Failure, may_retry};
+use gateway_core::plan::{Backends, Cluster, Route};
+use gateway_core::words::reason::Reason;
+use gateway_core::words::rejection::Rejection;
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Uri, Version};
+use hyper::body::{Body as _, Incoming};
+
+use super::body::{RequestBody, ResponseBody};
+use super::headers::Outgoing;
+use super::record::Record;
+use super::reply;
+use crate::upstream::{ExchangeError, Link, Reply};
+
+/// The longest silence within a body, in either direction.
+const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// One request on its way upstream.
+struct Forwarding<'a> {
+    route: &'a Route,
+    cluster: &'a Cluster,
+    cluster_index: usize,
+    deadline: Instant,
+    tried: Tried,
+    /// The last pooled connection turned out to be closed: the next try opens its own.
+    wants_new_link: bool,
+    is_body_consumed: Arc<AtomicBool>,
+}
+
+/// A try that failed.
+struct Failed {
+    failure: Failure,
+    rejection: Rejection,
+    /// The body, where it was not sent.
+    body: Option<RequestBody>,
+}
+
+/// Sends a request to one of a route's upstreams and answers with what comes back.
+pub(super) async fn forward(
+    mut record: Box<Record>,
+    backends: &Backends,
+    incoming: Incoming,
+) -> Response<ResponseBody> {
+    let pinned = Arc::clone(&record.pinned);
+    let plan = &pinned.live.plan;
+    #[expect(clippy::cast_possible_truncation, reason = "32 of the 64 bits are enough")]
+    let (position, cluster_index) = backends.choose(record.worker.random() as u32);
+    record.backend = Some((position, cluster_index));
+    let route = &plan.routes[record.route.expect("set before forwarding")];
+    let mut forwarding = Forwarding {
+        route,
+        cluster: &plan.clusters[cluster_index],
+        cluster_index,
+        deadline: record.started + route.timeout,
+        tried: Tried::default(),
+        wants_new_link: false,
+        is_body_consumed: Arc::default(),
+    };
+    let mut body = forwarding.body(incoming);
+    loop {
+        let has_body = !matches!(body, RequestBody::Empty);
+        let failed = match forwarding.attempt(&mut record, body).await {
+            Ok(answer) => return reply::pass(record, answer, BODY_SILENCE_MAX),
+            Err(failed) => failed,
+        };
+        let attempt = Attempt {
+            tries: record.tries,
+            is_body_consumed: has_body && failed.body.is_none()
+                || forwarding.is_body_consumed.load(Ordering::Relaxed),
+        };
+        let method = &record.parts.method;
+        let is_late = Instant::now() >= forwarding.deadline;
+        if is_late || !may_retry(route.tries_max, method, failed.failure, attempt) {
+            return reply::reject(record, failed.rejection);
+        }
+        record.upstream_cells().retries.add(1);
+        body = failed.body.unwrap_or(RequestBody::Empty);
+    }
+}
+
+impl Forwarding<'_> {
+    fn body(&self, incoming: Incoming) -> RequestBody {
+        if incoming.is_end_stream() {
+            return RequestBody::Empty;
+        }
+        RequestBody::stream(
+            incoming,
+            self.route.body_bytes_max,
+            BODY_SILENCE_MAX,
+            Arc::clone(&self.is_body_consumed),
+        )
+    }
+
+    async fn attempt(&mut self, record: &mut Record, body: RequestBody) -> Result<Reply, Failed> {
+        let now = record.worker.clock.to_ms(record.started);
+        let lease = {
+            let endpoints = record.pinned.live.endpoints[self.cluster_index].load();
+            pick(&endpoints, &self.tried, now, record.worker.random())
+        };
+        let Some(lease) = lease else {
+            return Err(Failed {
+                failure: Failure::Invalid,
+                rejection: Reason::NoEndpoint.into(),
+                body: None,
+            });
+        };
+        record.tries += 1;
+        record.upstream_cells().tries.add(1);
+        self.tried.add(lease.endpoint());
+        record.lease = Some(lease);
+        let (link, body) = self.connect(record, body).await?;
+        let request = upstream_request(record, body);
+        self.exchange(record, link, request).await
+    }
+
+    /// A pooled connection, or a new one.
+    async fn connect(
+        &self,
+        record: &Record,
+        body: RequestBody,
+    ) -> Result<(Link, RequestBody), Failed> {
+        let endpoint = record.lease.as_ref().expect("leased before").endpoint();
+        let worker = &record.worker;
+        let now = worker.clock.to_ms(record.started);
+        if !self.wants_new_link
+            && let Some(link) = worker.pool.take(endpoint.address, now)
+        {
+            return Ok((link, body));
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let timeout = self.cluster.connect_timeout.min(left);
+        match Link::open(endpoint.address, timeout, now).await {
+            Ok(link) => {
+                record.upstream_cells().connections_opened.add(1);
+                Ok((link, body))
+            }
+            Err(error) => {
+                record.upstream_cells().connect_failures.add(1);
+                endpoint.connect_failed(worker.clock.now_ms());
+                tracing::debug!(endpoint = %endpoint.label, %error, "connect failed");
+                Err(Failed {
+                    failure: Failure::Connect,
+                    rejection: Rejection::with_detail(
+                        Reason::UpstreamConnectFailure,
+                        error.to_string(),
+                    ),
+                    body: Some(body),
+                })
+            }
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        record: &mut Record,
+        link: Link,
+        request: Request<RequestBody>,
+    ) -> Result<Reply, Failed> {
+        let is_reused = link.is_reused;
+        let sent_at = Instant::now();
+        let deadline = match self.route.per_try_timeout {
+            Some(timeout) => self.deadline.min(sent_at + timeout),
+            None => self.deadline,
+        };
+        let exchange = tokio::time::timeout_at(deadline.into(), link.exchange(request)).await;
+        record.upstream_micros = Some(crate::clock::micros(sent_at.elapsed()));
+        let error = match exchange {
+            Ok(Ok(reply)) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(Failed {
+                    failure: Failure::Invalid,
+                    rejection: Rejection::with_detail(
+                        Reason::UpstreamInvalidResponse,
+                        "the upstream switched protocols unasked",
+                    ),
+                    body: None,
+                });
+            }
+            Ok(Ok(reply)) => {
+                record.lease.as_ref().expect("leased before").endpoint().answered();
+                return Ok(reply);
+            }
+            Ok(Err(error)) => error,
+            Err(_elapsed) => {
+                return Err(Failed {
+                    failure: Failure::Timeout,
+                    rejection: Reason::UpstreamTimeout.into(),
+                    body: None,
+                });
+            }
+        };
+        self.wants_new_link = is_reused;
+        Err(explain(error))
+    }
+}
+
+fn explain(error: ExchangeError) -> Failed {
+    let (failure, rejection, body) = match error {
+        ExchangeError::NotSent(body) => {
+            let rejection = Rejection::from(Reason::UpstreamReset);
+            (Failure::NotSent, rejection, Some(body))
+        }
+        ExchangeError::Broken(error) => {
+            let rejection = Rejection::with_detail(Reason::UpstreamReset, chain(&error));
+            (Failure::Broken, rejection, None)
+        }
+        ExchangeError::Invalid(error) => {
+            let reason = Reason::UpstreamInvalidResponse;
+            let rejection = Rejection::with_detail(reason, chain(&error));
+            (Failure::Invalid, rejection, None)
+        }
+        ExchangeError::RequestBody(reason) => (Failure::Invalid, reason.into(), None),
+    };
+    Failed {
+        failure,
+        rejection,
+        body,
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn upstream_request(record: &Record, body: RequestBody) -> Request<RequestBody> {
+    let parts = &record.parts;
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = upstream_target(&parts.uri, record.rewritten_path.as_deref());
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = Outgoing {
+        plan: &record.pinned.live.plan,
+        parts,
+        connection: &record.connection,
+        caller: record.caller.as_deref(),
+        is_trusted: record.is_trusted,
+        request_id: &record.request_id,
+        trace: &record.trace,
+    }
+    .headers();
+    request
+}
+
+/// The origin form (RFC 9112 section 3.2.1) with the path in its one spelling.
+fn upstream_target(received: &Uri, rewritten_path: Option<&str>) -> Uri {
+    if rewritten_path.is_none() && received.authority().is_none() {
+        return received.clone();
+    }
+    let path = rewritten_path.unwrap_or(received.path());
+    let target = match received.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    // A path that was clean stays valid in its one spelling.
+    match target.parse::<PathAndQuery>() {
+        Ok(target) => Uri::from(target),
+        Err(_) => received.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_goes_on_in_origin_form() {
+        let table = [
+            ("/a?b=c", None, "/a?b=c"),
+            ("http://h.example/a?b=c", None, "/a?b=c"),
+            ("http://h.example", None, "/"),
+            ("/%61?b", Some("/a"), "/a?b"),
+        ];
+        for (received, rewritten, expected) in table {
+            let target = upstream_target(&received.parse().unwrap(), rewritten);
+            assert_eq!(target.to_string(), expected, "{received}");
+        }
+    }
+}

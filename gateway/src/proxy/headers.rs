@@ -1,0 +1,207 @@
+//! Headers on their way through: what ends here, what is rewritten, what goes on.
+
+use gateway_core::auth::Caller;
+use gateway_core::plan::Plan;
+use http::header::{CONNECTION, FORWARDED, HOST, VIA};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use mesh::headers::{TRACEPARENT, X_REQUEST_ID};
+use mesh::trace::TraceContext;
+
+use super::worker::Connection;
+
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What `Via` says of this hop, by the version in which the request came (RFC 9110 section 7.6.3).
+const VIA_HTTP_10: &str = "1.0 gateway";
+const VIA_HTTP_11: &str = "1.1 gateway";
+/// Headers that the gateway adds to a request.
+const ADDED: usize = 8;
+
+/// What a request's upstream headers are made from.
+pub(super) struct Outgoing<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) parts: &'a Parts,
+    pub(super) connection: &'a Connection,
+    pub(super) caller: Option<&'a Caller>,
+    pub(super) is_trusted: bool,
+    pub(super) request_id: &'a HeaderValue,
+    pub(super) trace: &'a TraceContext,
+}
+
+/// What becomes of a client's header.
+#[derive(PartialEq)]
+enum Fate {
+    /// It goes on.
+    Keep,
+    /// It concerns this connection alone (RFC 9110 section 7.6.1), or we write our own.
+    Drop,
+    /// It tells of earlier hops: kept only from a trusted one.
+    FromTrusted,
+}
+
+fn fate(name: &str) -> Fate {
+    match name {
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer"
+        | "transfer-encoding" | "upgrade" | "http2-settings" | "proxy-authorization"
+        | "proxy-authenticate" | "expect" | "host" | "via" | "x-request-id" | "traceparent"
+        | "x-forwarded-for" => Fate::Drop,
+        "forwarded" | "x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port"
+        | "x-real-ip" => Fate::FromTrusted,
+        _ => Fate::Keep,
+    }
+}
+
+impl Outgoing<'_> {
+    /// The headers of one try. The received ones stay as they are, for the next.
+    pub(super) fn headers(&self) -> HeaderMap {
+        let received = &self.parts.headers;
+        let mut headers = HeaderMap::with_capacity(received.len() + ADDED);
+        let named = Named::of(received);
+        if let Some(host) = self.host() {
+            headers.insert(HOST, host);
+        }
+        for (name, value) in received {
+            let goes_on = match fate(name.as_str()) {
+                Fate::Keep => !named.contains(name) && !self.plan.identity_headers.covers(name),
+                Fate::Drop => false,
+                Fate::FromTrusted => self.is_trusted,
+            };
+            if goes_on {
+                headers.append(name, value.clone());
+            }
+        }
+        self.add_forwarding(&mut headers);
+        headers.insert(X_REQUEST_ID, self.request_id.clone());
+        let trace = HeaderValue::from_bytes(&self.trace.encode());
+        headers.insert(TRACEPARENT, trace.expect("a trace context is a header value"));
+        if let Some(caller) = self.caller {
+            for (name, value) in &caller.headers {
+                headers.insert(name, value.clone());
+            }
+        }
+        headers
+    }
+
+    /// The target's authority replaces `Host` (RFC 9112 section 3.2.2).
+    fn host(&self) -> Option<HeaderValue> {
+        match self.parts.uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => self.parts.headers.get(HOST).cloned(),
+        }
+    }
+
+    fn add_forwarding(&self, headers: &mut HeaderMap) {
+        let received = &self.parts.headers;
+        let peer = &self.connection.peer_header;
+        headers.insert(VIA, via(received, self.parts.version));
+        let chain = match received.contains_key(X_FORWARDED_FOR) && self.is_trusted {
+            true => joined(received.get_all(X_FORWARDED_FOR), peer.as_bytes()),
+            false => None,
+        };
+        headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| peer.clone()));
+        if !headers.contains_key(X_FORWARDED_PROTO) {
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        }
+        if !headers.contains_key(X_FORWARDED_HOST)
+            && let Some(host) = headers.get(HOST).cloned()
+        {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+        if self.plan.forwarded.is_standard_sent {
+            self.add_standard(headers);
+        }
+    }
+
+    /// `Forwarded` (RFC 7239 section 4).
+    fn add_standard(&self, headers: &mut HeaderMap) {
+        let peer = self.connection.peer.ip().to_canonical();
+        let node = match peer {
+            std::net::IpAddr::V4(address) => format!("for={address}"),
+            std::net::IpAddr::V6(address) => format!("for=\"[{address}]\""),
+        };
+        let element = match headers.get(HOST).and_then(|host| host.to_str().ok()) {
+            Some(host) => format!("{node};host=\"{host}\";proto=http"),
+            None => format!("{node};proto=http"),
+        };
+        if let Some(value) = joined(headers.get_all(FORWARDED), element.as_bytes()) {
+            headers.insert(FORWARDED, value);
+        }
+    }
+}
+
+/// Earlier values, comma-separated, and one more.
+fn joined(earlier: http::header::GetAll<'_, HeaderValue>, last: &[u8]) -> Option<HeaderValue> {
+    let mut bytes = Vec::with_capacity(64);
+    for value in earlier {
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b", ");
+    }
+    bytes.extend_from_slice(last);
+    HeaderValue::from_bytes(&bytes).ok()
+}
+
+fn via(received: &HeaderMap, version: Version) -> HeaderValue {
+    let ours = match version {
+        Version::HTTP_10 => VIA_HTTP_10,
+        _ => VIA_HTTP_11,
+    };
+    let ours = HeaderValue::from_static(ours);
+    match received.contains_key(VIA) {
+        true => joined(received.get_all(VIA), ours.as_bytes()).unwrap_or(ours),
+        false => ours,
+    }
+}
+
+/// Headers that `Connection` names: they end here too (RFC 9110 section 7.6.1).
+struct Named<'a>(Option<&'a HeaderMap>);
+
+impl<'a> Named<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let names_more = headers.get_all(CONNECTION).iter().any(|value| {
+            !value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+                && !value.as_bytes().eq_ignore_ascii_case(b"close")
+        });
+        Self(names_more.then_some(headers))
+    }
+
+    fn contains(&self, name: &HeaderName) -> bool {
+        self.0.is_some_and(|headers| {
+            headers
+                .get_all(CONNECTION)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .flat_map(|value| value.split(','))
+                .any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
+        })
+    }
+}
+
+/// Takes from an answer what concerned the upstream's connection alone.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named = Named::of(headers);
+    let ends: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_hop_by_hop(name.as_str()) || named.contains(name))
+        .cloned()
+        .collect();
+    for name in ends {
+        headers.remove(name);
+    }
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+    )
+}

@@ -1,0 +1,103 @@
+//! One request, from its head to its record.
+//!
+//! ```text
+//! intake → decide (core: route, authentication, body bound)
+//!        → forward ⇄ upstream (pick, connect, exchange, try again)
+//!        → reply → record (when the body has ended, or was dropped)
+//! ```
+
+pub(crate) mod body;
+mod forward;
+mod headers;
+mod intake;
+pub(crate) mod record;
+mod reply;
+mod worker;
+
+pub(crate) use worker::{Connection, Live, Worker};
+
+use std::sync::Arc;
+
+use gateway_core::path::CleanPath;
+use gateway_core::pipeline::{self, Head, Refusal};
+use gateway_core::plan::Action;
+use gateway_core::words::reason::Reason;
+use gateway_core::words::rejection::Rejection;
+use http::{Request, Response};
+use hyper::body::{Body as _, Incoming};
+
+use body::ResponseBody;
+use record::Record;
+
+/// Serves one request.
+pub(crate) async fn serve(
+    worker: &Arc<Worker>,
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let (parts, incoming) = request.into_parts();
+    let refused = connection.begin_request();
+    let mut record = worker.begin(connection, parts);
+    if let Some(reason) = refused {
+        return reply::reject(record, reason.into());
+    }
+    let decided = match decide(worker, &mut record, &incoming) {
+        Ok(decided) => decided,
+        Err(refusal) => return reply::refuse(record, *refusal),
+    };
+    record.route = Some(decided.route_index);
+    record.caller = decided.caller;
+    record.rewritten_path = decided.rewritten_path;
+    let pinned = Arc::clone(&record.pinned);
+    match &pinned.live.plan.routes[decided.route_index].action {
+        Action::Respond(fixed) => reply::fixed(record, fixed),
+        Action::Forward(backends) => forward::forward(record, backends, incoming).await,
+    }
+}
+
+/// What a request is to become, free of borrows from its head.
+struct Decided {
+    route_index: usize,
+    caller: Option<Arc<gateway_core::auth::Caller>>,
+    rewritten_path: Option<Box<str>>,
+}
+
+fn decide(
+    worker: &Worker,
+    record: &mut Record,
+    incoming: &Incoming,
+) -> Result<Decided, Box<Refusal>> {
+    let refuse = |rejection: Rejection| {
+        Box::new(Refusal {
+            rejection,
+            route_index: None,
+            allow: None,
+        })
+    };
+    intake::check(&record.parts).map_err(|reason| refuse(reason.into()))?;
+    let path = CleanPath::parse(record.parts.uri.path()).map_err(|error| {
+        let mut rejection = Rejection::with_hint(Reason::PathInvalid, error.to_string());
+        rejection.detail = Some(error.reason().into());
+        refuse(rejection)
+    })?;
+    let head = Head {
+        method: &record.parts.method,
+        host: intake::host(&record.parts),
+        path: &path,
+        query: record.parts.uri.query(),
+        headers: &record.parts.headers,
+        body_bytes: incoming.size_hint().exact(),
+    };
+    let live = &record.pinned.live;
+    let now = worker.clock.to_unix_seconds(record.started);
+    let decision = worker
+        .with_tokens(|tokens| {
+            pipeline::decide(&live.plan, &head, |ring| live.rings[ring].load(), tokens, now)
+        })
+        .map_err(Box::new)?;
+    Ok(Decided {
+        route_index: decision.route_index,
+        caller: decision.caller,
+        rewritten_path: path.is_rewritten().then(|| path.as_str().into()),
+    })
+}

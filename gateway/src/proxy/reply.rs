@@ -1,0 +1,123 @@
+//! Answers: the upstream's, edited, or one of the gateway's own. The one place where a status
+//! is written.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use gateway_core::pipeline::Refusal;
+use gateway_core::plan::FixedResponse;
+use gateway_core::words::reason::Reason;
+use gateway_core::words::rejection::Rejection;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use mesh::headers::X_REQUEST_ID;
+use mesh::problem::{self, Problem};
+
+use super::body::ResponseBody;
+use super::headers::strip_hop_by_hop;
+use super::record::Record;
+use crate::upstream::Reply;
+
+/// Seconds after which an overloaded or unready gateway may be asked again.
+const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// The upstream's answer.
+pub(super) fn pass(
+    mut record: Box<Record>,
+    answer: Reply,
+    silence_max: Duration,
+) -> Response<ResponseBody> {
+    let (mut head, incoming) = answer.response.into_parts();
+    record.status = Some(head.status);
+    head.version = http::Version::HTTP_11;
+    head.extensions.clear();
+    strip_hop_by_hop(&mut head.headers);
+    finish_headers(&mut head.headers, &record);
+    let body = ResponseBody::upstream(incoming, answer.link, silence_max, record);
+    Response::from_parts(head, body)
+}
+
+/// A route's fixed answer.
+pub(super) fn fixed(mut record: Box<Record>, fixed: &FixedResponse) -> Response<ResponseBody> {
+    record.status = Some(fixed.status);
+    let mut headers = HeaderMap::with_capacity(4);
+    if !fixed.body.is_empty() {
+        headers.insert(CONTENT_TYPE, fixed.content_type.clone());
+    }
+    own(record, fixed.status, headers, fixed.body.clone())
+}
+
+/// A refusal that the core decided on.
+pub(super) fn refuse(mut record: Box<Record>, refusal: Refusal) -> Response<ResponseBody> {
+    record.route = refusal.route_index;
+    let allow = refusal.allow;
+    let mut response = reject(record, refusal.rejection);
+    if let Some(allow) = allow {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
+}
+
+/// Any refusal, as problem+json (RFC 9457).
+pub(super) fn reject(mut record: Box<Record>, rejection: Rejection) -> Response<ResponseBody> {
+    let reason = rejection.reason;
+    let status = reason.status();
+    let body = Problem {
+        status,
+        code: reason.code(),
+        title: reason.title().into(),
+        detail: rejection.hint.as_deref().map(Into::into),
+        request_id: record.request_id.to_str().ok(),
+    }
+    .to_json();
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CONTENT_TYPE, problem::CONTENT_TYPE);
+    // A refusal depends on a credential and on the moment (RFC 9111 section 5.2.2.5).
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if reason.closes_connection() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    }
+    if let Some(challenge) = challenge(reason) {
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    record.status = Some(status);
+    record.rejection = Some(rejection);
+    own(record, status, headers, body)
+}
+
+/// RFC 6750 section 3: no error code where no credential was sent.
+fn challenge(reason: Reason) -> Option<HeaderValue> {
+    let text = match reason.bearer_error() {
+        Some(error) => format!(
+            "Bearer error=\"{error}\", error_description=\"{}\"",
+            reason.title()
+        ),
+        None if reason == Reason::JwtMissing => "Bearer".into(),
+        None => return None,
+    };
+    HeaderValue::from_str(&text).ok()
+}
+
+fn own(
+    record: Box<Record>,
+    status: StatusCode,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> Response<ResponseBody> {
+    finish_headers(&mut headers, &record);
+    let mut response = Response::new(ResponseBody::own(body, record));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn finish_headers(headers: &mut HeaderMap, record: &Record) {
+    headers.insert(X_REQUEST_ID, record.request_id.clone());
+    // A client that keeps its connection would find it closed soon (RFC 9112 section 9.6).
+    if record.worker.lifecycle.is_leaving() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}

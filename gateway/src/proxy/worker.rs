@@ -1,0 +1,219 @@
+//! What a worker owns, and what the workers share.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
+use gateway_core::auth::keys::KeyRing;
+use gateway_core::cluster::EndpointSet;
+use gateway_core::plan::{Action, Plan};
+use gateway_core::words::reason::Reason;
+use http::HeaderValue;
+use http::request::Parts;
+use mesh::request_id::RequestId;
+use mesh::trace::TraceContext;
+
+use super::intake;
+use super::record::Record;
+use crate::clock::Clock;
+use crate::io::ConnectionState;
+use crate::lifecycle::Lifecycle;
+use crate::telemetry::access_log;
+use crate::telemetry::cells::{Cells, WorkerCells};
+use crate::upstream::{Pool, PoolLimits};
+
+/// A plan, and the snapshots of keys and endpoints that belong to it.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) plan: Plan,
+    /// By the provider's index.
+    pub(crate) rings: Vec<Arc<ArcSwap<KeyRing>>>,
+    /// By the cluster's index.
+    pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
+    /// By the worker's index.
+    pub(crate) cells: Vec<Arc<Cells>>,
+}
+
+impl Live {
+    /// A plan with no keys and no endpoints yet.
+    pub(crate) fn new(plan: Plan, workers: usize) -> Self {
+        let backends = || {
+            plan.routes.iter().map(|route| match &route.action {
+                Action::Forward(backends) => backends.count(),
+                Action::Respond(_) => 0,
+            })
+        };
+        let clusters = plan.clusters.len();
+        Self {
+            rings: plan.providers.iter().map(|_| Arc::default()).collect(),
+            endpoints: plan.clusters.iter().map(|_| Arc::default()).collect(),
+            cells: (0..workers)
+                .map(|_| Arc::new(Cells::new(backends(), clusters)))
+                .collect(),
+            plan,
+        }
+    }
+}
+
+/// What a request keeps for its life. Made once per worker and plan, so that the count of
+/// its holders lies in memory that only one worker touches.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    pub(crate) live: Arc<Live>,
+    pub(crate) cells: Arc<Cells>,
+}
+
+/// One worker: a thread whose connections, upstream connections, token cache and counters
+/// no other thread touches. Its locks are never waited for.
+pub(crate) struct Worker {
+    index: usize,
+    pub(crate) clock: Clock,
+    pub(crate) pool: Pool,
+    pub(crate) log: access_log::Buffer,
+    pub(crate) cells: Arc<WorkerCells>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    current: Arc<ArcSwap<Live>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    pinned: Arc<Pinned>,
+    random: fastrand::Rng,
+    tokens: TokenCache,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        index: usize,
+        current: Arc<ArcSwap<Live>>,
+        clock: Clock,
+        log: access_log::Buffer,
+        cells: Arc<WorkerCells>,
+        lifecycle: Arc<Lifecycle>,
+    ) -> Self {
+        let pinned = pin(current.load_full(), index);
+        Self {
+            index,
+            clock,
+            pool: Pool::new(PoolLimits::default()),
+            log,
+            cells,
+            lifecycle,
+            current,
+            state: Mutex::new(State {
+                pinned,
+                random: fastrand::Rng::new(),
+                tokens: TokenCache::new(ENTRIES_MAX, BYTES_MAX),
+            }),
+        }
+    }
+
+    /// Begins a request: the plan it keeps, its ids, its start.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        parts: Parts,
+    ) -> Box<Record> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::ptr::eq(&raw const **self.current.load(), Arc::as_ptr(&state.pinned.live)) {
+            state.pinned = pin(self.current.load_full(), self.index);
+        }
+        let pinned = Arc::clone(&state.pinned);
+        let is_trusted = intake::is_trusted(&pinned.live.plan.forwarded, connection.peer.ip());
+        let random = &mut state.random;
+        let request_id = is_trusted
+            .then(|| intake::request_id(&parts.headers))
+            .flatten()
+            .unwrap_or_else(|| RequestId::random(random).to_header_value());
+        let trace = match intake::trace(&parts.headers) {
+            Some(trace) => trace.child(random),
+            None => TraceContext::root(random),
+        };
+        drop(state);
+        self.cells.requests_in_flight.add(1);
+        Box::new(Record {
+            worker: Arc::clone(self),
+            connection: Arc::clone(connection),
+            pinned,
+            parts,
+            started: Instant::now(),
+            is_trusted,
+            request_id,
+            trace,
+            route: None,
+            caller: None,
+            rewritten_path: None,
+            backend: None,
+            lease: None,
+            tries: 0,
+            upstream_micros: None,
+            status: None,
+            rejection: None,
+            bytes_sent: 0,
+            is_complete: false,
+        })
+    }
+
+    /// Lends the token cache.
+    pub(crate) fn with_tokens<T>(&self, with: impl FnOnce(&mut TokenCache) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        with(&mut state.tokens)
+    }
+
+    /// One draw of 64 bits.
+    pub(crate) fn random(&self) -> u64 {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.random.u64(..)
+    }
+
+    /// Housekeeping, some times a second.
+    pub(crate) fn tick(&self) {
+        self.log.flush();
+        self.pool.sweep(self.clock.now_ms());
+        let tokens = self.with_tokens(|tokens| tokens.len()) as u64;
+        self.cells.tokens_cached.set(tokens);
+        self.cells.connections_idle_upstream.set(self.pool.len() as u64);
+    }
+}
+
+fn pin(live: Arc<Live>, worker: usize) -> Arc<Pinned> {
+    let cells = Arc::clone(&live.cells[worker]);
+    Arc::new(Pinned { live, cells })
+}
+
+/// One client's connection.
+pub(crate) struct Connection {
+    pub(crate) peer: SocketAddr,
+    /// The peer's address as a header, made once.
+    pub(crate) peer_header: HeaderValue,
+    pub(crate) state: Arc<ConnectionState>,
+    requests: AtomicU64,
+}
+
+impl Connection {
+    pub(crate) fn new(peer: SocketAddr, state: Arc<ConnectionState>) -> Self {
+        let ip = peer.ip().to_canonical().to_string();
+        Self {
+            peer,
+            peer_header: HeaderValue::from_str(&ip).expect("an address is a header value"),
+            state,
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a request; a reason if its head was refused and this is the stand-in.
+    pub(super) fn begin_request(&self) -> Option<Reason> {
+        let ordinal = self.requests.load(Ordering::Relaxed) + 1;
+        self.requests.store(ordinal, Ordering::Relaxed);
+        self.state.begin_answer();
+        self.state.refusal_of(ordinal)
+    }
+
+    /// Requests so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,152 @@
+//! Counters of one worker: plain cells that only their worker writes, summed when scraped.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use gateway_core::words::reason::Reason;
+
+/// Upper bounds of the duration buckets in microseconds; the last bucket has none.
+pub(crate) const BUCKETS_MICROS: [u64; 14] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000,
+];
+
+/// `1xx` to `5xx`, at index 0 to 4.
+pub(crate) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// A counter with one writer: a plain load and store, no read-modify-write.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: u64) {
+        let value = self.0.load(Ordering::Relaxed).wrapping_add(count);
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, count: u64) {
+        self.add(count.wrapping_neg());
+    }
+
+    /// For what is measured rather than counted.
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A histogram of durations.
+#[derive(Debug, Default)]
+pub(crate) struct Durations {
+    buckets: [Counter; BUCKETS_MICROS.len() + 1],
+    sum_micros: Counter,
+}
+
+impl Durations {
+    pub(crate) fn observe(&self, duration: Duration) {
+        let micros = crate::clock::micros(duration);
+        let bucket = BUCKETS_MICROS.partition_point(|&bound| bound < micros);
+        self.buckets[bucket].add(1);
+        self.sum_micros.add(micros);
+    }
+
+    /// Adds these counts to a sum over workers.
+    pub(crate) fn sum_into(&self, sum: &mut DurationsSum) {
+        for (total, bucket) in sum.buckets.iter_mut().zip(&self.buckets) {
+            *total += bucket.get();
+        }
+        sum.micros += self.sum_micros.get();
+    }
+}
+
+/// The counts of all workers together.
+#[derive(Debug, Default)]
+pub(crate) struct DurationsSum {
+    pub(crate) buckets: [u64; BUCKETS_MICROS.len() + 1],
+    pub(crate) micros: u64,
+}
+
+/// Counters of one route.
+#[derive(Debug)]
+pub(crate) struct RouteCells {
+    /// By status class, for each backend; the last slot is for answers of the gateway's own.
+    pub(crate) requests: Vec<[Counter; STATUS_CLASSES.len()]>,
+    pub(crate) duration: Durations,
+    pub(crate) reasons: [Counter; Reason::ALL.len()],
+}
+
+impl RouteCells {
+    fn new(backends: usize) -> Self {
+        Self {
+            requests: (0..=backends).map(|_| Default::default()).collect(),
+            duration: Durations::default(),
+            reasons: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
+/// Counters of one upstream.
+#[derive(Debug, Default)]
+pub(crate) struct UpstreamCells {
+    pub(crate) duration: Durations,
+    pub(crate) tries: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) connections_opened: Counter,
+    pub(crate) connect_failures: Counter,
+}
+
+/// All counters of one worker under one plan.
+#[derive(Debug)]
+pub(crate) struct Cells {
+    /// One for each route, and a last one for requests that matched none.
+    pub(crate) routes: Vec<RouteCells>,
+    pub(crate) upstreams: Vec<UpstreamCells>,
+}
+
+impl Cells {
+    /// `backends` holds the number of backends of each route.
+    pub(crate) fn new(backends: impl Iterator<Item = usize>, upstreams: usize) -> Self {
+        Self {
+            routes: backends.chain([0]).map(RouteCells::new).collect(),
+            upstreams: (0..upstreams).map(|_| UpstreamCells::default()).collect(),
+        }
+    }
+
+    /// The cells of a route, or of the requests that matched none.
+    pub(crate) fn route(&self, index: Option<usize>) -> &RouteCells {
+        &self.routes[index.unwrap_or(self.routes.len() - 1)]
+    }
+}
+
+/// Counters of one worker that no plan changes.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerCells {
+    pub(crate) connections: Counter,
+    pub(crate) connections_closed: Counter,
+    pub(crate) requests_in_flight: Counter,
+    pub(crate) tokens_cached: Counter,
+    pub(crate) connections_idle_upstream: Counter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_fall_into_the_bucket_whose_bound_includes_them() {
+        let durations = Durations::default();
+        for micros in [0, 500, 501, 10_000_000, 10_000_001] {
+            durations.observe(Duration::from_micros(micros));
+        }
+        let mut sum = DurationsSum::default();
+        durations.sum_into(&mut sum);
+        assert_eq!(sum.buckets[0], 2);
+        assert_eq!(sum.buckets[1], 1);
+        assert_eq!(sum.buckets[13], 1);
+        assert_eq!(sum.buckets[14], 1);
+        assert_eq!(sum.micros, 20_001_002);
+    }
+}

@@ -1,0 +1,86 @@
+//! One request and the head of its answer on one connection.
+
+use std::error::Error as _;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use gateway_core::words::reason::Reason;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::{Link, poll_unwoken};
+use crate::io::Violation;
+use crate::proxy::body::{BodyError, RequestBody};
+
+/// An answer's head, and the connection that its body will come from.
+pub(crate) struct Reply {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) link: Link,
+}
+
+/// Why there is no answer.
+pub(crate) enum ExchangeError {
+    /// The connection was closed before anything of the request was written: here is its body.
+    NotSent(RequestBody),
+    /// The connection broke after that.
+    Broken(hyper::Error),
+    /// The answer is not valid HTTP/1.1.
+    Invalid(hyper::Error),
+    /// The client's body could not be read to its end.
+    RequestBody(Reason),
+}
+
+impl Link {
+    /// Sends a request and waits for the answer's head. The caller sets the time limit.
+    pub(crate) async fn exchange(
+        mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Reply, ExchangeError> {
+        self.expect_answer_to(request.method());
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let answer = poll_fn(|context| {
+            if !self.is_closed && std::pin::Pin::new(&mut self.driver).poll(context).is_ready() {
+                self.is_closed = true;
+            }
+            // Its progress comes from the driver alone, so a wake-up of its own would only
+            // poll this task once more for nothing.
+            match poll_unwoken(|context| answer.as_mut().poll(context)) {
+                Poll::Pending if self.is_closed => answer.as_mut().poll(context),
+                poll => poll,
+            }
+        })
+        .await;
+        match answer {
+            Ok(response) => Ok(Reply {
+                response,
+                link: self,
+            }),
+            Err(mut error) => match error.take_message() {
+                Some(unsent) => Err(ExchangeError::NotSent(unsent.into_body())),
+                None => Err(classify(error.into_error())),
+            },
+        }
+    }
+}
+
+fn classify(error: hyper::Error) -> ExchangeError {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(BodyError(reason)) = cause.downcast_ref() {
+            return ExchangeError::RequestBody(*reason);
+        }
+        let violation = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Violation>);
+        if violation {
+            return ExchangeError::Invalid(error);
+        }
+        source = cause.source();
+    }
+    if error.is_parse() {
+        return ExchangeError::Invalid(error);
+    }
+    ExchangeError::Broken(error)
+}

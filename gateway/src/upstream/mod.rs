@@ -1,0 +1,110 @@
+//! Connections to upstreams: opened with a limit, pooled per worker, driven by the request
+//! that uses them.
+//!
+//! A connection has no task of its own. Whoever holds it polls it: the request while it waits
+//! for the answer's head, the body while it streams. So a request needs no wake-up across
+//! tasks, and a client that goes away takes its upstream request with it.
+
+mod exchange;
+mod pool;
+
+pub(crate) use exchange::{ExchangeError, Reply};
+pub(crate) use pool::{Pool, PoolLimits};
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use gateway_core::framing::HeadLimits;
+use gateway_core::words::time::Millis;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::io::Upstream;
+use crate::proxy::body::RequestBody;
+
+type Driver = http1::Connection<TokioIo<Upstream<TcpStream>>, RequestBody>;
+
+/// One connection to an endpoint.
+pub(crate) struct Link {
+    sender: http1::SendRequest<RequestBody>,
+    driver: Driver,
+    answers_head: Arc<AtomicBool>,
+    is_closed: bool,
+    /// Whether it has carried a request before: then it may have been closed meanwhile.
+    pub(crate) is_reused: bool,
+    opened_at: Millis,
+}
+
+/// Why no connection could be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("no connection within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Handshake(#[from] hyper::Error),
+}
+
+impl Link {
+    /// Opens a connection; `timeout` covers all of it.
+    pub(crate) async fn open(
+        address: SocketAddr,
+        timeout: Duration,
+        now: Millis,
+    ) -> Result<Self, ConnectError> {
+        let socket = tokio::time::timeout(timeout, TcpStream::connect(address))
+            .await
+            .map_err(|_elapsed| ConnectError::Timeout(timeout))??;
+        socket.set_nodelay(true)?;
+        let answers_head = Arc::new(AtomicBool::new(false));
+        let limits = HeadLimits::default();
+        let io = Upstream::new(socket, limits, Arc::clone(&answers_head));
+        let (sender, driver) = http1::Builder::new()
+            // One write is cheaper than a vector of a head and a small body.
+            .writev(false)
+            .max_headers(limits.headers_max)
+            .handshake(TokioIo::new(io))
+            .await?;
+        Ok(Self {
+            sender,
+            driver,
+            answers_head,
+            is_closed: false,
+            is_reused: false,
+            opened_at: now,
+        })
+    }
+
+    /// Moves bytes in both directions. Must be polled by whoever waits for this connection.
+    pub(crate) fn drive(&mut self, context: &mut Context<'_>) {
+        if !self.is_closed && Pin::new(&mut self.driver).poll(context).is_ready() {
+            self.is_closed = true;
+        }
+    }
+
+    /// Whether it can carry another request now.
+    ///
+    /// A close by the upstream is noticed here without a system call: the socket is read only
+    /// when the kernel has reported it readable.
+    pub(crate) fn is_reusable(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.is_closed && self.sender.is_ready()
+    }
+
+    fn expect_answer_to(&self, method: &http::Method) {
+        self.answers_head
+            .store(method == http::Method::HEAD, Ordering::Relaxed);
+    }
+}
+
+/// Polls without being woken: whatever it waits for comes from a driver polled beside it.
+pub(crate) fn poll_unwoken<T>(poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    poll(&mut Context::from_waker(Waker::noop()))
+}
