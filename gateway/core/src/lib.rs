@@ -1,1 +1,4 @@
 //! Decisions.
+
+pub mod config;
+pub mod words;
