@@ -27,6 +27,7 @@
 //!   problems go on (see [`decode`]).
 
 mod access;
+mod conceal;
 mod error;
 mod expand;
 mod near;
@@ -68,7 +69,8 @@ pub struct Source<'a> {
 /// A type that accepts none of the stand-ins hides problems only in the
 /// structs around it, and only until the bad value is mended.
 ///
-/// Messages never show what a variable holds, only its name.
+/// Messages show the names of variables and not what they hold, except that
+/// a value of up to three characters is not told from ordinary words.
 ///
 /// # Errors
 /// Everything that is wrong with the file, up to [`MAX_PROBLEMS`].

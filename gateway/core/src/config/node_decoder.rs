@@ -8,6 +8,7 @@ use super::session::{BOOLEAN, Place, Session, one_of};
 use super::text_or::TEXT_OR;
 use super::tree::{Entry, Meaning, Node, Value};
 
+#[derive(Clone, Copy)]
 pub(super) struct NodeDecoder<'a, 's, 'p> {
     pub(super) session: &'s Session<'p>,
     pub(super) place: &'a Place<'a>,
@@ -249,19 +250,15 @@ impl<'de> Deserializer<'de> for NodeDecoder<'_, '_, '_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         let expected = one_of(variants);
-        let (word, content) = match &self.place.node.value {
-            Value::Map(entries) => match entries.as_slice() {
-                [entry] => (&entry.key, Some(entry)),
-                _ => {
-                    let message = format!("expected a single key, found {}", entries.len());
-                    let help = Some(format!("keep {expected}"));
-                    return Err(Error::fault(message, help));
-                }
-            },
-            _ => {
-                self.text(&expected.as_str())?;
-                (self.place.node, None)
-            }
+        let (word, content) = if let Value::Map(entries) = &self.place.node.value {
+            let [entry] = entries.as_slice() else {
+                let message = format!("expected a single key, found {}", entries.len());
+                return Err(Error::fault(message, Some(format!("keep {expected}"))));
+            };
+            (&entry.key, Some(entry))
+        } else {
+            self.text(&expected.as_str())?;
+            (self.place.node, None)
         };
         if !variants.contains(&word.text()) {
             let unknown = match content {

@@ -284,10 +284,12 @@ impl Builder<'_, '_> {
             column: clamp(error.marker().col() + 1),
             length: 1,
         };
-        let index = error.marker().line().saturating_sub(1);
-        let line = text.lines().nth(index).unwrap_or_default();
         let message = format!("this is not YAML: {}", error.info());
-        self.report(at, message, remedy(error.kind(), line));
+        self.report(
+            at,
+            message,
+            remedy(error.kind(), text, error.marker().line()),
+        );
     }
 
     fn report(&mut self, at: Position, message: impl Into<String>, help: impl Into<String>) {

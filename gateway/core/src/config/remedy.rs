@@ -1,16 +1,17 @@
 //! What to do about text that is not YAML.
 
-use serde_saphyr::granit_parser::ErrorKind;
+use serde_saphyr::granit_parser::ErrorKind as Kind;
 
-/// The remedy for a mistake found in `line`.
-pub(super) fn remedy(kind: &ErrorKind, line: &str) -> &'static str {
-    use ErrorKind as Kind;
+/// The remedy for a mistake found in line `number` (from 1) of the text.
+pub(super) fn remedy(kind: &Kind, text: &str, number: usize) -> &'static str {
+    let line = text.lines().nth(number.saturating_sub(1));
+    let line = line.unwrap_or_default();
     match kind {
         _ if line.contains("${") && (line.contains("{$") || in_flow(line)) => {
             "inside `[…]` or `{…}` a `${…}` needs quotes: `\"${NAME}\"`"
         }
-        _ if line.starts_with("<<<<<<<") || line.starts_with(">>>>>>>") => {
-            "resolve the merge conflict"
+        _ if text.lines().any(|line| line.starts_with("<<<<<<< ")) => {
+            "resolve the merge conflict: take the `<<<<<<<` line and its companions out"
         }
         Kind::TabNotAllowed
         | Kind::TabInBlockIndentation
@@ -38,7 +39,10 @@ pub(super) fn remedy(kind: &ErrorKind, line: &str) -> &'static str {
             "remove the control character; the file must be plain UTF-8 text"
         }
         Kind::UnexpectedCharacter { .. } => "quote text that starts with this character",
-        Kind::MappingValueNotAllowed | Kind::InvalidColonPlacement => {
+        Kind::InvalidColonPlacement => {
+            "close the `[` or `{` further up, and quote text that holds a `:`"
+        }
+        Kind::MappingValueNotAllowed => {
             "quote text that holds `: `, and indent a map below its key"
         }
         Kind::ExpectedBlockMappingKey

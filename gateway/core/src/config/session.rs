@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeOwned, DeserializeSeed};
 
+use super::conceal::conceal;
 use super::error::Error;
 use super::near::{list, near, suggest};
 use super::node_decoder::NodeDecoder;
@@ -186,9 +187,9 @@ impl State<'_> {
     /// Notes a bad value, and reports it unless it follows from another.
     fn note(&mut self, place: &Place<'_>, error: Error) -> Error {
         let is_consequence = matches!(error, Error::Hopeless)
-            // The type may be right for the key that was meant, but then the
-            // key was not meant.
-            || self.misspelt.contains(&place.path)
+            // Another kind of value than the near miss wants: perhaps that key
+            // was not meant after all.
+            || (matches!(error, Error::Expected { .. }) && self.misspelt.contains(&place.path))
             // "Weights must sum to 100" is moot when a weight is not a number.
             || self.bad.keys().any(|path| is_below(path, &place.path));
         if !is_consequence {
@@ -227,14 +228,23 @@ fn problem(place: &Place<'_>, error: Error) -> Problem {
             message,
             help,
             position,
-        } => (position.unwrap_or(place.position()), message, help),
+        } => {
+            let message = match &node.value {
+                // Errors of the standard library do not name the text.
+                Value::Scalar(scalar) if !message.contains('`') => {
+                    format!("{message}: `{}`", quote(&scalar.text))
+                }
+                _ => message,
+            };
+            (position.unwrap_or(place.position()), message, help)
+        }
         other => (place.position(), other.to_string(), None),
     };
     Problem {
         position: Some(position),
         path: place.path.clone(),
-        message: conceal(node, message),
-        help: help.map(|help| conceal(node, help)),
+        message: conceal(node, &message),
+        help: help.map(|help| conceal(node, &help)),
     }
 }
 
@@ -273,22 +283,4 @@ pub(super) const BOOLEAN: &str = "`true` or `false`";
 /// What a message calls a value out of a closed set.
 pub(super) fn one_of(known: &[&str]) -> String {
     format!("one of {}", list(known))
-}
-
-/// Takes what a variable holds out of a message: it may be a secret.
-fn conceal(node: &Node, message: String) -> String {
-    let Value::Scalar(scalar) = &node.value else {
-        return message;
-    };
-    let Some(written) = &scalar.written else {
-        return message;
-    };
-    let quoted = |text: &str| format!("`{text}`");
-    let message = message.replace(&quoted(&scalar.text), &quoted(written));
-    // Short texts such as `1` stand in ordinary sentences too.
-    if scalar.text.len() >= 4 {
-        message.replace(&scalar.text, written)
-    } else {
-        message
-    }
 }

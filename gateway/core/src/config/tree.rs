@@ -79,7 +79,11 @@ impl Node {
         };
         // What a variable holds may be a secret, so only its name is shown.
         if let Some(written) = &scalar.written {
-            return format!("the value of `{}`", quote(written));
+            let written = quote(written);
+            return match scalar.meaning() {
+                Meaning::Empty => format!("`{written}`, which is empty"),
+                _ => format!("the value of `{written}`"),
+            };
         }
         let text = quote(&scalar.text);
         match scalar.meaning() {

@@ -20,7 +20,7 @@ pub const MAX_BYTES: u64 = 1 << 40;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UnitError {
     /// A number that does not say of what.
-    #[error("`{0}` has no unit; write it with one, such as `{0}s` or `{0}ms`")]
+    #[error("`{0}` has no unit; write it with one, such as `10s` or `250ms`")]
     NoUnit(String),
     /// Not a duration at all.
     #[error("`{0}` is not a duration; write whole numbers with ms, s, m, h or d, such as `1m30s`")]
@@ -58,9 +58,9 @@ impl FromStr for HumanDuration {
         }
         // humantime also knows `M` for months, a slip away from `m`, and
         // fractions, which need not come out even.
-        let units = text.split(|c: char| !c.is_ascii_alphabetic());
+        let mut units = text.split(|c: char| !c.is_ascii_alphabetic());
         let is_known = |unit: &str| matches!(unit, "" | "ms" | "s" | "m" | "h" | "d");
-        if !units.clone().all(is_known) || text.contains('.') {
+        if !text.is_ascii() || text.contains('.') || !units.all(is_known) {
             return Err(UnitError::NotDuration(quoted()));
         }
         match humantime::parse_duration(text) {
