@@ -1,9 +1,11 @@
-//! What the gateway decides: framing, routes, authentication, policy, clusters.
+//! What the gateway decides: framing, routes, authentication, clusters, and the plan that
+//! holds them together.
 //!
-//! Nothing here does I/O, reads a clock or draws a random number: those are
-//! arguments, so that a test can replay any decision.
+//! Nothing here does I/O, reads a clock or draws a random number: those are arguments, so
+//! that a test can replay any decision.
 
 pub mod auth;
 pub mod cluster;
+pub mod config;
 pub mod framing;
 pub mod words;

@@ -1,5 +1,6 @@
-//! The vocabulary that every room shares.
+//! The words that every room shares.
 
 pub mod reason;
 pub mod rejection;
 pub mod time;
+pub mod units;

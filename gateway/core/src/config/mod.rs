@@ -1,0 +1,91 @@
+//! The routes file as text becomes a typed value, or a list of everything
+//! that is wrong with it.
+//!
+//! [`decode`] reads YAML into any type with a derived `Deserialize` and
+//! reports all problems at once, each with line, column, path and, where
+//! there is one, the near miss.
+//!
+//! # What a file may say
+//! YAML 1.2 in UTF-8 with its core schema (so `yes` is text), one document,
+//! at most [`MAX_FILE_BYTES`], [`MAX_DEPTH`] and [`MAX_NODES`]. Anchors and
+//! aliases work; tags and merge keys are refused. In values `${NAME}` and
+//! `${NAME:-default}` stand for variables and `$$` for a `$`. A value without
+//! quotes may become a number or a boolean by its variable, but never a list
+//! or a map; what a variable holds is not expanded again.
+//!
+//! # How to write a type
+//! - `#[derive(Deserialize)] #[serde(deny_unknown_fields)]` structs; absent
+//!   keys by `#[serde(default)]` or `Option`. Unknown keys are always refused.
+//!   A key without a value is an error, also for an `Option`; `null` is not.
+//! - Externally tagged enums (serde's default): a variant without content is
+//!   a word, `auth: none`; others are a map of one key, `{jwt: main}`.
+//! - [`TextOr`] for a word or a map. Not `untagged`, `flatten` or `tag`: serde
+//!   buffers their values, which loses positions and unknown keys.
+//! - Types that parse text call `deserialize_str` and fail with
+//!   `Error::custom`. What follows the first `"; "` of the message is shown
+//!   as the help. An example in backticks lets the search for further
+//!   problems go on (see [`decode`]).
+
+mod access;
+mod conceal;
+mod error;
+mod expand;
+mod near;
+mod node_decoder;
+mod parse;
+mod positions;
+mod problem;
+mod remedy;
+mod session;
+mod stand_in;
+#[cfg(test)]
+mod tests;
+mod text_or;
+mod tree;
+
+use serde::de::DeserializeOwned;
+
+pub use near::near;
+pub use parse::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};
+pub use positions::{Positions, item, join};
+pub use problem::{MAX_PROBLEMS, Position, Problem, Problems};
+pub use text_or::TextOr;
+
+/// A file that was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// How reports call the file, commonly its path.
+    pub name: &'a str,
+    /// All of its text; a byte order mark at the start is skipped.
+    pub text: &'a str,
+}
+
+/// Decodes a file, replacing variables by what `variables` says.
+///
+/// The derived code gives up at the first bad value. So each bad value is
+/// noted, and the file decoded again with that value left out of its list or
+/// map, or a stand-in put in its place in its struct, until nothing new is
+/// found. A stand-in never leaves this function: any problem is an error.
+/// A type that accepts none of the stand-ins hides problems only in the
+/// structs around it, and only until the bad value is mended.
+///
+/// Messages show the names of variables and not what they hold, except that
+/// a value of up to three characters is not told from ordinary words.
+///
+/// # Errors
+/// Everything that is wrong with the file, up to [`MAX_PROBLEMS`].
+pub fn decode<T: DeserializeOwned>(
+    source: Source<'_>,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Result<(T, Positions), Problems> {
+    let mut problems = Problems::new(&source);
+    let mut expander = expand::Expander::new(variables);
+    let Some(root) = parse::parse(source.text, &mut expander, &mut problems) else {
+        return Err(problems);
+    };
+    let value = session::decode(&root, &mut problems);
+    match value {
+        Some(value) if problems.is_empty() => Ok((value, Positions::of(&root))),
+        _ => Err(problems),
+    }
+}

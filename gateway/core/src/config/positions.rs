@@ -1,0 +1,129 @@
+//! From a path such as `routes[3].timeout` to its place in the file.
+
+use std::collections::BTreeMap;
+
+use super::problem::Position;
+use super::tree::{Node, Value};
+
+/// Where every value of a decoded file stands.
+///
+/// Paths are written `routes[3].retries.attempts`; [`join`] and [`item`] build
+/// them. The top level is the empty path.
+#[derive(Clone, Debug, Default)]
+pub struct Positions {
+    places: BTreeMap<String, Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    key: Option<Position>,
+    value: Position,
+    is_collection: bool,
+}
+
+impl Positions {
+    /// The position to underline for `path`: the value, or the key when the
+    /// value is a map or a list, which may run over many lines.
+    ///
+    /// A path that the file does not have falls back to the nearest enclosing
+    /// one, in the end to the start of the file. `None` only for an empty
+    /// `Positions`.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<Position> {
+        self.nearest(path).map(|(_, place)| match place.key {
+            Some(key) if place.is_collection => key,
+            _ => place.value,
+        })
+    }
+
+    /// The position of the key at `path`; falls back like [`Positions::at`].
+    #[must_use]
+    pub fn key(&self, path: &str) -> Option<Position> {
+        match self.nearest(path)? {
+            (true, place) => Some(place.key.unwrap_or(place.value)),
+            (false, _) => self.at(path),
+        }
+    }
+
+    /// Whether the file itself says something at `path`, so that it is not a
+    /// default.
+    #[must_use]
+    pub fn is_given(&self, path: &str) -> bool {
+        self.places.contains_key(path)
+    }
+
+    fn nearest(&self, path: &str) -> Option<(bool, Place)> {
+        let mut prefix = path;
+        loop {
+            if let Some(place) = self.places.get(prefix) {
+                return Some((prefix.len() == path.len(), *place));
+            }
+            if prefix.is_empty() {
+                return None;
+            }
+            // A cut inside a quoted key gives a path that does not exist, so
+            // the search goes on.
+            prefix = &prefix[..prefix.rfind(['.', '[']).unwrap_or(0)];
+        }
+    }
+
+    pub(super) fn of(root: &Node) -> Self {
+        let mut positions = Self::default();
+        positions.walk(root, String::new(), None);
+        positions
+    }
+
+    fn walk(&mut self, node: &Node, path: String, key: Option<Position>) {
+        let is_collection = match &node.value {
+            Value::List(items) => {
+                for (index, value) in items.iter().enumerate() {
+                    self.walk(value, item(&path, index), None);
+                }
+                true
+            }
+            Value::Map(entries) => {
+                for entry in entries {
+                    let path = join(&path, entry.key.text());
+                    self.walk(&entry.value, path, Some(entry.key.position));
+                }
+                true
+            }
+            Value::Scalar(_) | Value::Broken => false,
+        };
+        let place = Place {
+            key,
+            value: node.position,
+            is_collection,
+        };
+        self.places.insert(path, place);
+    }
+}
+
+/// The path of the value under `key` in the map at `path`.
+///
+/// Keys that are not plain words are quoted, as in `claims["a.b"]`.
+#[must_use]
+pub fn join(path: &str, key: &str) -> String {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if key.is_empty() || !key.bytes().all(is_word) {
+        return format!("{path}[{key:?}]");
+    }
+    if path.is_empty() {
+        return key.to_owned();
+    }
+    format!("{path}.{key}")
+}
+
+/// The path of item `index` of the list at `path`.
+#[must_use]
+pub fn item(path: &str, index: usize) -> String {
+    format!("{path}[{index}]")
+}
+
+/// Whether `path` lies below `ancestor`.
+pub(super) fn is_below(path: &str, ancestor: &str) -> bool {
+    match path.strip_prefix(ancestor) {
+        Some(rest) => !rest.is_empty() && (ancestor.is_empty() || rest.starts_with(['.', '['])),
+        None => false,
+    }
+}
