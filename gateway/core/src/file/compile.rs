@@ -1,0 +1,268 @@
+//! From what the file says to what it means; all problems at once.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{RoutesFile, Settings};
+use crate::auth::Auth;
+use crate::config::{Positions, Problems, Source, decode, near};
+use crate::plan::{Forwarded, NameSet, Plan, Route};
+use crate::route::{NamedMatch, RouteTable};
+use crate::words::units::{ByteSize, HumanDuration};
+
+/// The only version of the format so far.
+const VERSION: u32 = 1;
+
+/// What a routes file means.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What the proxy works by.
+    pub plan: Plan,
+    /// What the process works by.
+    pub settings: Settings,
+}
+
+/// Reads, checks and compiles a routes file.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its place and remedy.
+pub fn read(
+    source: Source<'_>,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Result<Compiled, Problems> {
+    let (file, positions) = decode::<RoutesFile>(source, variables)?;
+    let mut check = Checker {
+        positions: &positions,
+        problems: Problems::new(&source),
+    };
+    let compiled = compile(&file, &mut check);
+    match (compiled, check.problems.into_result()) {
+        (Some(compiled), Ok(())) => Ok(compiled),
+        (_, Err(problems)) => Err(problems),
+        (None, Ok(())) => unreachable!("a file that does not compile has a problem"),
+    }
+}
+
+/// The names that routes may refer to, in the order of their indices.
+pub(super) struct Names<'a> {
+    pub(super) providers: Vec<&'a str>,
+    pub(super) upstreams: Vec<&'a str>,
+}
+
+fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
+    if file.version != VERSION {
+        check.problem(
+            "version",
+            format!("version {} is not known", file.version),
+            Some(format!("write `version: {VERSION}`")),
+        );
+    }
+    let (providers, key_sources) = file
+        .jwt_providers
+        .iter()
+        .map(|(name, spec)| spec.compile(name, check))
+        .unzip();
+    let (clusters, endpoint_sources) = file
+        .upstreams
+        .iter()
+        .map(|(name, spec)| spec.compile(name, check))
+        .unzip();
+    let names = Names {
+        providers: file.jwt_providers.keys().map(String::as_str).collect(),
+        upstreams: file.upstreams.keys().map(String::as_str).collect(),
+    };
+    let routes = routes(file, &names, check);
+    let table = table(file, check)?;
+    let settings = Settings::compile(file, key_sources, endpoint_sources, check);
+    let plan = Plan {
+        table,
+        identity_headers: identity_headers(&routes),
+        routes,
+        providers,
+        clusters,
+        forwarded: Forwarded {
+            trusted_proxies: file.forwarded.trusted_proxies.clone(),
+            is_standard_sent: file.forwarded.send_standard,
+        },
+    };
+    Some(Compiled { plan, settings })
+}
+
+fn routes(file: &RoutesFile, names: &Names<'_>, check: &mut Checker<'_>) -> Vec<Route> {
+    if file.routes.is_empty() {
+        check.problem("routes", "there is no route: every request would be a 404", None);
+    }
+    if let Some(retries) = &file.defaults.retries {
+        super::routes::check_retries(retries, "defaults.retries", check);
+    }
+    for (index, route) in file.routes.iter().enumerate() {
+        let twin = file.routes[..index]
+            .iter()
+            .position(|other| other.name == route.name);
+        if let Some(twin) = twin {
+            check.problem(
+                format!("routes[{index}].name"),
+                format!("the name `{}` is that of routes[{twin}] too", route.name),
+                Some("give each route a name of its own: logs and metrics go by it".into()),
+            );
+        }
+    }
+    file.routes
+        .iter()
+        .enumerate()
+        .map(|(index, route)| route.compile(index, &file.defaults, names, check))
+        .collect()
+}
+
+fn table(file: &RoutesFile, check: &mut Checker<'_>) -> Option<RouteTable> {
+    let matches: Vec<_> = file
+        .routes
+        .iter()
+        .map(|route| NamedMatch {
+            name: &route.name,
+            spec: &route.r#match,
+        })
+        .collect();
+    match RouteTable::build(&matches) {
+        Ok(table) => Some(table),
+        Err(problems) => {
+            for problem in problems {
+                let mut path = format!("routes[{}].match", problem.route);
+                if !problem.path.is_empty() {
+                    path = format!("{path}.{}", problem.path);
+                }
+                let (message, help) = split_help(&problem.message);
+                check.problem(path, message, help);
+            }
+            None
+        }
+    }
+}
+
+/// What follows the first `; ` is the remedy.
+fn split_help(message: &str) -> (String, Option<String>) {
+    match message.split_once("; ") {
+        Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
+        None => (message.to_owned(), None),
+    }
+}
+
+fn identity_headers(routes: &[Route]) -> NameSet {
+    NameSet::new(routes.iter().flat_map(|route| match &route.auth {
+        Auth::Open => Vec::new(),
+        Auth::Jwt(auth) => {
+            let headers = &auth.claims_to_headers.0;
+            headers.iter().map(|(_, header)| header.clone()).collect()
+        }
+    }))
+}
+
+/// Collects problems while a file is compiled.
+pub(super) struct Checker<'a> {
+    positions: &'a Positions,
+    problems: Problems,
+}
+
+impl Checker<'_> {
+    pub(super) fn problem(
+        &mut self,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        self.problems.add(self.positions, path, message, help);
+    }
+
+    /// The index of a name that must be defined.
+    pub(super) fn name<'n>(
+        &mut self,
+        path: impl Into<String>,
+        kind: &str,
+        name: &str,
+        known: impl Iterator<Item = &'n str> + Clone,
+    ) -> Option<usize> {
+        let found = known.clone().position(|known| known == name);
+        if found.is_none() {
+            let help = match near(name, known.clone()) {
+                Some(near) => Some(format!("did you mean `{near}`?")),
+                None => {
+                    let all: Vec<_> = known.map(|name| format!("`{name}`")).collect();
+                    (!all.is_empty()).then(|| format!("defined are {}", all.join(", ")))
+                }
+            };
+            self.problem(path, format!("{kind} `{name}` is not defined"), help);
+        }
+        found
+    }
+
+    pub(super) fn range(
+        &mut self,
+        path: impl Into<String>,
+        value: u64,
+        range: RangeInclusive<u64>,
+    ) {
+        if range.contains(&value) {
+            return;
+        }
+        let help = match *range.end() {
+            u64::MAX => format!("write a number from {}", range.start()),
+            end => format!("write a number from {} to {end}", range.start()),
+        };
+        self.problem(path, format!("{value} is out of range"), Some(help));
+    }
+
+    pub(super) fn count(
+        &mut self,
+        path: impl Into<String>,
+        given: Option<usize>,
+        default: usize,
+        range: RangeInclusive<u64>,
+    ) -> usize {
+        let value = given.unwrap_or(default);
+        self.range(path, value as u64, range);
+        value
+    }
+
+    pub(super) fn duration(
+        &mut self,
+        path: impl Into<String>,
+        given: Option<HumanDuration>,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
+        let value = given.map_or(default, |given| given.0);
+        if !range.contains(&value) {
+            let show = |duration: &Duration| HumanDuration(*duration).to_string();
+            self.problem(
+                path,
+                format!("{} is out of range", show(&value)),
+                Some(format!(
+                    "write a duration from {} to {}",
+                    show(range.start()),
+                    show(range.end())
+                )),
+            );
+        }
+        value
+    }
+
+    pub(super) fn size(
+        &mut self,
+        path: impl Into<String>,
+        given: Option<ByteSize>,
+        default: usize,
+        range: RangeInclusive<usize>,
+    ) -> usize {
+        let value = given.map_or(default as u64, |given| given.0);
+        let (start, end) = (*range.start() as u64, *range.end() as u64);
+        if !(start..=end).contains(&value) {
+            let show = |bytes: u64| ByteSize(bytes).to_string();
+            self.problem(
+                path,
+                format!("{} is out of range", show(value)),
+                Some(format!("write a size from {} to {}", show(start), show(end))),
+            );
+        }
+        usize::try_from(value).unwrap_or(usize::MAX)
+    }
+}

@@ -1,0 +1,65 @@
+//! The routes file: what it may say ([`RoutesFile`]), and what it means ([`Compiled`]).
+//!
+//! Two stages: the first says what the user wrote, the second is all that the proxy sees.
+
+mod compile;
+mod providers;
+mod routes;
+mod settings;
+mod upstreams;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+pub use compile::{Compiled, read};
+pub use providers::{AlgorithmName, KeyPlace, KeySource, ProviderSpec};
+pub use routes::{AuthSpec, BackendSpec, Defaults, JwtSpec, Open, RespondSpec, RetrySpec, RouteSpec};
+pub use settings::{
+    AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
+    ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
+};
+pub use upstreams::{CloudMapSpec, DnsSpec, EndpointSource, LoadBalancer, UpstreamSpec};
+
+/// A routes file, as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoutesFile {
+    /// The format's version: 1.
+    pub version: u32,
+    /// Where clients connect; default `0.0.0.0:8080`.
+    #[serde(default)]
+    pub listeners: Vec<ListenerSpec>,
+    /// Where health, readiness and metrics are served; default `127.0.0.1:9090`.
+    #[serde(default)]
+    pub admin: AdminSpec,
+    /// Worker threads, 1 to 256; default one a core.
+    #[serde(default)]
+    pub workers: Option<usize>,
+    /// One line a request.
+    #[serde(default)]
+    pub access_log: AccessLogSpec,
+    /// Bounds on connections and request heads.
+    #[serde(default)]
+    pub limits: LimitsSpec,
+    /// How the process leaves.
+    #[serde(default)]
+    pub shutdown: ShutdownSpec,
+    /// Whom to believe about earlier hops.
+    #[serde(default)]
+    pub forwarded: ForwardedSpec,
+    /// Who issues tokens, by name.
+    #[serde(default)]
+    pub jwt_providers: BTreeMap<String, ProviderSpec>,
+    /// Where requests go, by name.
+    #[serde(default)]
+    pub upstreams: BTreeMap<String, UpstreamSpec>,
+    /// What routes leave out.
+    #[serde(default)]
+    pub defaults: Defaults,
+    /// Which request goes where, and who may send it.
+    pub routes: Vec<RouteSpec>,
+}

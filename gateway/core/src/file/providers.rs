@@ -1,0 +1,180 @@
+//! `jwt_providers:` who issues tokens, and where their keys are.
+
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
+use serde::Deserialize;
+
+use super::compile::Checker;
+use crate::auth::jwt::Provider;
+use crate::config::join;
+use crate::words::units::{ByteSize, HumanDuration};
+
+/// One provider, as written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderSpec {
+    /// What `iss` must be, to the letter.
+    pub issuer: String,
+    /// One of these must be in `aud`.
+    pub audiences: Vec<String>,
+    /// Which algorithms are accepted; a token's own wish counts for nothing.
+    pub algorithms: Vec<AlgorithmName>,
+    /// Where the keys are published; fetched in the background.
+    #[serde(default)]
+    pub jwks_uri: Option<String>,
+    /// A file with the keys, instead of `jwks_uri`.
+    #[serde(default)]
+    pub jwks_file: Option<String>,
+    /// By how much clocks may differ, up to 5 m; default 60 s.
+    #[serde(default)]
+    pub clock_skew: Option<HumanDuration>,
+    /// Time between two fetches of the keys, 10 s to 1 d; default 5 m.
+    #[serde(default)]
+    pub refresh_interval: Option<HumanDuration>,
+    /// Bytes of a token, 256 B to 64 KiB; default 16 KiB.
+    #[serde(default)]
+    pub max_token_size: Option<ByteSize>,
+}
+
+/// A signature algorithm of RFC 7518 section 3.1 or RFC 8037 with a public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the names are the RFC's")]
+pub enum AlgorithmName {
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    EdDSA,
+}
+
+impl From<AlgorithmName> for Algorithm {
+    fn from(name: AlgorithmName) -> Self {
+        match name {
+            AlgorithmName::RS256 => Algorithm::RS256,
+            AlgorithmName::RS384 => Algorithm::RS384,
+            AlgorithmName::RS512 => Algorithm::RS512,
+            AlgorithmName::PS256 => Algorithm::PS256,
+            AlgorithmName::PS384 => Algorithm::PS384,
+            AlgorithmName::PS512 => Algorithm::PS512,
+            AlgorithmName::ES256 => Algorithm::ES256,
+            AlgorithmName::ES384 => Algorithm::ES384,
+            AlgorithmName::EdDSA => Algorithm::EdDSA,
+        }
+    }
+}
+
+/// Where a provider's keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySource {
+    /// The place.
+    pub place: KeyPlace,
+    /// Time between two readings.
+    pub refresh_interval: Duration,
+}
+
+/// A URL or a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// Fetched over HTTP.
+    Url(String),
+    /// Read from disk.
+    File(String),
+}
+
+/// Accepted in place of https only where nobody can listen in.
+const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+impl ProviderSpec {
+    pub(super) fn compile(&self, name: &str, check: &mut Checker<'_>) -> (Provider, KeySource) {
+        let at = join("jwt_providers", name);
+        let at = |key: &str| join(&at, key);
+        if self.issuer.is_empty() {
+            check.problem(at("issuer"), "the issuer is empty", None);
+        }
+        for (key, is_empty) in [
+            ("audiences", self.audiences.is_empty()),
+            ("algorithms", self.algorithms.is_empty()),
+        ] {
+            if is_empty {
+                check.problem(at(key), format!("`{key}` is empty: no token would pass"), None);
+            }
+        }
+        let provider = Provider {
+            name: name.into(),
+            issuer: self.issuer.as_str().into(),
+            audiences: self.audiences.iter().map(|audience| audience.as_str().into()).collect(),
+            algorithms: self.algorithms.iter().map(|&name| name.into()).collect(),
+            clock_skew_seconds: check
+                .duration(
+                    at("clock_skew"),
+                    self.clock_skew,
+                    Duration::from_secs(60),
+                    Duration::ZERO..=Duration::from_secs(300),
+                )
+                .as_secs(),
+            token_bytes_max: check.size(
+                at("max_token_size"),
+                self.max_token_size,
+                16 * 1024,
+                256..=64 * 1024,
+            ),
+        };
+        let source = KeySource {
+            place: self.place(name, check),
+            refresh_interval: check.duration(
+                at("refresh_interval"),
+                self.refresh_interval,
+                Duration::from_secs(300),
+                Duration::from_secs(10)..=Duration::from_hours(24),
+            ),
+        };
+        (provider, source)
+    }
+
+    fn place(&self, name: &str, check: &mut Checker<'_>) -> KeyPlace {
+        let at = join("jwt_providers", name);
+        match (&self.jwks_uri, &self.jwks_file) {
+            (Some(uri), None) => {
+                check_uri(uri, &join(&at, "jwks_uri"), check);
+                KeyPlace::Url(uri.clone())
+            }
+            (None, Some(file)) => KeyPlace::File(file.clone()),
+            (both, _) => {
+                let message = match both {
+                    Some(_) => "`jwks_uri` and `jwks_file` exclude each other",
+                    None => "neither `jwks_uri` nor `jwks_file` is given",
+                };
+                check.problem(at, message, Some("say one place where the keys are".into()));
+                KeyPlace::File(String::new())
+            }
+        }
+    }
+}
+
+/// Keys that came over an open wire would let anybody sign.
+fn check_uri(uri: &str, at: &str, check: &mut Checker<'_>) {
+    let Ok(parsed) = uri.parse::<http::Uri>() else {
+        check.problem(at, format!("`{uri}` is not a URL"), None);
+        return;
+    };
+    let host = parsed.host().unwrap_or_default();
+    match parsed.scheme_str() {
+        Some("https") => {}
+        Some("http") if LOOPBACK_HOSTS.contains(&host) => {}
+        Some("http") => check.problem(
+            at,
+            format!("keys from `{host}` would come over plain http"),
+            Some("use https; plain http is for loopback only".into()),
+        ),
+        _ => check.problem(
+            at,
+            format!("`{uri}` is not an http or https URL"),
+            Some("write for example `https://issuer.example/.well-known/jwks.json`".into()),
+        ),
+    }
+}

@@ -1,0 +1,321 @@
+//! `routes:` which request goes where, and who may send it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Deserialize;
+
+use super::compile::{Checker, Names};
+use crate::auth::claims::{ClaimsToHeaders, Requirements};
+use crate::auth::{Auth, JwtAuth};
+use crate::config::{TextOr, join};
+use crate::plan::{Action, Backends, FixedResponse, Route};
+use crate::route::MatchSpec;
+use crate::words::units::{ByteSize, HumanDuration};
+
+/// One route, as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// Its name in logs and metrics: letters, digits, `-`, `_` and `.`, at most 64.
+    pub name: String,
+    /// Which requests are its own.
+    pub r#match: MatchSpec,
+    /// Who may use it: `none`, or `{jwt: PROVIDER}`. There is no default.
+    pub auth: AuthSpec,
+    /// From the request's head to the answer's, all tries together, 1 ms to 1 h; default 10 s.
+    #[serde(default)]
+    pub timeout: Option<HumanDuration>,
+    /// Whether to try again.
+    #[serde(default)]
+    pub retries: Option<RetrySpec>,
+    /// Bytes of a request's body, up to 1 TiB; default 10 MiB.
+    #[serde(default)]
+    pub max_request_body: Option<ByteSize>,
+    /// Where its requests go. Exactly one of `backends` and `respond`.
+    #[serde(default)]
+    pub backends: Option<Vec<BackendSpec>>,
+    /// What the gateway answers by itself.
+    #[serde(default)]
+    pub respond: Option<RespondSpec>,
+}
+
+/// What routes leave out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Defaults {
+    /// As in a route.
+    pub timeout: Option<HumanDuration>,
+    /// As in a route.
+    pub retries: Option<RetrySpec>,
+    /// As in a route.
+    pub max_request_body: Option<ByteSize>,
+}
+
+/// Who may use a route.
+#[derive(Debug, Deserialize)]
+#[serde(from = "TextOr<Open, JwtSpec>")]
+pub enum AuthSpec {
+    /// Everybody.
+    Open,
+    /// Callers with a token.
+    Jwt(JwtSpec),
+}
+
+/// The word for a route that everybody may use.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Open {
+    /// Everybody.
+    None,
+}
+
+impl From<TextOr<Open, JwtSpec>> for AuthSpec {
+    fn from(written: TextOr<Open, JwtSpec>) -> Self {
+        match written {
+            TextOr::Text(Open::None) => Self::Open,
+            TextOr::Other(spec) => Self::Jwt(spec),
+        }
+    }
+}
+
+/// Callers with a token.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtSpec {
+    /// The provider's name.
+    pub jwt: String,
+    /// Scopes and claims that must hold.
+    #[serde(default)]
+    pub require: Requirements,
+    /// Claims that the upstream gets as headers, by the claim's path. The client's own copies
+    /// of these headers never go upstream, on any route.
+    #[serde(default)]
+    pub claims_to_headers: BTreeMap<String, String>,
+}
+
+/// Whether to try again.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetrySpec {
+    /// Further tries after the first, 0 to 5; default 2. Tried again is what was never sent,
+    /// and what broke off before an answer where the method is idempotent.
+    pub attempts: u32,
+    /// From the start of one try to its answer's head, 1 ms to 1 h; default the route's timeout.
+    #[serde(default)]
+    pub per_try_timeout: Option<HumanDuration>,
+}
+
+/// One of a route's upstreams.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendSpec {
+    /// The upstream's name.
+    pub upstream: String,
+    /// Its share of the requests, against the sum of all weights, 0 to 1,000,000; default 1.
+    #[serde(default)]
+    pub weight: Option<u32>,
+}
+
+/// An answer of the gateway's own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RespondSpec {
+    /// 200 to 599.
+    pub status: u16,
+    /// Default empty.
+    #[serde(default)]
+    pub body: String,
+    /// Default `text/plain; charset=utf-8`.
+    #[serde(default)]
+    pub content_type: Option<String>,
+}
+
+const NAME_BYTES_MAX: usize = 64;
+const TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+const RETRIES: u32 = 2;
+const WEIGHT_MAX: u32 = 1_000_000;
+
+/// Headers that no claim may be copied to: they steer the message or the gateway itself.
+const RESERVED_HEADERS: &[&str] = &[
+    "authorization",
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
+impl RouteSpec {
+    pub(super) fn compile(
+        &self,
+        index: usize,
+        defaults: &Defaults,
+        names: &Names<'_>,
+        check: &mut Checker<'_>,
+    ) -> Route {
+        let at = format!("routes[{index}]");
+        check_name(&self.name, &join(&at, "name"), check);
+        let long = Duration::from_millis(1)..=Duration::from_hours(1);
+        let retries = self.retries.as_ref().or(defaults.retries.as_ref());
+        if let Some(retries) = &self.retries {
+            let place = join(&at, "retries");
+            check_retries(retries, &place, check);
+        }
+        Route {
+            name: self.name.as_str().into(),
+            auth: self.auth.compile(index, &join(&at, "auth"), names, check),
+            action: self.action(&at, names, check),
+            timeout: check.duration(
+                join(&at, "timeout"),
+                self.timeout.or(defaults.timeout),
+                TIMEOUT,
+                long,
+            ),
+            per_try_timeout: retries.and_then(|retries| retries.per_try_timeout).map(|it| it.0),
+            tries_max: 1 + retries.map_or(RETRIES, |retries| retries.attempts),
+            body_bytes_max: check.size(
+                join(&at, "max_request_body"),
+                self.max_request_body.or(defaults.max_request_body),
+                BODY_BYTES_MAX,
+                0..=usize::MAX,
+            ) as u64,
+        }
+    }
+
+    fn action(&self, at: &str, names: &Names<'_>, check: &mut Checker<'_>) -> Action {
+        match (&self.backends, &self.respond) {
+            (Some(backends), None) => Action::Forward(forward(backends, at, names, check)),
+            (None, Some(respond)) => Action::Respond(respond.compile(at, check)),
+            (both, _) => {
+                let message = match both {
+                    Some(_) => "`backends` and `respond` exclude each other",
+                    None => "neither `backends` nor `respond` is given",
+                };
+                check.problem(at, message, Some("say one thing to do with its requests".into()));
+                Action::Forward(Backends::new([]))
+            }
+        }
+    }
+}
+
+pub(super) fn check_retries(retries: &RetrySpec, at: &str, check: &mut Checker<'_>) {
+    check.range(join(at, "attempts"), u64::from(retries.attempts), 0..=5);
+    check.duration(
+        join(at, "per_try_timeout"),
+        retries.per_try_timeout,
+        TIMEOUT,
+        Duration::from_millis(1)..=Duration::from_hours(1),
+    );
+}
+
+fn check_name(name: &str, at: &str, check: &mut Checker<'_>) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_plain) {
+        check.problem(
+            at,
+            format!("`{name}` is not a name"),
+            Some(format!(
+                "use 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`"
+            )),
+        );
+    }
+}
+
+fn forward(
+    backends: &[BackendSpec],
+    at: &str,
+    names: &Names<'_>,
+    check: &mut Checker<'_>,
+) -> Backends {
+    let at = join(at, "backends");
+    if backends.is_empty() {
+        check.problem(&at, "the list of backends is empty", None);
+    }
+    let mut weighted = Vec::with_capacity(backends.len());
+    for (index, backend) in backends.iter().enumerate() {
+        let place = format!("{at}[{index}]");
+        let weight = backend.weight.unwrap_or(1);
+        check.range(join(&place, "weight"), u64::from(weight), 0..=u64::from(WEIGHT_MAX));
+        let place = join(&place, "upstream");
+        let known = names.upstreams.iter().copied();
+        if let Some(cluster) = check.name(place, "upstream", &backend.upstream, known) {
+            weighted.push((cluster, weight));
+        }
+    }
+    let sum: u64 = weighted.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    if sum == 0 && weighted.len() == backends.len() && !backends.is_empty() {
+        check.problem(&at, "all weights are 0: no request could be sent", None);
+    }
+    Backends::new(weighted)
+}
+
+impl AuthSpec {
+    fn compile(
+        &self,
+        route: usize,
+        at: &str,
+        names: &Names<'_>,
+        check: &mut Checker<'_>,
+    ) -> Auth {
+        let AuthSpec::Jwt(spec) = self else {
+            return Auth::Open;
+        };
+        let known = names.providers.iter().copied();
+        let provider = check.name(join(at, "jwt"), "provider", &spec.jwt, known);
+        let mut headers = Vec::with_capacity(spec.claims_to_headers.len());
+        for (claim, header) in &spec.claims_to_headers {
+            let place = join(&join(at, "claims_to_headers"), claim);
+            match header.parse::<HeaderName>() {
+                Ok(name) if RESERVED_HEADERS.contains(&name.as_str()) => check.problem(
+                    place,
+                    format!("the header `{header}` cannot carry a claim"),
+                    Some("choose a name of your own, such as `x-user-id`".into()),
+                ),
+                Ok(name) => headers.push((claim.clone(), name)),
+                Err(_) => check.problem(place, format!("`{header}` is not a header name"), None),
+            }
+        }
+        Auth::Jwt(JwtAuth {
+            policy_id: u32::try_from(route).unwrap_or(u32::MAX),
+            provider: provider.unwrap_or_default(),
+            requirements: spec.require.clone(),
+            claims_to_headers: ClaimsToHeaders(headers),
+        })
+    }
+}
+
+impl RespondSpec {
+    fn compile(&self, at: &str, check: &mut Checker<'_>) -> FixedResponse {
+        let at = join(at, "respond");
+        check.range(join(&at, "status"), u64::from(self.status), 200..=599);
+        let content_type = match &self.content_type {
+            None => HeaderValue::from_static("text/plain; charset=utf-8"),
+            Some(text) => HeaderValue::from_str(text).unwrap_or_else(|_| {
+                let place = join(&at, "content_type");
+                check.problem(place, format!("`{text}` is not a header value"), None);
+                HeaderValue::from_static("text/plain")
+            }),
+        };
+        FixedResponse {
+            status: StatusCode::from_u16(self.status).unwrap_or_default(),
+            body: Bytes::from(self.body.clone()),
+            content_type,
+        }
+    }
+}

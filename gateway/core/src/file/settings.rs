@@ -1,0 +1,288 @@
+//! What concerns the process rather than a route: addresses, limits, log, leaving.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::compile::Checker;
+use super::{EndpointSource, KeySource, RoutesFile};
+use crate::framing::HeadLimits;
+use crate::words::units::{ByteSize, HumanDuration};
+
+/// One listening address.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerSpec {
+    /// `address:port`; port 0 takes a free one.
+    pub address: SocketAddr,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSpec {
+    /// `address:port`; default `127.0.0.1:9090`, which other machines cannot reach.
+    pub address: SocketAddr,
+}
+
+impl Default for AdminSpec {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 9090)),
+        }
+    }
+}
+
+/// The access log.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLogSpec {
+    /// `json` (default) or `none`.
+    pub format: AccessLogFormat,
+    /// `stdout` (default) or a file's path.
+    pub output: AccessLogOutput,
+}
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessLogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// No log at all.
+    None,
+}
+
+/// Where lines go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum AccessLogOutput {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// A file, appended to.
+    File(String),
+}
+
+impl From<String> for AccessLogOutput {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "stdout" => Self::Stdout,
+            _ => Self::File(text),
+        }
+    }
+}
+
+/// Bounds on connections and heads, as written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSpec {
+    /// Bytes of a request's head, 1 KiB to 1 MiB; default 64 KiB.
+    pub head_size: Option<ByteSize>,
+    /// Headers of a request, 1 to 1000; default 100.
+    pub headers: Option<usize>,
+    /// Bytes of a request's target, 64 B to 64 KiB; default 8 KiB.
+    pub target_size: Option<ByteSize>,
+    /// Time for a whole head, from its first byte; default 10 s.
+    pub head_timeout: Option<HumanDuration>,
+    /// Time between two requests on a connection; default 75 s, above the 60 s after which an
+    /// AWS load balancer closes, so that it is never the gateway that closes first.
+    pub idle_timeout: Option<HumanDuration>,
+    /// Time in which a client takes nothing of its answer; default 30 s.
+    pub send_timeout: Option<HumanDuration>,
+    /// Connections at a time, 1 to 1,000,000; default 10,000.
+    pub connections: Option<usize>,
+    /// Requests on one connection, from 1; default 10,000.
+    pub requests_per_connection: Option<u64>,
+}
+
+/// Bounds on connections and heads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bounds on one head.
+    pub head: HeadLimits,
+    /// Time for a whole head.
+    pub head_timeout: Duration,
+    /// Time between two requests on a connection.
+    pub idle_timeout: Duration,
+    /// Time in which a client takes nothing of its answer.
+    pub send_timeout: Duration,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Requests on one connection.
+    pub requests_per_connection_max: u64,
+}
+
+/// How the process leaves on SIGTERM, as written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownSpec {
+    /// Time in which readiness fails and requests are still accepted; default 5 s.
+    pub lame_duck: Option<HumanDuration>,
+    /// Time for requests under way after that; default 20 s. Together with `lame_duck` it must
+    /// stay below the 30 s after which ECS sends SIGKILL.
+    pub drain: Option<HumanDuration>,
+}
+
+/// How the process leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownTimes {
+    /// Readiness fails, requests are still accepted.
+    pub lame_duck: Duration,
+    /// Requests under way may end.
+    pub drain: Duration,
+}
+
+/// Whom to believe about earlier hops.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ForwardedSpec {
+    /// Networks whose `X-Forwarded-*`, `Forwarded` and `x-request-id` are believed; default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether to send `Forwarded` (RFC 7239) beside `X-Forwarded-*`; default false.
+    pub send_standard: bool,
+}
+
+/// What the process works by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where clients connect.
+    pub listeners: Vec<SocketAddr>,
+    /// Where health, readiness and metrics are served.
+    pub admin: SocketAddr,
+    /// Worker threads; `None` means one a core.
+    pub workers: Option<usize>,
+    /// Where access lines go; `None` turns them off.
+    pub access_log: Option<AccessLogOutput>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Leaving.
+    pub shutdown: ShutdownTimes,
+    /// Where keys come from, by the provider's index.
+    pub key_sources: Vec<KeySource>,
+    /// Where endpoints come from, by the cluster's index.
+    pub endpoint_sources: Vec<EndpointSource>,
+}
+
+/// The time after which ECS kills a task that was told to stop, unless configured otherwise.
+const ECS_STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest `stopTimeout` that Fargate takes.
+const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_secs(120);
+
+impl Settings {
+    pub(super) fn compile(
+        file: &RoutesFile,
+        key_sources: Vec<KeySource>,
+        endpoint_sources: Vec<EndpointSource>,
+        check: &mut Checker<'_>,
+    ) -> Self {
+        let mut listeners: Vec<_> = file.listeners.iter().map(|spec| spec.address).collect();
+        if listeners.is_empty() {
+            listeners.push(SocketAddr::from(([0, 0, 0, 0], 8080)));
+        }
+        for (index, address) in listeners.iter().enumerate() {
+            let taken = address.port() != 0
+                && (listeners[..index].contains(address) || *address == file.admin.address);
+            if taken {
+                check.problem(
+                    format!("listeners[{index}].address"),
+                    format!("`{address}` is used twice"),
+                    Some("give each listener, and admin, an address of its own".into()),
+                );
+            }
+        }
+        if let Some(workers) = file.workers {
+            check.range("workers", workers as u64, 1..=256);
+        }
+        Self {
+            listeners,
+            admin: file.admin.address,
+            workers: file.workers,
+            access_log: match file.access_log.format {
+                AccessLogFormat::Json => Some(file.access_log.output.clone()),
+                AccessLogFormat::None => None,
+            },
+            limits: limits(&file.limits, check),
+            shutdown: shutdown(&file.shutdown, check),
+            key_sources,
+            endpoint_sources,
+        }
+    }
+}
+
+fn limits(spec: &LimitsSpec, check: &mut Checker<'_>) -> Limits {
+    let second = Duration::from_secs;
+    let defaults = HeadLimits::default();
+    let long = Duration::from_millis(10)..=second(3600);
+    Limits {
+        head: HeadLimits {
+            head_bytes_max: check.size(
+                "limits.head_size",
+                spec.head_size,
+                defaults.head_bytes_max,
+                1024..=1024 * 1024,
+            ),
+            headers_max: check.count("limits.headers", spec.headers, defaults.headers_max, 1..=1000),
+            target_bytes_max: check.size(
+                "limits.target_size",
+                spec.target_size,
+                defaults.target_bytes_max,
+                64..=64 * 1024,
+            ),
+        },
+        head_timeout: check.duration(
+            "limits.head_timeout",
+            spec.head_timeout,
+            second(10),
+            long.clone(),
+        ),
+        idle_timeout: check.duration(
+            "limits.idle_timeout",
+            spec.idle_timeout,
+            second(75),
+            long.clone(),
+        ),
+        send_timeout: check.duration("limits.send_timeout", spec.send_timeout, second(30), long),
+        connections_max: check.count(
+            "limits.connections",
+            spec.connections,
+            10_000,
+            1..=1_000_000,
+        ),
+        requests_per_connection_max: spec.requests_per_connection.map_or(10_000, |requests| {
+            check.range("limits.requests_per_connection", requests, 1..=u64::MAX);
+            requests
+        }),
+    }
+}
+
+fn shutdown(spec: &ShutdownSpec, check: &mut Checker<'_>) -> ShutdownTimes {
+    let any = Duration::ZERO..=ECS_STOP_TIMEOUT_MAX;
+    let times = ShutdownTimes {
+        lame_duck: check.duration(
+            "shutdown.lame_duck",
+            spec.lame_duck,
+            Duration::from_secs(5),
+            any.clone(),
+        ),
+        drain: check.duration("shutdown.drain", spec.drain, Duration::from_secs(20), any),
+    };
+    if times.lame_duck + times.drain >= ECS_STOP_TIMEOUT_MAX {
+        check.problem(
+            "shutdown",
+            format!(
+                "lame_duck and drain last {} s together, and ECS kills a task after {} s at the most",
+                (times.lame_duck + times.drain).as_secs(),
+                ECS_STOP_TIMEOUT_MAX.as_secs(),
+            ),
+            Some(format!(
+                "stay below the service's stopTimeout, which is {} s unless set",
+                ECS_STOP_TIMEOUT.as_secs()
+            )),
+        );
+    }
+    times
+}
