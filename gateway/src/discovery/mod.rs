@@ -6,12 +6,13 @@
 //!
 //! A new source is one file here, one variant of [`Source`] and its arm.
 
+pub mod cloud_map;
 pub mod static_list;
 pub mod watch;
 
 use std::{cmp::Reverse, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use self::static_list::StaticList;
+use self::{cloud_map::CloudMap, static_list::StaticList};
 
 /// A place that knows an upstream's endpoints.
 ///
@@ -28,6 +29,8 @@ pub trait Discover: Send + Sync {
 /// The sources that a routes file can name.
 #[derive(Debug)]
 pub enum Source {
+    /// AWS Cloud Map's `DiscoverInstances`.
+    CloudMap(CloudMap),
     /// A fixed list of addresses.
     Static(StaticList),
 }
@@ -35,6 +38,7 @@ pub enum Source {
 impl Discover for Source {
     async fn discover(&self) -> Result<Found, DiscoverError> {
         match self {
+            Self::CloudMap(source) => source.discover().await,
             Self::Static(source) => source.discover().await,
         }
     }
