@@ -7,12 +7,13 @@
 //! A new source is one file here, one variant of [`Source`] and its arm.
 
 pub mod cloud_map;
+pub mod dns;
 pub mod static_list;
 pub mod watch;
 
 use std::{cmp::Reverse, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use self::{cloud_map::CloudMap, static_list::StaticList};
+use self::{cloud_map::CloudMap, dns::Dns, static_list::StaticList};
 
 /// A place that knows an upstream's endpoints.
 ///
@@ -31,6 +32,8 @@ pub trait Discover: Send + Sync {
 pub enum Source {
     /// AWS Cloud Map's `DiscoverInstances`.
     CloudMap(CloudMap),
+    /// A and AAAA records of a name.
+    Dns(Dns),
     /// A fixed list of addresses.
     Static(StaticList),
 }
@@ -39,6 +42,7 @@ impl Discover for Source {
     async fn discover(&self) -> Result<Found, DiscoverError> {
         match self {
             Self::CloudMap(source) => source.discover().await,
+            Self::Dns(source) => source.discover().await,
             Self::Static(source) => source.discover().await,
         }
     }
