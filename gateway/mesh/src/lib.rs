@@ -1,1 +1,19 @@
-//! The mesh.
+//! What both ends of the gateway's wire agree on.
+//!
+//! Without features this is the small part that the gateway uses too: names of
+//! headers, problem+json, the request id, the W3C trace context, a one-shot HTTP
+//! client, registration with a local registry, and shutdown. Feature `service`
+//! adds everything that two services would otherwise write twice; feature
+//! `testing` what their tests share.
+
+pub mod client;
+pub mod headers;
+pub mod problem;
+pub mod registration;
+pub mod request_id;
+#[cfg(feature = "service")]
+pub mod service;
+pub mod shutdown;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod trace;

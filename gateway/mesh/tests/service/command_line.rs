@@ -1,0 +1,68 @@
+//! Options and their refusals.
+
+use std::time::Duration;
+
+use mesh::service::{Command, parse};
+
+use crate::notes::Note;
+
+#[test]
+fn a_command_line_is_read_as_documented() {
+    let parse =
+        |arguments: &[&str]| parse::<Note>(["notes-svc"].iter().chain(arguments).map(Into::into));
+    let url = |arguments: &[&str]| match parse(arguments) {
+        Ok(Command::HealthCheck(check)) => check.url,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        url(&["healthcheck", "--listen", "0.0.0.0:8081"]),
+        "http://127.0.0.1:8081/healthz"
+    );
+    assert_eq!(
+        url(&["healthcheck", "--listen", "[::]:8081"]),
+        "http://[::1]:8081/healthz"
+    );
+    assert_eq!(url(&["healthcheck", "--url", "http://x/y"]), "http://x/y");
+
+    for arguments in [
+        &["--drain-limit", "7s"][..],
+        &["serve", "--drain-limit", "7s"],
+    ] {
+        let Ok(Command::Serve(settings)) = parse(arguments) else {
+            panic!("{arguments:?}")
+        };
+        assert_eq!(settings.drain_limit, Duration::from_secs(7));
+    }
+    for (arguments, part) in [
+        (
+            &["--drain-limit", "5s", "--lame-duck", "5s"][..],
+            "leaves nothing",
+        ),
+        (&["--max-connections", "0"], "0 would serve nobody"),
+        (&["--listen", "localhost"], "--listen"),
+        (&["--log", "info,=,"], "--log"),
+        (
+            &["--cloud-map-endpoint", "http://x"],
+            "--cloud-map-service-id",
+        ),
+        (&["healthcheck", "--listen", "0.0.0.0:0"], "--url"),
+        (
+            &[
+                "--listen",
+                "[::1]:0",
+                "--cloud-map-endpoint",
+                "http://x",
+                "--cloud-map-service-id",
+                "s",
+            ],
+            "IPv4",
+        ),
+        (&["sevre"], "serve"),
+    ] {
+        let error = parse(arguments)
+            .err()
+            .unwrap_or_else(|| panic!("{arguments:?}"))
+            .to_string();
+        assert!(error.contains(part), "{arguments:?}: {error}");
+    }
+}

@@ -1,0 +1,5 @@
+CREATE TABLE users (
+    id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT    NOT NULL,
+    age  INTEGER NOT NULL CHECK (age >= 0)
+) STRICT;
