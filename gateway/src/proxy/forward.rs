@@ -13,11 +13,11 @@ use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
-use super::body::{RequestBody, ResponseBody};
+use super::body::ResponseBody;
 use super::headers::Outgoing;
 use super::record::Record;
 use super::reply;
-use crate::upstream::{ExchangeError, Link, Reply};
+use crate::upstream::{ExchangeError, Link, Reply, RequestBody};
 
 /// The longest silence within a body, in either direction.
 const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);

@@ -117,7 +117,7 @@ fn own(
 fn finish_headers(headers: &mut HeaderMap, record: &Record) {
     headers.insert(X_REQUEST_ID, record.request_id.clone());
     // A client that keeps its connection would find it closed soon (RFC 9112 section 9.6).
-    if record.worker.lifecycle.is_leaving() {
+    if record.worker.lifecycle.is_leaving() || record.connection.is_spent() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }

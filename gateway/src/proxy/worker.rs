@@ -11,6 +11,7 @@ use gateway_core::auth::keys::KeyRing;
 use gateway_core::cluster::EndpointSet;
 use gateway_core::plan::{Action, Plan};
 use gateway_core::words::reason::Reason;
+use gateway_core::words::time::Millis;
 use http::HeaderValue;
 use http::request::Parts;
 use mesh::request_id::RequestId;
@@ -191,16 +192,18 @@ pub(crate) struct Connection {
     pub(crate) peer_header: HeaderValue,
     pub(crate) state: Arc<ConnectionState>,
     requests: AtomicU64,
+    requests_max: u64,
 }
 
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr, state: Arc<ConnectionState>) -> Self {
+    pub(crate) fn new(peer: SocketAddr, state: Arc<ConnectionState>, requests_max: u64) -> Self {
         let ip = peer.ip().to_canonical().to_string();
         Self {
             peer,
             peer_header: HeaderValue::from_str(&ip).expect("an address is a header value"),
             state,
             requests: AtomicU64::new(0),
+            requests_max,
         }
     }
 
@@ -212,8 +215,13 @@ impl Connection {
         self.state.refusal_of(ordinal)
     }
 
-    /// Requests so far.
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+    /// Whether the request being served is the last one that this connection may carry.
+    pub(super) fn is_spent(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) >= self.requests_max
+    }
+
+    /// The answer's head is made.
+    pub(crate) fn begin_sending(&self, deadline: Millis) {
+        self.state.begin_sending(deadline);
     }
 }

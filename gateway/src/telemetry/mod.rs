@@ -2,4 +2,3 @@
 
 pub(crate) mod access_log;
 pub(crate) mod cells;
-pub(crate) mod prometheus;

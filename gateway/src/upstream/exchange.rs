@@ -9,9 +9,8 @@ use gateway_core::words::reason::Reason;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use super::{Link, poll_unwoken};
+use super::{BodyError, Link, RequestBody, poll_unwoken};
 use crate::io::Violation;
-use crate::proxy::body::{BodyError, RequestBody};
 
 /// An answer's head, and the connection that its body will come from.
 pub(crate) struct Reply {

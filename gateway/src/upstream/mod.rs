@@ -7,9 +7,11 @@
 
 mod exchange;
 mod pool;
+mod request_body;
 
 pub(crate) use exchange::{ExchangeError, Reply};
 pub(crate) use pool::{Pool, PoolLimits};
+pub(crate) use request_body::{BodyError, RequestBody, Silence};
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,7 +28,6 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::io::Upstream;
-use crate::proxy::body::RequestBody;
 
 type Driver = http1::Connection<TokioIo<Upstream<TcpStream>>, RequestBody>;
 

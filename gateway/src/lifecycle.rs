@@ -1,0 +1,105 @@
+//! How far the process is on its way out, and how many connections are open.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mesh::shutdown::{Phase, Shutdown, Signal};
+use tokio::sync::Notify;
+
+/// Shared by everything that accepts or serves.
+#[derive(Debug, Default)]
+pub(crate) struct Lifecycle {
+    shutdown: Shutdown,
+    is_leaving: AtomicBool,
+    connections: AtomicUsize,
+    all_closed: Notify,
+    /// What readiness still waits for; empty when ready.
+    waiting_for: Mutex<Vec<String>>,
+}
+
+impl Lifecycle {
+    /// Whether clients should be told to go elsewhere.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection, unless there are as many as allowed.
+    pub(crate) fn open_connection(&self, connections_max: usize) -> bool {
+        if self.connections.fetch_add(1, Ordering::Relaxed) >= connections_max {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn close_connection(&self) {
+        if self.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.all_closed.notify_waiters();
+        }
+    }
+
+    /// Waits until no new connections are to be taken.
+    pub(crate) async fn stopping(&self) {
+        self.shutdown.reached(Phase::Stopping).await;
+    }
+
+    /// Sets what readiness waits for, by name; an empty list means ready.
+    pub(crate) fn wait_for(&self, names: impl IntoIterator<Item = String>) {
+        let mut waiting = self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting = names.into_iter().collect();
+    }
+
+    /// One thing that readiness waited for is there.
+    pub(crate) fn arrived(&self, name: &str) {
+        let mut waiting = self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = waiting.len();
+        waiting.retain(|waiting| waiting != name);
+        if before > 0 && waiting.is_empty() {
+            tracing::info!("ready");
+        }
+    }
+
+    /// Why the process is not ready, if it is not.
+    pub(crate) fn unready(&self) -> Option<Vec<String>> {
+        if self.is_leaving() {
+            return Some(vec!["leaving".into()]);
+        }
+        let waiting = self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner);
+        (!waiting.is_empty()).then(|| waiting.clone())
+    }
+
+    /// Leaves: readiness fails, then no new connections, then what is under way ends.
+    ///
+    /// On SIGINT the lame-duck time is left out: a person waits.
+    pub(crate) async fn leave(&self, signal: Signal, lame_duck: Duration, drain: Duration) {
+        let lame_duck = match signal {
+            Signal::Terminate => lame_duck,
+            Signal::Interrupt => Duration::ZERO,
+        };
+        self.is_leaving.store(true, Ordering::Relaxed);
+        self.shutdown.advance(Phase::LameDuck);
+        tracing::info!(?signal, ?lame_duck, "leaving: readiness fails, requests are still served");
+        tokio::time::sleep(lame_duck).await;
+        self.shutdown.advance(Phase::Stopping);
+        let open = self.connections.load(Ordering::Relaxed);
+        tracing::info!(connections = open, "draining: no new connections");
+        if tokio::time::timeout(drain, self.drained()).await.is_err() {
+            let open = self.connections.load(Ordering::Relaxed);
+            tracing::warn!(connections = open, ?drain, "the drain limit is reached; connections are cut");
+        }
+    }
+
+    async fn drained(&self) {
+        loop {
+            let closed = self.all_closed.notified();
+            tokio::pin!(closed);
+            closed.as_mut().enable();
+            if self.connections.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            closed.await;
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The listening sockets, as a service of pingora's.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use pingora_core::server::{ListenFds, ShutdownWatch};
+use pingora_core::services::Service;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::worker_service::Seat;
+use crate::lifecycle::Lifecycle;
+
+/// Connections that the kernel keeps for us; capped by `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// Pause after a failed accept: out of descriptors, most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Sent to a connection over the limit. Its request is never read.
+const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+content-type: application/problem+json\r\ncontent-length: 134\r\nretry-after: 1\r\n\
+connection: close\r\n\r\n\
+{\"type\":\"urn:problem:overloaded\",\"title\":\"the gateway is at its configured limit\",\
+\"status\":503,\"code\":\"overloaded\",\"retry\":\"later\"}";
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BindError {
+    #[error(
+        "{address} is already in use; stop the program that listens there, or choose another \
+         address for `{key}`"
+    )]
+    InUse {
+        address: SocketAddr,
+        key: &'static str,
+    },
+    #[error("cannot listen on {address} (`{key}`): {source}")]
+    Other {
+        address: SocketAddr,
+        key: &'static str,
+        source: io::Error,
+    },
+}
+
+/// Opens a listening socket; `key` names the setting in an error.
+pub(crate) fn bind(address: SocketAddr, key: &'static str) -> Result<StdListener, BindError> {
+    let open = || -> io::Result<StdListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // A restart must not wait for old connections in TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    open().map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { address, key },
+        _ => BindError::Other {
+            address,
+            key,
+            source,
+        },
+    })
+}
+
+/// Accepts, and hands each connection to the worker with the fewest.
+pub(crate) struct Acceptor {
+    pub(crate) listeners: Vec<StdListener>,
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) connections_max: usize,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+}
+
+#[async_trait]
+impl Service for Acceptor {
+    async fn start_service(
+        &mut self,
+        fds: Option<ListenFds>,
+        _shutdown: ShutdownWatch,
+        _listeners_per_fd: usize,
+    ) {
+        let mut accepting = Vec::with_capacity(self.listeners.len());
+        for listener in self.listeners.drain(..) {
+            // In pingora's table, so that an upgrade can hand the socket over.
+            if let (Some(fds), Ok(address)) = (&fds, listener.local_addr()) {
+                fds.lock().add(address.to_string(), listener.as_raw_fd());
+            }
+            let door = Door {
+                seats: self.seats.clone(),
+                connections_max: self.connections_max,
+                lifecycle: Arc::clone(&self.lifecycle),
+            };
+            accepting.push(tokio::spawn(door.accept_all(listener)));
+        }
+        for task in accepting {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a listener broke down");
+            }
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "acceptor"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(1)
+    }
+}
+
+/// What one accept loop needs.
+struct Door {
+    seats: Vec<Seat>,
+    connections_max: usize,
+    lifecycle: Arc<Lifecycle>,
+}
+
+impl Door {
+    async fn accept_all(self, listener: StdListener) {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "a listening socket cannot be used");
+                return;
+            }
+        };
+        let mut stopping = std::pin::pin!(self.lifecycle.stopping());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopping => break,
+                accepted = listener.accept() => self.take(accepted).await,
+            }
+        }
+        // What the kernel has accepted for us already is served too.
+        while let Some(Ok(accepted)) = listener.accept().now_or_never() {
+            self.take(Ok(accepted)).await;
+        }
+    }
+
+    async fn take(&self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_the_peer(&error) => return,
+            Err(error) => {
+                tracing::warn!(%error, "accept failed; pausing");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                return;
+            }
+        };
+        if !self.lifecycle.open_connection(self.connections_max) {
+            refuse(socket);
+            return;
+        }
+        // The worker registers the socket with its own reactor.
+        let handed = match socket.into_std() {
+            Ok(socket) => self.least_busy().seat(socket, peer),
+            Err(_) => false,
+        };
+        if !handed {
+            self.lifecycle.close_connection();
+        }
+    }
+
+    fn least_busy(&self) -> &Seat {
+        self.seats
+            .iter()
+            .min_by_key(|seat| seat.connections())
+            .expect("there is at least one worker")
+    }
+}
+
+/// The connection was gone before it was accepted: nothing is wrong with us.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// Answers without waiting: the socket's buffer is empty and takes it whole.
+fn refuse(mut socket: TcpStream) {
+    let _written = socket.write_all(OVERLOADED).now_or_never();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prepared_refusal_says_its_length() {
+        let text = std::str::from_utf8(OVERLOADED).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
+        serde_json::from_str::<serde_json::Value>(body).unwrap();
+    }
+
+    #[test]
+    fn an_address_in_use_names_its_setting() {
+        let first = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "listeners[0].address").unwrap();
+        let error = bind(first.local_addr().unwrap(), "listeners[0].address").unwrap_err();
+        assert!(error.to_string().contains("already in use"), "{error}");
+        assert!(error.to_string().contains("`listeners[0].address`"), "{error}");
+    }
+}
