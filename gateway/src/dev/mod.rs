@@ -1,0 +1,4 @@
+//! Everything `gateway dev` needs beside the gateway itself.
+
+mod loopback;
+pub mod registry;
