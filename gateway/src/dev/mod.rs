@@ -1,4 +1,5 @@
 //! Everything `gateway dev` needs beside the gateway itself.
 
+pub mod issuer;
 mod loopback;
 pub mod registry;
