@@ -3,3 +3,4 @@
 pub mod issuer;
 mod loopback;
 pub mod registry;
+pub mod supervisor;
