@@ -254,8 +254,14 @@ impl DevSystem {
              in front of {replicas} x users, {replicas} x products.\n\
              Try it in another terminal:\n\n  \
              curl -H \"authorization: Bearer $({token})\" http://{address}/users\n\n\
-             Ctrl-C stops everything.\n"
+             Ctrl-C stops everything."
         )
+    }
+
+    /// Shows the banner, after what the services have said so far.
+    pub async fn announce(&self, listen: SocketAddr) {
+        // A terminal that is gone is no reason to stop.
+        let _ = self.output.lines().send(self.banner(listen)).await;
     }
 
     /// Stops the services, within 3 s; the gateway must have drained before.
@@ -282,6 +288,9 @@ fn child(
             ("CLOUD_MAP_SERVICE_ID", service.id.into()),
             ("CLOUD_MAP_INSTANCE_ID", name.clone().into()),
             ("DATABASE", database.into()),
+            // Nobody has to notice a stop here, and a person at a terminal waits for it.
+            ("LAME_DUCK", "0s".into()),
+            ("DRAIN_LIMIT", "1500ms".into()),
         ],
         name,
     }

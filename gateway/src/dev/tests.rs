@@ -191,6 +191,9 @@ fn a_child_is_told_where_to_register_and_as_whom() {
     assert_eq!(env["CLOUD_MAP_SERVICE_ID"], "srv-users");
     assert_eq!(env["CLOUD_MAP_INSTANCE_ID"], "users-2");
     assert_eq!(env["DATABASE"], "/data/users.db");
+    let drain_limit = env["DRAIN_LIMIT"].to_str().unwrap();
+    let drain_limit = humantime::parse_duration(drain_limit).unwrap();
+    assert!(drain_limit < Policy::default().stop_timeout, "it ends by itself");
 }
 
 #[tokio::test]
