@@ -193,7 +193,10 @@ fn a_child_is_told_where_to_register_and_as_whom() {
     assert_eq!(env["DATABASE"], "/data/users.db");
     let drain_limit = env["DRAIN_LIMIT"].to_str().unwrap();
     let drain_limit = humantime::parse_duration(drain_limit).unwrap();
-    assert!(drain_limit < Policy::default().stop_timeout, "it ends by itself");
+    assert!(
+        drain_limit < Policy::default().stop_timeout,
+        "it ends by itself"
+    );
 }
 
 #[tokio::test]
