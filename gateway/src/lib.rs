@@ -1,2 +1,23 @@
-//! The gateway's shell.
+//! An API gateway and service mesh for Amazon ECS.
+//!
+//! This crate is the shell: sockets, upstream connections, discovery, keys, telemetry and the
+//! command line. What is decided about a request is decided in `gateway-core`.
+//! ARCHITECTURE.md has the map.
+
+pub mod dev;
 pub mod discovery;
+
+mod admin;
+mod app;
+mod clock;
+mod io;
+mod jwks;
+mod lifecycle;
+mod proxy;
+mod server;
+mod telemetry;
+mod upstream;
+
+pub mod cli;
+
+pub use app::{Gateway, Handle, StartError, Stop};

@@ -1,0 +1,304 @@
+#!/usr/bin/env bash
+# Runs, tests and (later) deploys the gateway and its services.
+# Results go to standard output, everything else to standard error.
+set -euo pipefail
+
+readonly MOTO='moto[server,servicediscovery,dynamodb]==5.2.5'
+readonly COMMANDS='local token test help'
+
+here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+readonly here
+
+usage() {
+    cat <<'TEXT'
+Usage: ./copilotw.sh COMMAND [OPTIONS]
+
+Commands:
+  local   build what is missing and run the whole system on this machine
+  token   print a token for the local system
+  test    set up what the tests talk to, and run them all
+  help    explain a command: ./copilotw.sh help COMMAND
+
+Environment:
+  CARGO_TARGET_DIR   where cargo builds (default: target)
+  COPILOTW_PROFILE   cargo profile of local and token (default: release;
+                     dev builds faster and runs slower)
+TEXT
+}
+
+usage_local() {
+    cat <<'TEXT'
+Usage: ./copilotw.sh local [--port 8080] [--admin-port 9090] [--replicas 2]
+
+Builds what is missing and runs the gateway, both services, a registry and an
+issuer of tokens in the foreground. Ctrl-C stops everything.
+
+  --port N         port of the gateway on 127.0.0.1, 1 to 65535 (default 8080)
+  --admin-port N   port of its admin listener, 1 to 65535 (default 9090)
+  --replicas N     instances of each service, 1 to 16 (default 2)
+
+Databases and keys are kept in .local; remove it to start afresh.
+TEXT
+}
+
+usage_token() {
+    cat <<'TEXT'
+Usage: ./copilotw.sh token [--sub dev-user] [--scope "users:read products:read"]
+                           [--ttl 1h] [--audience api]
+
+Prints a token that the local system accepts, and nothing else, on standard
+output. The local system need not be running.
+
+  --sub S        subject of the token
+  --scope "A B"  scopes, divided by single spaces; "" for none
+  --ttl T        how long it is valid, 1s to 24h
+  --audience A   audience of the token
+TEXT
+}
+
+usage_test() {
+    cat <<'TEXT'
+Usage: ./copilotw.sh test
+
+Installs moto, an emulator of AWS, into .venv, then runs every test.
+Needs python3 with venv. `cargo test` alone runs all that needs no server.
+TEXT
+}
+
+usage_help() {
+    cat <<'TEXT'
+Usage: ./copilotw.sh help [COMMAND]
+TEXT
+}
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+fail() {
+    say "copilotw.sh: $*"
+    exit 1
+}
+
+# What the user typed is wrong: say so, point to the help, exit with 2.
+misused() {
+    local topic=$1
+    shift
+    say "copilotw.sh: $*"
+    say "Try: ./copilotw.sh help${topic:+ $topic}"
+    exit 2
+}
+
+is_command() {
+    case $1 in
+        '' | *[!a-z]*) return 1 ;;
+    esac
+    case " $COMMANDS " in
+        *" $1 "*) return 0 ;;
+        *) return 1 ;;
+    esac
+}
+
+# The command nearest to $1, when at most two edits lead to it.
+near_miss() {
+    # shellcheck disable=SC2086 # one word for each command
+    printf '%s\n' $COMMANDS | awk -v typed="$1" '
+        function least(a, b) { return a < b ? a : b }
+        function distance(a, b,    i, j, d, change) {
+            for (i = 0; i <= length(a); i++) d[i, 0] = i
+            for (j = 0; j <= length(b); j++) d[0, j] = j
+            for (i = 1; i <= length(a); i++)
+                for (j = 1; j <= length(b); j++) {
+                    change = substr(a, i, 1) != substr(b, j, 1)
+                    d[i, j] = least(d[i - 1, j - 1] + change, least(d[i - 1, j], d[i, j - 1]) + 1)
+                }
+            return d[length(a), length(b)]
+        }
+        BEGIN { best = 3; typed = substr(typed, 1, 32) }
+        { edits = distance(typed, $0); if (edits < best) { best = edits; near = $0 } }
+        END { if (near != "") print near }'
+}
+
+unknown_command() {
+    local near
+    near=$(near_miss "$1")
+    if [ -n "$near" ]; then
+        misused '' "there is no command \`$1\`; did you mean \`$near\`?"
+    fi
+    misused '' "there is no command \`$1\`; the commands are: $COMMANDS"
+}
+
+# needs_value COMMAND OPTION ARGUMENTS-LEFT
+needs_value() {
+    [ "$3" -ge 2 ] || misused "$1" "$2 needs a value"
+}
+
+# whole_number COMMAND OPTION VALUE LEAST MOST
+whole_number() {
+    case $3 in
+        '' | *[!0-9]* | 0?* | ??????*) ;;
+        *) if [ "$3" -ge "$4" ] && [ "$3" -le "$5" ]; then return; fi ;;
+    esac
+    misused "$1" "$2 must be a whole number from $4 to $5, not \`$3\`"
+}
+
+require_rust() {
+    command -v cargo >/dev/null 2>&1 ||
+        fail 'cargo is missing; install Rust from https://rustup.rs, open a new terminal and run this again'
+    command -v cc >/dev/null 2>&1 ||
+        fail 'a C compiler is missing; install one (Debian: apt-get install build-essential; macOS: xcode-select --install)'
+}
+
+profile() {
+    printf '%s\n' "${COPILOTW_PROFILE:-release}"
+}
+
+# Where the executables are; a relative CARGO_TARGET_DIR is cargo's, from where it runs.
+bin_directory() {
+    local target=${CARGO_TARGET_DIR:-target} name
+    name=$(profile)
+    case $name in
+        dev | test) name=debug ;;
+        bench) name=release ;;
+    esac
+    case $target in
+        /*) printf '%s\n' "$target/$name" ;;
+        *) printf '%s\n' "$here/$target/$name" ;;
+    esac
+}
+
+# build PACKAGE...: quick when nothing changed. Cargo shows its progress on standard error.
+build() {
+    local package packages=()
+    require_rust
+    for package in "$@"; do
+        packages+=(-p "$package")
+    done
+    (cd "$here" && cargo build --locked --profile "$(profile)" "${packages[@]}") >&2 ||
+        fail 'the build failed; the lines above say why'
+}
+
+command_local() {
+    local port=8080 admin_port=9090 replicas=2
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+        esac
+        case $1 in
+            --port)
+                needs_value local "$1" $#
+                port=$2
+                shift 2
+                ;;
+            --admin-port)
+                needs_value local "$1" $#
+                admin_port=$2
+                shift 2
+                ;;
+            --replicas)
+                needs_value local "$1" $#
+                replicas=$2
+                shift 2
+                ;;
+            *) misused local "local does not know \`$1\`" ;;
+        esac
+    done
+    whole_number local --port "$port" 1 65535
+    whole_number local --admin-port "$admin_port" 1 65535
+    whole_number local --replicas "$replicas" 1 16
+    [ "$port" != "$admin_port" ] || misused local '--port and --admin-port must differ'
+
+    say 'Building; the first time takes some minutes.'
+    build gateway users-svc products-svc
+    # In place of this shell, so that Ctrl-C and signals reach it.
+    exec "$(bin_directory)/gateway" dev \
+        --listen "127.0.0.1:$port" \
+        --admin "127.0.0.1:$admin_port" \
+        --replicas "$replicas" \
+        --data-dir "$here/.local" \
+        --token-command "$(printf '%q' "$here/copilotw.sh") token"
+}
+
+command_token() {
+    local gateway options=()
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+        esac
+        case $1 in
+            --sub | --scope | --ttl | --audience)
+                needs_value token "$1" $#
+                # With `=`, a value that begins with a dash is still a value.
+                options+=("$1=$2")
+                shift 2
+                ;;
+            *) misused token "token does not know \`$1\`" ;;
+        esac
+    done
+    gateway=$(bin_directory)/gateway
+    [ -x "$gateway" ] || build gateway
+    exec "$gateway" token --data-dir "$here/.local" ${options[@]+"${options[@]}"}
+}
+
+# Installs moto into .venv, unless this very version is there.
+install_moto() {
+    local venv=$here/.venv
+    local stamp=$venv/.moto
+    if [ -x "$venv/bin/moto_server" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$MOTO" ]; then
+        return
+    fi
+    command -v python3 >/dev/null 2>&1 ||
+        fail 'python3 is missing; install it (Debian: apt-get install python3 python3-venv)'
+    say "Installing $MOTO into .venv."
+    python3 -m venv "$venv" >&2 ||
+        fail 'python3 cannot make a virtual environment; install venv (Debian: apt-get install python3-venv)'
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$MOTO" >&2 ||
+        fail "pip could not install $MOTO; the lines above say why"
+    printf '%s\n' "$MOTO" >"$stamp"
+}
+
+command_test() {
+    [ $# -eq 0 ] || misused test "test does not know \`$1\`"
+    require_rust
+    install_moto
+    export MOTO_SERVER=$here/.venv/bin/moto_server
+    cd "$here"
+    cargo test --locked --workspace --all-features
+    # What the tests have just built is enough for the script's own tests.
+    COPILOTW_PROFILE=dev tests/copilotw.sh
+}
+
+command_help() {
+    [ $# -le 1 ] || misused '' 'help explains one command at a time'
+    if [ $# -eq 0 ]; then
+        usage
+    elif is_command "$1"; then
+        "usage_$1"
+    else
+        unknown_command "$1"
+    fi
+}
+
+main() {
+    if [ $# -eq 0 ]; then
+        usage >&2
+        exit 2
+    fi
+    local command=$1 argument
+    shift
+    case $command in
+        -h | --help) command=help ;;
+    esac
+    is_command "$command" || unknown_command "$command"
+    for argument in "$@"; do
+        case $argument in
+            -h | --help)
+                "usage_$command"
+                return
+                ;;
+        esac
+    done
+    "command_$command" "$@"
+}
+
+main "$@"
