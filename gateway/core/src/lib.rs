@@ -1,1 +1,4 @@
 //! Decisions.
+
+pub mod path;
+pub mod route;
