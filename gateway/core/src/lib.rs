@@ -7,5 +7,10 @@
 pub mod auth;
 pub mod cluster;
 pub mod config;
+pub mod file;
 pub mod framing;
+pub mod path;
+pub mod pipeline;
+pub mod plan;
+pub mod route;
 pub mod words;
