@@ -400,29 +400,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Upstream<S> {
             }
             let answers_head = this.answers_head.load(Ordering::Relaxed);
             this.framer.expect_answer_to_head(answers_head);
-            let from_held = !this.held.is_empty();
-            if from_held {
-                this.held.extend_from_slice(&buffer.filled()[before..]);
-                buffer.set_filled(before);
-            }
-            let shown = if from_held {
-                this.held.as_slice()
-            } else {
-                &buffer.filled()[before..]
-            };
-            match this.framer.advance(shown) {
-                Advance::Pass if from_held => this.cleared = this.held.len(),
-                Advance::Pass => return Poll::Ready(Ok(())),
-                Advance::Hold { at } if from_held => this.cleared = at,
-                Advance::Hold { at } => {
-                    this.held.extend_from_slice(&shown[at..]);
-                    buffer.set_filled(before + at);
-                    if at > 0 {
-                        return Poll::Ready(Ok(()));
+            if this.held.is_empty() {
+                match this.framer.advance(&buffer.filled()[before..]) {
+                    Advance::Pass => return Poll::Ready(Ok(())),
+                    Advance::Hold { at } => {
+                        this.held.extend_from_slice(&buffer.filled()[before + at..]);
+                        buffer.set_filled(before + at);
+                        if at > 0 {
+                            return Poll::Ready(Ok(()));
+                        }
                     }
+                    Advance::Refuse { reason, .. } => return Poll::Ready(Err(violation(reason))),
                 }
-                Advance::Refuse { reason, .. } => return Poll::Ready(Err(violation(reason))),
+                continue;
             }
+            this.held.extend_from_slice(&buffer.filled()[before..]);
+            buffer.set_filled(before);
+            this.cleared = match this.framer.advance(&this.held) {
+                Advance::Pass => this.held.len(),
+                Advance::Hold { at } => at,
+                Advance::Refuse { reason, .. } => return Poll::Ready(Err(violation(reason))),
+            };
         }
     }
 }

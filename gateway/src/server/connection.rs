@@ -58,11 +58,12 @@ pub(super) async fn serve(
     let send_timeout = micros(limits.send_timeout) / 1000;
     let service = service_fn(|request| {
         let (worker, connection) = (Arc::clone(&worker), Arc::clone(&connection));
-        async move {
+        // hyper wants to move it while it waits to be spoken to by us.
+        Box::pin(async move {
             let response = proxy::serve(&worker, &connection, request).await;
             connection.begin_sending(worker.clock.now_ms() + send_timeout);
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let mut http = http1::Builder::new()
         .writev(false)

@@ -5,7 +5,7 @@ mod connection;
 mod worker_service;
 
 pub(crate) use acceptor::{Acceptor, BindError, bind};
-pub(crate) use worker_service::{Seat, WorkerService, seats};
+pub(crate) use worker_service::seats;
 
 use std::time::Duration;
 

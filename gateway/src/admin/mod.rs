@@ -1,0 +1,88 @@
+//! The admin listener: health, readiness, metrics. Loopback by default.
+
+mod metrics;
+
+pub(crate) use metrics::Observed;
+
+use std::net::TcpListener as StdListener;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use pingora_core::server::{ListenFds, ShutdownWatch};
+use pingora_core::services::Service;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+/// The admin listener, as a service of pingora's.
+pub(crate) struct Admin {
+    pub(crate) listener: Option<StdListener>,
+    pub(crate) observed: Arc<Observed>,
+}
+
+#[async_trait]
+impl Service for Admin {
+    async fn start_service(
+        &mut self,
+        _fds: Option<ListenFds>,
+        _shutdown: ShutdownWatch,
+        _listeners_per_fd: usize,
+    ) {
+        let Some(listener) = self.listener.take() else {
+            return;
+        };
+        let serve = async {
+            let listener = TcpListener::from_std(listener)?;
+            axum::serve(listener, router(Arc::clone(&self.observed))).await
+        };
+        if let Err(error) = serve.await {
+            tracing::error!(%error, "the admin listener broke down");
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "admin"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(1)
+    }
+}
+
+fn router(observed: Arc<Observed>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(render))
+        .fallback(missing)
+        .with_state(observed)
+}
+
+async fn ready(State(observed): State<Arc<Observed>>) -> Response {
+    let (status, body) = match observed.lifecycle.unready() {
+        None => (StatusCode::OK, json!({"status": "ready"})),
+        Some(waiting) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            json!({"status": "not ready", "waiting_for": waiting}),
+        ),
+    };
+    (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+async fn render(State(observed): State<Arc<Observed>>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match observed.render() {
+        Ok(text) => ([(CONTENT_TYPE, content_type)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn missing() -> Response {
+    let text = "the admin listener serves /healthz, /readyz and /metrics\n";
+    (StatusCode::NOT_FOUND, text).into_response()
+}

@@ -1,0 +1,246 @@
+//! The command line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, Parser, Subcommand};
+use gateway_core::config::Source;
+use gateway_core::file::{Compiled, read};
+use mesh::client::Client;
+use mesh::shutdown::Signal;
+use tracing_subscriber::EnvFilter;
+
+use crate::app::{Gateway, Stop};
+use crate::dev::{self, DevOptions, TokenOptions};
+
+/// API gateway and service mesh for Amazon ECS.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What is logged besides requests: `error`, `warn`, `info`, `debug`, or a filter such as
+    /// `info,gateway::upstream=debug`. Goes to standard error as JSON.
+    #[arg(long, global = true, env = "GATEWAY_LOG", default_value = "info")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Run(RunArgs),
+    /// Check a routes file: exit 0 if it is good, 1 with all problems on standard error if not.
+    Check(CheckArgs),
+    /// Run the whole system on this machine: gateway, services, registry and issuer.
+    Dev(DevOptions),
+    /// Print a token that the gateway of `dev` accepts.
+    Token(TokenOptions),
+    /// Ask a running gateway whether it is ready: exit 0 if it is, 1 if not. For container
+    /// health checks; needs no curl.
+    Healthcheck(HealthcheckArgs),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The routes file.
+    #[arg(long, short, env = "GATEWAY_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// The routes file.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct HealthcheckArgs {
+    /// What to ask; answers other than 2xx count as unhealthy.
+    #[arg(long, env = "GATEWAY_HEALTHCHECK_URL", default_value = "http://127.0.0.1:9090/healthz")]
+    url: String,
+    /// How long to wait.
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Run(args) => run(&args, &cli.log),
+        Command::Check(args) => return check(&args),
+        Command::Dev(options) => run_dev(options, &cli.log),
+        Command::Token(options) => token(&options),
+        Command::Healthcheck(args) => healthcheck(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell_error(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a command line tells its errors there")]
+fn tell_error(text: &str) {
+    eprintln!("{text}");
+}
+
+#[expect(clippy::print_stdout, reason = "a command's result goes there")]
+fn tell(text: &str) {
+    println!("{text}");
+}
+
+fn start_log(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .with_context(|| format!("`--log {filter}` is not a log filter; write for example `info`"))?;
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    Ok(())
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The file's text; what is not text is said with its place.
+fn read_text(path: &Path) -> anyhow::Result<String> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
+        anyhow!("`{shown}` is not UTF-8 text: line {line} has a byte that belongs to no character")
+    })
+}
+
+fn load(path: &Path) -> anyhow::Result<Compiled> {
+    let text = read_text(path)?;
+    let name = path.display().to_string();
+    let source = Source {
+        name: &name,
+        text: &text,
+    };
+    read(source, &environment).map_err(|problems| {
+        anyhow!("{name} has {}\n\n{problems}", count(problems.len(), "problem"))
+    })
+}
+
+fn count(number: usize, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        _ => format!("{number} {thing}s"),
+    }
+}
+
+fn run(args: &RunArgs, log: &str) -> anyhow::Result<()> {
+    start_log(log)?;
+    let compiled = load(&args.config)?;
+    Gateway::build(compiled)?.run(Stop::on_signals());
+    Ok(())
+}
+
+fn check(args: &CheckArgs) -> ExitCode {
+    match load(&args.file) {
+        Ok(compiled) => {
+            let plan = &compiled.plan;
+            tell(&format!(
+                "{} is good: {}, {}, {}",
+                args.file.display(),
+                count(plan.routes.len(), "route"),
+                count(plan.clusters.len(), "upstream"),
+                count(plan.providers.len(), "JWT provider"),
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tell_error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn token(options: &TokenOptions) -> anyhow::Result<()> {
+    tell(&options.mint(SystemTime::now())?);
+    Ok(())
+}
+
+fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let answer = runtime.block_on(Client::new(args.timeout).get(&args.url))?;
+    if !answer.status().is_success() {
+        let body = String::from_utf8_lossy(answer.body());
+        return Err(anyhow!("{} answered {}: {}", args.url, answer.status(), body.trim()));
+    }
+    Ok(())
+}
+
+fn run_dev(options: DevOptions, log: &str) -> anyhow::Result<()> {
+    start_log(log)?;
+    // The registry, the issuer and the services' supervisor live here, beside the gateway's
+    // own runtimes.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let system = runtime.block_on(dev::start(options))?;
+    let compiled = compile_dev(&system.variables())?;
+    let gateway = Gateway::build(compiled)?;
+    let listen = gateway.addresses()[0];
+    let (stop, stopped) = Stop::on_signals_or();
+    let watching = runtime.spawn(watch_dev(system, listen, stop.clone()));
+    gateway.run(stopped);
+    // Signals first: the supervision ends only when it is told to.
+    stop.send_replace(Some(Signal::Interrupt));
+    runtime.block_on(watching)?
+}
+
+fn compile_dev(variables: &BTreeMap<String, String>) -> anyhow::Result<Compiled> {
+    let source = Source {
+        name: "the routes file of `gateway dev`",
+        text: dev::ROUTES,
+    };
+    read(source, &|name| variables.get(name).cloned()).map_err(|problems| anyhow!("{problems}"))
+}
+
+/// Says when the system is ready; ends it when a service cannot be kept running, or when the
+/// gateway has left.
+async fn watch_dev(
+    mut system: dev::DevSystem,
+    listen: std::net::SocketAddr,
+    stop: tokio::sync::watch::Sender<Option<Signal>>,
+) -> anyhow::Result<()> {
+    let mut left = stop.subscribe();
+    let failed = tokio::select! {
+        failed = supervise(&mut system, listen) => Some(failed),
+        _ = left.wait_for(Option::is_some) => None,
+    };
+    stop.send_replace(Some(Signal::Interrupt));
+    system.shutdown().await;
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+async fn supervise(system: &mut dev::DevSystem, listen: std::net::SocketAddr) -> dev::DevError {
+    if let Err(error) = system.ready().await {
+        return error;
+    }
+    system.announce(listen).await;
+    system.failed().await
+}
