@@ -264,12 +264,27 @@ mod tests {
     fn values_out_of_bounds_are_refused_with_the_bound() {
         for (line, expected) in [
             ("bench load --url http://a/ --connections 0", "1..=10000"),
-            ("bench load --url http://a/ --connections 10001", "1..=10000"),
-            ("bench load --url http://a/ --duration 2h", "between 100ms and 1h"),
+            (
+                "bench load --url http://a/ --connections 10001",
+                "1..=10000",
+            ),
+            (
+                "bench load --url http://a/ --duration 2h",
+                "between 100ms and 1h",
+            ),
             ("bench load --url http://a/ --duration 5", "such as 5s"),
-            ("bench load --url http://a/ --timeout 0s", "between 1ms and 10m"),
-            ("bench load --url http://a/ --header novalue", "`name: value`"),
-            ("bench load --url http://a/ --token a --token-file b", "cannot be used with"),
+            (
+                "bench load --url http://a/ --timeout 0s",
+                "between 1ms and 10m",
+            ),
+            (
+                "bench load --url http://a/ --header novalue",
+                "`name: value`",
+            ),
+            (
+                "bench load --url http://a/ --token a --token-file b",
+                "cannot be used with",
+            ),
             ("bench load", "--url"),
             ("bench peers --only ngin", "a similar value exists: 'nginx'"),
             ("bench peers --bodies 1g", "is not a size"),

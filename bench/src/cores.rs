@@ -41,6 +41,11 @@ impl Placement {
         }
     }
 
+    /// Whether upstream and client share a core.
+    pub(crate) fn shares_client_core(self) -> bool {
+        self.upstream == self.client
+    }
+
     /// Whether the proxy shares its core with the load, which spoils the readings.
     pub(crate) fn is_crowded(self) -> bool {
         self.proxy == self.upstream
@@ -57,14 +62,21 @@ pub(crate) fn pin_current_thread(core: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// Lifts the soft limit of open files to the hard one, for this process and its
-/// children: the usual soft limit of 1,024 is less than a proxy needs for
-/// 1,000 connections. Where that is refused, running out is reported as a
-/// connect error later.
+/// The most open files that this process and its children ask for: six times
+/// what the largest load needs of a proxy, because some size their tables by
+/// this limit, and some give up idle connections when near it.
+const OPEN_FILES: u64 = 1 << 17;
+
+/// Lifts the soft limit of open files, for this process and its children: the
+/// usual 1,024 are less than a proxy needs for 1,000 connections. Where that
+/// is refused, running out is reported as a connect error later.
 pub(crate) fn raise_open_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
+    let most = limit.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES);
+    if limit.current.is_some_and(|current| current < most) {
+        limit.current = Some(most);
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
 }
 
 #[cfg(test)]

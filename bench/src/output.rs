@@ -124,7 +124,12 @@ mod tests {
 
     #[test]
     fn units_grow_with_the_figure() {
-        for (count, expected) in [(0, "0 B"), (1_023, "1023 B"), (1_536, "1.5 KiB"), (3 << 30, "3.0 GiB")] {
+        for (count, expected) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_536, "1.5 KiB"),
+            (3 << 30, "3.0 GiB"),
+        ] {
             assert_eq!(bytes(count), expected);
         }
         for (count, expected) in [(999, "999 µs"), (1_250, "1.25 ms"), (3_100_000, "3.10 s")] {

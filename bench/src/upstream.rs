@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::cli::UpstreamArgs;
 use crate::{cores, output};
@@ -73,20 +74,30 @@ impl FromStr for BodySize {
     }
 }
 
+/// What runs the upstream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ServesOn {
+    /// The event loop of whoever starts it.
+    CallersLoop,
+    /// A thread of its own on this core.
+    Core(usize),
+}
+
 /// A running upstream; dropping it closes its listeners and connections.
 pub(crate) struct Upstream {
     /// Where it listens.
     pub(crate) addresses: [SocketAddr; ADDRESSES],
-    // Held only to be dropped: the serving thread ends when this side is gone.
+    // Held only to be dropped: serving ends when this side is gone.
     _stop: oneshot::Sender<()>,
 }
 
 impl Upstream {
-    /// Starts one thread, on `core` if given, that serves every address.
+    /// Binds every address and serves them on the caller's event loop, or on
+    /// a thread that stays on a core.
     ///
     /// # Errors
     /// When a listener cannot be bound or the thread cannot be started.
-    pub(crate) async fn start(bodies: &[BodySize], core: Option<usize>) -> io::Result<Self> {
+    pub(crate) async fn start(bodies: &[BodySize], serves_on: ServesOn) -> io::Result<Self> {
         let mut listeners = Vec::with_capacity(ADDRESSES);
         let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); ADDRESSES];
         for address in &mut addresses {
@@ -95,23 +106,19 @@ impl Upstream {
             listeners.push(listener.into_std()?);
         }
         let answers = Arc::new(Answers::new(bodies));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()?;
-        let (stop, stopped) = oneshot::channel();
-        thread::Builder::new()
-            .name("upstream".to_owned())
-            .spawn(move || {
-                if let Some(Err(error)) = core.map(cores::pin_current_thread) {
-                    output::note(&format!("warning: the upstream runs unpinned: {error}"));
-                }
-                runtime.block_on(async {
-                    for listener in listeners {
-                        tokio::spawn(accept(listener, Arc::clone(&answers)));
-                    }
-                    let _ = stopped.await;
-                });
-            })?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = async move {
+            let mut accepting = JoinSet::new();
+            for listener in listeners {
+                accepting.spawn(accept(listener, Arc::clone(&answers)));
+            }
+            // An error is the expected end: the sender was dropped.
+            let _ = stopped.await;
+        };
+        match serves_on {
+            ServesOn::CallersLoop => drop(tokio::spawn(serving)),
+            ServesOn::Core(core) => spawn_thread(core, serving)?,
+        }
         Ok(Self {
             addresses,
             _stop: stop,
@@ -119,12 +126,29 @@ impl Upstream {
     }
 }
 
+fn spawn_thread(core: usize, serving: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let run = move || {
+        if let Err(error) = cores::pin_current_thread(core) {
+            output::note(&format!("warning: the upstream runs unpinned: {error}"));
+        }
+        runtime.block_on(serving);
+    };
+    thread::Builder::new()
+        .name("upstream".to_owned())
+        .spawn(run)
+        .map(drop)
+}
+
 /// `bench upstream`: serves until Ctrl-C, for measurements by hand.
 ///
 /// # Errors
 /// When it cannot listen.
 pub(crate) async fn run(arguments: UpstreamArgs) -> anyhow::Result<ExitCode> {
-    let upstream = Upstream::start(&arguments.bodies, arguments.core)
+    let serves_on = arguments.core.map_or(ServesOn::CallersLoop, ServesOn::Core);
+    let upstream = Upstream::start(&arguments.bodies, serves_on)
         .await
         .context("cannot start the upstream")?;
     for address in upstream.addresses {
@@ -176,10 +200,17 @@ fn answer(status: &str, body_bytes: usize) -> Box<[u8]> {
 
 async fn accept(listener: std::net::TcpListener, answers: Arc<Answers>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let mut serving = JoinSet::new();
     loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        tokio::spawn(serve(stream, Arc::clone(&answers)));
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, _) = accepted?;
+                stream.set_nodelay(true)?;
+                serving.spawn(serve(stream, Arc::clone(&answers)));
+            }
+            // Whether a connection ended well is its client's business.
+            Some(_) = serving.join_next() => {}
+        }
     }
 }
 
@@ -224,10 +255,25 @@ mod tests {
 
     #[test]
     fn sizes_read_as_people_write_them() {
-        for (text, bytes) in [("0", 0), ("512", 512), ("1k", 1_024), ("100k", 102_400), ("16m", 16 << 20)] {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("1k", 1_024),
+            ("100k", 102_400),
+            ("16m", 16 << 20),
+        ] {
             assert_eq!(text.parse::<BodySize>().unwrap().bytes, bytes);
         }
-        for text in ["", "k", "+1k", "1 k", "1g", "-1", "17m", "99999999999999999999k"] {
+        for text in [
+            "",
+            "k",
+            "+1k",
+            "1 k",
+            "1g",
+            "-1",
+            "17m",
+            "99999999999999999999k",
+        ] {
             assert!(text.parse::<BodySize>().is_err(), "{text:?} was taken");
         }
     }
@@ -242,9 +288,13 @@ mod tests {
         assert!(answer.ends_with(&[b'x'; 1_024]));
         assert!(next_answer(&complete[..20], &answers).unwrap().is_none());
 
-        let (_, unknown) = next_answer(b"GET /2k HTTP/1.1\r\n\r\n", &answers).unwrap().unwrap();
+        let (_, unknown) = next_answer(b"GET /2k HTTP/1.1\r\n\r\n", &answers)
+            .unwrap()
+            .unwrap();
         assert!(unknown.starts_with(b"HTTP/1.1 404 "));
-        let (_, posted) = next_answer(b"POST /1k HTTP/1.1\r\n\r\n", &answers).unwrap().unwrap();
+        let (_, posted) = next_answer(b"POST /1k HTTP/1.1\r\n\r\n", &answers)
+            .unwrap()
+            .unwrap();
         assert!(posted.starts_with(b"HTTP/1.1 405 "));
     }
 }

@@ -177,7 +177,9 @@ impl Connection {
 
     async fn read_head(&mut self, is_head: bool) -> Result<Head, Failure> {
         loop {
-            if let Some((head_bytes, head)) = Head::parse(&self.buffer[self.start..self.end], is_head)? {
+            if let Some((head_bytes, head)) =
+                Head::parse(&self.buffer[self.start..self.end], is_head)?
+            {
                 self.start += head_bytes;
                 return Ok(head);
             }
@@ -222,7 +224,8 @@ impl Connection {
         loop {
             let mut trailers = [httparse::EMPTY_HEADER; MAX_HEADERS];
             let received = &self.buffer[self.start..self.end];
-            if let Status::Complete((bytes, _)) = httparse::parse_headers(received, &mut trailers)? {
+            if let Status::Complete((bytes, _)) = httparse::parse_headers(received, &mut trailers)?
+            {
                 self.start += bytes;
                 return Ok(());
             }
@@ -397,7 +400,11 @@ mod tests {
         for (bytes, body_bytes, keep_alive) in cases {
             let text = String::from_utf8_lossy(bytes);
             let answer = exchange(Method::GET, bytes).await.unwrap();
-            assert_eq!((answer.body_bytes, answer.keep_alive), (body_bytes, keep_alive), "{text}");
+            assert_eq!(
+                (answer.body_bytes, answer.keep_alive),
+                (body_bytes, keep_alive),
+                "{text}"
+            );
             assert_eq!(answer.received_bytes, bytes.len() as u64, "{text}");
         }
     }
@@ -413,16 +420,35 @@ mod tests {
         let cases: [(&[u8], Failure); 8] = [
             (b"", Failure::Closed),
             (b"HTTP/1.1 200 OK\r\ncontent-le", Failure::Closed),
-            (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhel", Failure::Closed),
+            (
+                b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhel",
+                Failure::Closed,
+            ),
             (b"SSH-2.0-OpenSSH_9.2\r\n", Failure::BadResponse),
-            (b"HTTP/1.1 200 OK\r\ncontent-length: +5\r\n\r\nhello", Failure::BadResponse),
-            (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhello", Failure::BadResponse),
-            (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", Failure::BadResponse),
-            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nabc", Failure::BadResponse),
+            (
+                b"HTTP/1.1 200 OK\r\ncontent-length: +5\r\n\r\nhello",
+                Failure::BadResponse,
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhello",
+                Failure::BadResponse,
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+                Failure::BadResponse,
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nabc",
+                Failure::BadResponse,
+            ),
         ];
         for (bytes, expected) in cases {
             let text = String::from_utf8_lossy(bytes);
-            assert_eq!(exchange(Method::GET, bytes).await.unwrap_err(), expected, "{text}");
+            assert_eq!(
+                exchange(Method::GET, bytes).await.unwrap_err(),
+                expected,
+                "{text}"
+            );
         }
     }
 }

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 
 pub(crate) use self::connection::{Answer, Connection, Failure};
 pub(crate) use self::request::Request;
@@ -32,18 +33,27 @@ pub(crate) struct Workload {
     pub(crate) request: Request,
     /// Connections kept open, shared out among the threads.
     pub(crate) connections: usize,
-    /// Threads, each with its own event loop.
-    pub(crate) threads: usize,
+    /// What runs the connections.
+    pub(crate) runs_on: RunsOn,
     /// Load before the window opens; what it answers is not counted.
     pub(crate) warmup: Duration,
     /// Length of the window in which answers are counted.
     pub(crate) duration: Duration,
     /// Bound on opening a connection, and on a request until its answer's last byte.
     pub(crate) timeout: Duration,
-    /// The core that every thread stays on; otherwise the scheduler chooses.
-    pub(crate) core: Option<usize>,
     /// What each answer must be; anything else is a failure.
     pub(crate) expected: Option<Expected>,
+}
+
+/// What runs the connections of a workload.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RunsOn {
+    /// Threads of its own, each with an event loop; on one core if given.
+    Threads { count: usize, core: Option<usize> },
+    /// The caller's event loop. For an upstream and a client that must share a
+    /// core: as two threads they would take turns by the scheduler's time
+    /// slices, of milliseconds, and the proxy would get its load in bursts.
+    CallersLoop,
 }
 
 /// The only answer that a workload accepts.
@@ -74,7 +84,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts the threads of a workload.
+    /// Starts a workload.
     ///
     /// # Errors
     /// When the operating system refuses a thread or an event loop.
@@ -82,41 +92,41 @@ impl Load {
         let opens_at = Instant::now() + workload.warmup;
         let closes_at = opens_at + workload.duration;
         let (stop, stopped) = watch::channel(());
+        let (count, core) = match workload.runs_on {
+            RunsOn::Threads { count, core } => (count, core),
+            RunsOn::CallersLoop => (1, None),
+        };
+        let mut load = Self {
+            opens_at,
+            closes_at,
+            counters: Vec::with_capacity(count),
+            tallies: Vec::with_capacity(count),
+            stop,
+        };
         let workload = Arc::new(workload);
-        let mut counters = Vec::new();
-        let mut tallies = Vec::new();
-        for index in 0..workload.threads {
+        for index in 0..count {
             let worker = Arc::new(Worker {
                 workload: Arc::clone(&workload),
                 opens_at,
                 counters: Arc::default(),
                 tally: Mutex::new(Tally::new()),
             });
-            counters.push(Arc::clone(&worker.counters));
-            let connections = share(workload.connections, workload.threads, index);
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            load.counters.push(Arc::clone(&worker.counters));
+            let connections = share(workload.connections, count, index);
             let (send_tally, tally) = oneshot::channel();
-            tallies.push(tally);
+            load.tallies.push(tally);
             let stopped = stopped.clone();
-            thread::Builder::new()
-                .name(format!("load-{index}"))
-                .spawn(move || {
-                    runtime.block_on(worker.work(connections, closes_at, stopped));
-                    // Ends every connection before the result is read.
-                    drop(runtime);
-                    // The receiver is gone when the load was dropped.
-                    let _ = send_tally.send(worker.into_tally());
-                })?;
+            let work = async move {
+                worker.work(connections, closes_at, stopped).await;
+                // The receiver is gone when the load was dropped.
+                let _ = send_tally.send(worker.take_tally());
+            };
+            match workload.runs_on {
+                RunsOn::CallersLoop => drop(tokio::spawn(work)),
+                RunsOn::Threads { .. } => spawn_thread(index, core, work)?,
+            }
         }
-        Ok(Self {
-            opens_at,
-            closes_at,
-            counters,
-            tallies,
-            stop,
-        })
+        Ok(load)
     }
 
     /// When answers begin to count.
@@ -194,11 +204,10 @@ impl Worker {
         closes_at: Instant,
         mut stopped: watch::Receiver<()>,
     ) {
-        if let Some(Err(error)) = self.workload.core.map(cores::pin_current_thread) {
-            output::note(&format!("warning: the load runs unpinned: {error}"));
-        }
+        // Dropped at the end of this function, and with it every connection.
+        let mut driving = JoinSet::new();
         for _ in 0..connections {
-            tokio::spawn(Arc::clone(self).drive());
+            driving.spawn(Arc::clone(self).drive());
         }
         tokio::select! {
             () = tokio::time::sleep_until(closes_at.into()) => {}
@@ -208,7 +217,7 @@ impl Worker {
     }
 
     /// One connection's life: request after request, a new connection whenever
-    /// the old one is spent. Ends with its runtime.
+    /// the old one is spent. Ends when it is dropped.
     async fn drive(self: Arc<Self>) {
         loop {
             let failure = match self.open().await {
@@ -270,9 +279,30 @@ impl Worker {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn into_tally(self: Arc<Self>) -> Tally {
+    fn take_tally(&self) -> Tally {
         std::mem::replace(&mut *self.lock_tally(), Tally::new())
     }
+}
+
+/// Runs `work` on a thread of its own.
+fn spawn_thread(
+    index: usize,
+    core: Option<usize>,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let run = move || {
+        if let Some(Err(error)) = core.map(cores::pin_current_thread) {
+            output::note(&format!("warning: the load runs unpinned: {error}"));
+        }
+        runtime.block_on(work);
+    };
+    thread::Builder::new()
+        .name(format!("load-{index}"))
+        .spawn(run)
+        .map(drop)
 }
 
 /// The part of `total` that falls to the thread `index` of `threads`.
@@ -287,7 +317,9 @@ mod tests {
     #[test]
     fn shares_add_up_and_differ_by_one_at_most() {
         for (total, threads) in [(64, 1), (64, 3), (5, 8), (1, 1)] {
-            let shares: Vec<_> = (0..threads).map(|index| share(total, threads, index)).collect();
+            let shares: Vec<_> = (0..threads)
+                .map(|index| share(total, threads, index))
+                .collect();
             assert_eq!(shares.iter().sum::<usize>(), total);
             assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
         }

@@ -55,7 +55,10 @@ impl Request {
         };
         let defaults = [
             (header::HOST, host),
-            (header::USER_AGENT, concat!("bench/", env!("CARGO_PKG_VERSION"))),
+            (
+                header::USER_AGENT,
+                concat!("bench/", env!("CARGO_PKG_VERSION")),
+            ),
             (header::ACCEPT, "*/*"),
         ];
         for (name, value) in &defaults {
@@ -92,7 +95,10 @@ impl Request {
 mod tests {
     use super::*;
 
-    fn made(method: &Method, headers: &[(HeaderName, HeaderValue)]) -> Result<String, RequestError> {
+    fn made(
+        method: &Method,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<String, RequestError> {
         let uri = Uri::from_static("http://localhost:8080/users?limit=2");
         Request::new(method, &uri, headers)
             .map(|request| String::from_utf8(request.bytes.into_vec()).unwrap())
@@ -111,13 +117,23 @@ mod tests {
 
     #[test]
     fn post_says_that_it_has_no_body() {
-        assert!(made(&Method::POST, &[]).unwrap().contains("content-length: 0\r\n"));
+        assert!(
+            made(&Method::POST, &[])
+                .unwrap()
+                .contains("content-length: 0\r\n")
+        );
     }
 
     #[test]
     fn what_would_break_the_connection_is_refused() {
         let length = (header::CONTENT_LENGTH, HeaderValue::from_static("5"));
-        assert!(matches!(made(&Method::GET, &[length]), Err(RequestError::OwnHeader(_))));
-        assert!(matches!(made(&Method::CONNECT, &[]), Err(RequestError::Connect)));
+        assert!(matches!(
+            made(&Method::GET, &[length]),
+            Err(RequestError::OwnHeader(_))
+        ));
+        assert!(matches!(
+            made(&Method::CONNECT, &[]),
+            Err(RequestError::Connect)
+        ));
     }
 }

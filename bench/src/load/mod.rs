@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use self::report::Report;
 use self::target::Target;
 use crate::cli::LoadArgs;
-use crate::client::{Ending, Load, Workload};
+use crate::client::{Ending, Load, RunsOn, Workload};
 use crate::output::{self, LiveLine};
 
 /// How often the live line is renewed.
@@ -35,12 +35,14 @@ pub(crate) async fn run(arguments: LoadArgs) -> anyhow::Result<ExitCode> {
         address: target.address,
         request: target.request,
         connections: arguments.connections.into(),
-        // A thread without a connection would only add a result to merge.
-        threads: arguments.threads.min(arguments.connections).into(),
+        runs_on: RunsOn::Threads {
+            // A thread without a connection would only add a result to merge.
+            count: arguments.threads.min(arguments.connections).into(),
+            core: None,
+        },
         warmup: arguments.warmup,
         duration: arguments.duration,
         timeout: arguments.timeout,
-        core: None,
         expected: None,
     })
     .context("cannot start the load")?;
@@ -82,7 +84,11 @@ async fn renew(line: &LiveLine, load: &Load) {
             return;
         }
         let progress = load.progress();
-        let phase = if now < load.opens_at() { "warm-up" } else { "counting" };
+        let phase = if now < load.opens_at() {
+            "warm-up"
+        } else {
+            "counting"
+        };
         line.show(&format!(
             "{:>4} s  {phase}  {:>9} requests/s  {} answered  {} failed",
             (now - started_at).as_secs(),

@@ -103,7 +103,10 @@ impl Report {
             line("errors", "none");
         }
         for (failure, count) in &self.failures {
-            line("errors", &format!("{} {}", grouped(*count), failure.as_str()));
+            line(
+                "errors",
+                &format!("{} {}", grouped(*count), failure.as_str()),
+            );
         }
         text
     }
@@ -113,13 +116,18 @@ impl Report {
         let most = self.statuses.iter().max_by_key(|(_, count)| **count);
         let remedy = match most.map(|(status, _)| *status) {
             Some(401) => "most answers were 401; give a valid token with --token-file".to_owned(),
-            Some(403) => "most answers were 403; the token lacks what the route asks for".to_owned(),
+            Some(403) => {
+                "most answers were 403; the token lacks what the route asks for".to_owned()
+            }
             Some(404) => "most answers were 404; check the path in --url".to_owned(),
             Some(status) => format!("most answers had status {status}; look at the server's log"),
             None if self.failures.is_empty() => {
-                "nothing was answered; ask for a longer --duration, or look at the server's log".to_owned()
+                "nothing was answered; ask for a longer --duration, or look at the server's log"
+                    .to_owned()
             }
-            None => "nothing was answered; look at the errors above and at the server's log".to_owned(),
+            None => {
+                "nothing was answered; look at the errors above and at the server's log".to_owned()
+            }
         };
         format!("no request succeeded: {remedy}")
     }

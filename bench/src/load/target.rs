@@ -48,7 +48,10 @@ fn parse_url(text: &str) -> anyhow::Result<Uri> {
         ),
         _ => bail!("`{text}` must begin with http:// and name a host"),
     }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
         bail!("credentials do not belong in the URL; use --token-file or --header");
     }
     Ok(uri)
@@ -126,7 +129,11 @@ mod tests {
 
     #[test]
     fn ordinary_urls_are_taken() {
-        for text in ["http://127.0.0.1:8080/users?limit=2", "http://[::1]:8080/", "http://api.example"] {
+        for text in [
+            "http://127.0.0.1:8080/users?limit=2",
+            "http://[::1]:8080/",
+            "http://api.example",
+        ] {
             parse_url(text).expect(text);
         }
     }

@@ -5,7 +5,10 @@ use super::{Peer, Program, Proxy, Ready};
 pub(super) const PEER: Peer = Peer {
     name: "haproxy",
     about: "plain proxy, access log",
-    proxy: Some(proxy("haproxy.cfg", include_str!("../../peers/haproxy.cfg"))),
+    proxy: Some(proxy(
+        "haproxy.cfg",
+        include_str!("../../peers/haproxy.cfg"),
+    )),
 };
 
 /// `HAProxy` with one of our configurations.

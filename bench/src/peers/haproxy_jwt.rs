@@ -7,6 +7,9 @@ pub(super) const PEER: Peer = Peer {
     about: "RS256 token verified, access log",
     proxy: Some(Proxy {
         checks_token: true,
-        ..haproxy::proxy("haproxy-jwt.cfg", include_str!("../../peers/haproxy-jwt.cfg"))
+        ..haproxy::proxy(
+            "haproxy-jwt.cfg",
+            include_str!("../../peers/haproxy-jwt.cfg"),
+        )
     }),
 };

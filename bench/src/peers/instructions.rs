@@ -85,8 +85,14 @@ mod tests {
     #[test]
     fn count_is_taken_only_where_perf_has_one() {
         for (output, expected) in [
-            ("1234567,,instructions:u,2000000,100.00,,\n", Some(1_234_567)),
-            ("warning, of sorts\n42,,instructions:u,1,100.00,,\n", Some(42)),
+            (
+                "1234567,,instructions:u,2000000,100.00,,\n",
+                Some(1_234_567),
+            ),
+            (
+                "warning, of sorts\n42,,instructions:u,1,100.00,,\n",
+                Some(42),
+            ),
             ("<not supported>,,instructions:u,0,100.00,,\n", None),
             ("<not counted>,,instructions:u,0,0.00,,\n", None),
             ("7,,cycles:u,1,100.00,,\n", None),

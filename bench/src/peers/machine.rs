@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn cpu_model_is_the_first_one() {
-        let cpus = "processor\t: 0\nmodel\t\t: 1\nmodel name\t: Some CPU @ 2 GHz\nmodel name\t: Other\n";
+        let cpus =
+            "processor\t: 0\nmodel\t\t: 1\nmodel name\t: Some CPU @ 2 GHz\nmodel name\t: Other\n";
         assert_eq!(parse_cpu_model(cpus), Some("Some CPU @ 2 GHz"));
         assert_eq!(parse_cpu_model("processor : 0\n"), None);
     }

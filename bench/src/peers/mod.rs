@@ -151,10 +151,7 @@ fn find_present(arguments: &PeersArgs) -> anyhow::Result<Vec<Present>> {
 }
 
 /// The peer's program, or the command that brings it.
-fn find_program(
-    peer: &Peer,
-    gateway: Option<&Path>,
-) -> anyhow::Result<Result<PathBuf, String>> {
+fn find_program(peer: &Peer, gateway: Option<&Path>) -> anyhow::Result<Result<PathBuf, String>> {
     Ok(match peer.proxy.as_ref().map(|proxy| &proxy.program) {
         None => Ok(PathBuf::new()),
         Some(Program::Installed { name, install }) => find_on_path(name)

@@ -95,7 +95,9 @@ pub(super) fn resident_bytes(pids: &BTreeSet<i32>) -> io::Result<u64> {
 }
 
 fn parse_resident_bytes(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kibibytes << 10)
 }

@@ -24,6 +24,42 @@ const READY_POLL: Duration = Duration::from_millis(20);
 /// Bound on each request made to check a proxy.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Connections that checks make while the load's are open or closing.
+const SPARE_CONNECTIONS: u32 = 64;
+
+/// What a proxy is put between.
+pub(super) struct Surroundings<'a> {
+    /// The core that the proxy stays on.
+    pub(super) core: usize,
+    /// Connections that the load will hold.
+    pub(super) connections: u16,
+    pub(super) upstream: &'a Upstream,
+    pub(super) identity: &'a Identity,
+}
+
+impl Surroundings<'_> {
+    fn values(&self, directory: &Path, config: &Path, addresses: [SocketAddr; 2]) -> Values {
+        let [address, admin_address] = addresses;
+        let client_connections = u32::from(self.connections) + SPARE_CONNECTIONS;
+        let mut values = Values::default();
+        values.set("LISTEN", address.to_string());
+        values.set("ADMIN", admin_address.to_string());
+        values.set("UPSTREAM_1", self.upstream.addresses[0].to_string());
+        values.set("UPSTREAM_2", self.upstream.addresses[1].to_string());
+        values.set("CLIENT_CONNECTIONS", client_connections.to_string());
+        values.set("ALL_CONNECTIONS", (2 * client_connections).to_string());
+        values.set("DIR", directory.display().to_string());
+        values.set("CONFIG", config.display().to_string());
+        values.set("JWKS", self.identity.jwks_file.display().to_string());
+        let public_key = self.identity.public_key_file.display();
+        values.set("PUBLIC_KEY", public_key.to_string());
+        values.set("ISSUER", ISSUER);
+        values.set("AUDIENCE", AUDIENCE);
+        values.set("SCOPE", SCOPE);
+        values
+    }
+}
+
 /// A proxy that takes requests. Dropping it ends the process and then removes
 /// its directory: the fields are dropped in this order.
 pub(super) struct StartedProxy {
@@ -42,9 +78,7 @@ impl StartedProxy {
     pub(super) async fn start(
         proxy: &Proxy,
         program: &Path,
-        core: usize,
-        upstream: &Upstream,
-        identity: &Identity,
+        surroundings: &Surroundings<'_>,
         body: &BodySize,
     ) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
@@ -55,18 +89,7 @@ impl StartedProxy {
         let address = free_address()?;
         let admin_address = free_address()?;
 
-        let mut values = Values::default();
-        values.set("LISTEN", address.to_string());
-        values.set("ADMIN", admin_address.to_string());
-        values.set("UPSTREAM_1", upstream.addresses[0].to_string());
-        values.set("UPSTREAM_2", upstream.addresses[1].to_string());
-        values.set("DIR", directory.path().display().to_string());
-        values.set("CONFIG", config.display().to_string());
-        values.set("JWKS", identity.jwks_file.display().to_string());
-        values.set("PUBLIC_KEY", identity.public_key_file.display().to_string());
-        values.set("ISSUER", ISSUER);
-        values.set("AUDIENCE", AUDIENCE);
-        values.set("SCOPE", SCOPE);
+        let values = surroundings.values(directory.path(), &config, [address, admin_address]);
         std::fs::write(&config, values.fill(proxy.template)?)
             .context("cannot write the proxy's configuration")?;
         let arguments: Result<Vec<String>, _> = proxy
@@ -75,14 +98,16 @@ impl StartedProxy {
             .map(|argument| values.fill(argument))
             .collect();
 
-        let process = Running::start(program, &arguments?, directory.path(), core)?;
+        let process = Running::start(program, &arguments?, directory.path(), surroundings.core)?;
         let mut started = Self {
             process,
             address,
             _directory: directory,
         };
-        started.wait_until_ready(&proxy.ready, admin_address).await?;
-        if let Err(error) = check_answers(proxy, address, identity, body).await {
+        started
+            .wait_until_ready(&proxy.ready, admin_address)
+            .await?;
+        if let Err(error) = check_answers(proxy, address, surroundings.identity, body).await {
             bail!("{error:#}{}", started.process.output_tail());
         }
         Ok(started)
@@ -107,7 +132,10 @@ impl StartedProxy {
             }
             if Instant::now() >= deadline {
                 let limit = humantime::format_duration(READY_LIMIT);
-                bail!("it was not ready after {limit}{}", self.process.output_tail());
+                bail!(
+                    "it was not ready after {limit}{}",
+                    self.process.output_tail()
+                );
             }
             tokio::time::sleep(READY_POLL).await;
         }
@@ -158,7 +186,10 @@ async fn check_answers(
     }
     if proxy.checks_token {
         let forged = forge(&identity.token);
-        for (name, token) in [("no token", None), ("a forged token", Some(forged.as_str()))] {
+        for (name, token) in [
+            ("no token", None),
+            ("a forged token", Some(forged.as_str())),
+        ] {
             let status = get(address, &body.label, token).await?.status;
             if status != 401 {
                 bail!("a request with {name} was answered with {status} instead of 401");
@@ -205,8 +236,19 @@ mod tests {
     fn every_template_and_argument_fills_completely() {
         let mut values = Values::default();
         for name in [
-            "LISTEN", "ADMIN", "UPSTREAM_1", "UPSTREAM_2", "DIR", "CONFIG", "JWKS", "PUBLIC_KEY",
-            "ISSUER", "AUDIENCE", "SCOPE",
+            "LISTEN",
+            "ADMIN",
+            "UPSTREAM_1",
+            "UPSTREAM_2",
+            "CLIENT_CONNECTIONS",
+            "ALL_CONNECTIONS",
+            "DIR",
+            "CONFIG",
+            "JWKS",
+            "PUBLIC_KEY",
+            "ISSUER",
+            "AUDIENCE",
+            "SCOPE",
         ] {
             values.set(name, "value");
         }

@@ -137,7 +137,11 @@ impl RowSummary {
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     fn of(samples: &[Sample]) -> Option<Self> {
         let process = |pick: fn(&ProcessSample) -> f64| {
-            Summary::of(samples.iter().filter_map(|sample| sample.process.as_ref().map(pick)))
+            Summary::of(
+                samples
+                    .iter()
+                    .filter_map(|sample| sample.process.as_ref().map(pick)),
+            )
         };
         let every = |pick: fn(&Sample) -> f64| Summary::of(samples.iter().map(pick));
         Some(Self {
@@ -145,7 +149,9 @@ impl RowSummary {
             core_busy: process(|process| process.core_busy),
             resident_bytes: process(|process| process.resident_bytes as f64),
             instructions_per_request: Summary::of(
-                samples.iter().filter_map(|sample| sample.instructions_per_request),
+                samples
+                    .iter()
+                    .filter_map(|sample| sample.instructions_per_request),
             ),
             requests_per_second: every(|sample| sample.requests_per_second)?,
             p50_us: every(|sample| sample.p50_us as f64)?,
@@ -210,7 +216,7 @@ impl Report {
             let rows = self.rows.iter().filter(|other| other.body == row.body);
             let mut lines = vec![self.header()];
             lines.extend(rows.map(|row| self.cells(row)));
-            let _ = writeln!(text, "\n{} bodies:\n\n{}", row.body.label, table(&lines));
+            let _ = writeln!(text, "{} bodies:\n\n{}", row.body.label, table(&lines));
         }
         for row in &self.rows {
             for problem in row.problems() {
@@ -223,7 +229,11 @@ impl Report {
 
     fn circumstances(&self) -> String {
         let mut versions: Vec<&str> = Vec::new();
-        for version in self.rows.iter().filter_map(|row| row.program_version.as_deref()) {
+        for version in self
+            .rows
+            .iter()
+            .filter_map(|row| row.program_version.as_deref())
+        {
             if !versions.contains(&version) {
                 versions.push(version);
             }
@@ -250,7 +260,14 @@ impl Report {
 
     fn header(&self) -> Vec<String> {
         let against = format!("× {}", self.baseline);
-        let mut header = vec!["peer", "CPU µs/request", &against, "requests/s", "p50", "p99"];
+        let mut header = vec![
+            "peer",
+            "CPU µs/request",
+            &against,
+            "requests/s",
+            "p50",
+            "p99",
+        ];
         header.extend(["resident", "core busy"]);
         if self.settings.instructions_supported {
             header.push("instructions/request");
@@ -281,12 +298,16 @@ impl Report {
             cells.push(latency.map_or_else(|| "–".to_owned(), milliseconds));
         }
         let resident = summary.and_then(|all| all.resident_bytes);
-        cells.push(resident.map_or_else(|| "–".to_owned(), |resident| whole_bytes(resident.median)));
+        cells
+            .push(resident.map_or_else(|| "–".to_owned(), |resident| whole_bytes(resident.median)));
         let busy = summary.and_then(|all| all.core_busy);
         let percent = |busy: Summary| format!("{:.0} %", busy.median * 100.0);
         cells.push(busy.map_or_else(|| "–".to_owned(), percent));
         if self.settings.instructions_supported {
-            cells.push(cell(summary.and_then(|all| all.instructions_per_request), 0));
+            cells.push(cell(
+                summary.and_then(|all| all.instructions_per_request),
+                0,
+            ));
         }
         cells.push(row.about.to_owned());
         cells
@@ -322,7 +343,10 @@ fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|cells| cells.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
@@ -404,21 +428,36 @@ mod tests {
         assert_eq!(report.rows[1].ratio_to_baseline, None);
         let text = report.to_text();
         assert!(text.contains("gateway (INVALID)"), "{text}");
-        assert!(text.contains("INVALID: 1k gateway: round 1: 1 × connection reset"), "{text}");
+        assert!(
+            text.contains("INVALID: 1k gateway: round 1: 1 × connection reset"),
+            "{text}"
+        );
     }
 
     #[test]
     fn markdown_has_a_cell_for_every_column() {
         let report = report(vec![
-            row("direct", vec![Sample { process: None, ..sample(0, 0.0, &[]) }]),
+            row(
+                "direct",
+                vec![Sample {
+                    process: None,
+                    ..sample(0, 0.0, &[])
+                }],
+            ),
             row("haproxy", vec![sample(0, 10.0, &[])]),
         ]);
         let text = report.to_markdown();
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
         assert_eq!(lines.len(), 4, "{text}");
         let columns = |line: &str| line.matches('|').count();
-        assert!(lines.iter().all(|line| columns(line) == columns(lines[0])), "{text}");
-        assert!(text.contains("| haproxy | 10.0 (10.0–10.0) | 1.00 (1.00–1.00) |"), "{text}");
+        assert!(
+            lines.iter().all(|line| columns(line) == columns(lines[0])),
+            "{text}"
+        );
+        assert!(
+            text.contains("| haproxy | 10.0 (10.0–10.0) | 1.00 (1.00–1.00) |"),
+            "{text}"
+        );
         assert!(text.contains("| direct | – | – |"), "{text}");
     }
 }

@@ -1,6 +1,7 @@
 //! The order of the measurements: rounds of scenarios of peers.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tempfile::TempDir;
@@ -8,18 +9,22 @@ use tempfile::TempDir;
 use super::identity::Identity;
 use super::machine::{self, Machine};
 use super::measure::{Sample, count_instructions, measure};
-use super::proxy::{self, StartedProxy};
+use super::proxy::{self, StartedProxy, Surroundings};
 use super::report::{Report, Row, Settings};
 use super::{BASELINE, Peer, Present, instructions};
 use crate::cli::PeersArgs;
-use crate::client::Workload;
+use crate::client::{RunsOn, Workload};
 use crate::cores::{self, Placement};
 use crate::output;
-use crate::upstream::{BodySize, Upstream};
+use crate::upstream::{BodySize, ServesOn, Upstream};
+
+/// Bound on each request; one that takes longer makes the row invalid.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all measurements of one run share.
 struct Bench<'a> {
     arguments: &'a PeersArgs,
+    machine: Machine,
     placement: Placement,
     upstream: Upstream,
     identity: Identity,
@@ -60,12 +65,8 @@ pub(super) async fn run(arguments: &PeersArgs, present: &[Present]) -> anyhow::R
     for row in &mut rows {
         row.sum_up();
     }
-    Ok(Report::new(
-        Machine::look(),
-        bench.settings(),
-        rows,
-        BASELINE,
-    ))
+    let settings = bench.settings();
+    Ok(Report::new(bench.machine, settings, rows, BASELINE))
 }
 
 impl<'a> Bench<'a> {
@@ -83,13 +84,20 @@ impl<'a> Bench<'a> {
         if !counts_instructions {
             output::note("instructions per request: not supported here (perf has no such counter)");
         }
-        let upstream = Upstream::start(&arguments.bodies, Some(placement.upstream))
-            .await
-            .context("cannot start the upstream")?;
+        let machine = Machine::look();
         cores::pin_current_thread(placement.client)
             .with_context(|| format!("cannot stay on core {}", placement.client))?;
+        let upstream_serves_on = if placement.shares_client_core() {
+            ServesOn::CallersLoop
+        } else {
+            ServesOn::Core(placement.upstream)
+        };
+        let upstream = Upstream::start(&arguments.bodies, upstream_serves_on)
+            .await
+            .context("cannot start the upstream")?;
         Ok(Self {
             arguments,
+            machine,
             placement,
             upstream,
             identity,
@@ -102,9 +110,10 @@ impl<'a> Bench<'a> {
         let mut rows = Vec::new();
         for body in &self.arguments.bodies {
             for Present { peer, program } in present {
-                let version = peer.proxy.as_ref().map(|proxy| {
-                    machine::program_version(program, proxy.version_arguments)
-                });
+                let version = peer
+                    .proxy
+                    .as_ref()
+                    .map(|proxy| machine::program_version(program, proxy.version_arguments));
                 rows.push(Row::new(body, peer.name, peer.about, version));
             }
         }
@@ -130,11 +139,11 @@ impl<'a> Bench<'a> {
             address,
             request: proxy::request(address, &body.label, Some(&self.identity.token))?,
             connections: self.arguments.connections.into(),
-            threads: 1,
+            // This thread is pinned to the client's core.
+            runs_on: RunsOn::CallersLoop,
             warmup: self.arguments.warmup,
             duration: self.arguments.duration,
-            timeout: std::time::Duration::from_secs(10),
-            core: Some(self.placement.client),
+            timeout: REQUEST_TIMEOUT,
             expected: Some(proxy::expected(body)),
         };
         let mut sample = measure(workload.clone(), &pids, round).await?;
@@ -153,8 +162,13 @@ impl<'a> Bench<'a> {
         let Some(proxy) = &peer.proxy else {
             return Ok(None);
         };
-        let core = self.placement.proxy;
-        StartedProxy::start(proxy, &present.program, core, &self.upstream, &self.identity, body)
+        let surroundings = Surroundings {
+            core: self.placement.proxy,
+            connections: self.arguments.connections,
+            upstream: &self.upstream,
+            identity: &self.identity,
+        };
+        StartedProxy::start(proxy, &present.program, &surroundings, body)
             .await
             .map(Some)
     }
@@ -193,5 +207,8 @@ fn progress(round: u16, rounds: u16, row: &Row) -> String {
     } else {
         format!("  INVALID: {}", sample.problems.join(", "))
     };
-    format!("{prefix} {:>7.0} requests/s{cpu}{problems}", sample.requests_per_second)
+    format!(
+        "{prefix} {:>7.0} requests/s{cpu}{problems}",
+        sample.requests_per_second
+    )
 }

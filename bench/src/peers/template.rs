@@ -50,7 +50,8 @@ impl Values {
 }
 
 fn is_name(text: &str) -> bool {
-    let is_name_byte = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_name_byte =
+        |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     !text.is_empty() && text.bytes().all(is_name_byte)
 }
 
@@ -64,7 +65,10 @@ mod tests {
         values.set("DIR", "/tmp/x");
         values.set("UPSTREAM_1", "127.0.0.1:1");
         for (template, expected) in [
-            ("log @DIR@/a; to @UPSTREAM_1@", "log /tmp/x/a; to 127.0.0.1:1"),
+            (
+                "log @DIR@/a; to @UPSTREAM_1@",
+                "log /tmp/x/a; to 127.0.0.1:1",
+            ),
             ("@DIR@@DIR@", "/tmp/x/tmp/x"),
             ("log ring@access and me@host", "log ring@access and me@host"),
             ("ring@access @DIR@", "ring@access /tmp/x"),
