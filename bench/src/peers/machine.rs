@@ -6,19 +6,27 @@ use std::process::Command;
 
 use serde::Serialize;
 
+/// Above this, other programs take a share of the cores that shows in the figures.
+const QUIET_LOAD_AVERAGE: f64 = 0.5;
+
 /// The machine, as far as it bears on the figures.
 #[derive(Debug, Serialize)]
 pub(super) struct Machine {
     cpu: String,
     cores: usize,
     kernel: String,
+    /// Of the last minute, before the first measurement; what other programs
+    /// do is the noise in the figures.
+    load_average: Option<f64>,
 }
 
 impl Machine {
     /// Looks around; what cannot be found out is `unknown`.
     pub(super) fn look() -> Self {
         let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let load = fs::read_to_string("/proc/loadavg").ok();
         Self {
+            load_average: load.as_deref().and_then(parse_load_average),
             cpu: parse_cpu_model(&cpus).unwrap_or("unknown").to_owned(),
             cores: std::thread::available_parallelism().map_or(0, Into::into),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
@@ -26,10 +34,24 @@ impl Machine {
         }
     }
 
+    /// Whether other programs were running when we looked.
+    pub(super) fn is_busy(&self) -> bool {
+        self.load_average
+            .is_some_and(|load| load > QUIET_LOAD_AVERAGE)
+    }
+
     /// One line for a report.
     pub(super) fn describe(&self) -> String {
-        format!("{}, {} cores, Linux {}", self.cpu, self.cores, self.kernel)
+        let load = self.load_average.map_or_else(String::new, |load| {
+            format!(", load average {load:.1} before")
+        });
+        let Self { cpu, kernel, .. } = self;
+        format!("{cpu}, {} cores, Linux {kernel}{load}", self.cores)
     }
+}
+
+fn parse_load_average(line: &str) -> Option<f64> {
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 fn parse_cpu_model(cpus: &str) -> Option<&str> {
@@ -57,6 +79,15 @@ pub(super) fn program_version(program: &Path, arguments: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn load_average_is_the_last_minutes() {
+        assert_eq!(
+            parse_load_average("0.22 0.92 0.56 2/90 22653\n"),
+            Some(0.22)
+        );
+        assert_eq!(parse_load_average(""), None);
+    }
 
     #[test]
     fn cpu_model_is_the_first_one() {

@@ -19,7 +19,8 @@ CPU µs/request is the proxy's user and system time, all its processes and threa
 requests answered in the same window. Every figure is a median over the rounds with the least and \
 the greatest. Ratios are taken round by round. Absolute times on a shared or virtual machine mean \
 little: only ratios within one run count. Where the core is not fully busy, client and upstream \
-were the bottleneck, and throughput and latency say more about them than about the proxy.";
+were the bottleneck, or other programs took their share: throughput and latency then say little \
+about the proxy.";
 
 /// A finished comparison.
 #[derive(Debug, Serialize)]

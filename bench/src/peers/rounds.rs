@@ -85,6 +85,9 @@ impl<'a> Bench<'a> {
             output::note("instructions per request: not supported here (perf has no such counter)");
         }
         let machine = Machine::look();
+        if machine.is_busy() {
+            output::note("warning: other programs are running here: expect noise");
+        }
         cores::pin_current_thread(placement.client)
             .with_context(|| format!("cannot stay on core {}", placement.client))?;
         let upstream_serves_on = if placement.shares_client_core() {
