@@ -1,1 +1,50 @@
-fn main() {}
+//! Load tests and comparisons with other proxies, on loopback.
+//!
+//! `bench load` drives one URL; `bench peers` runs our gateway beside other
+//! proxies and prices a request in CPU time. Linux only: processes are pinned
+//! to cores and read through `/proc`.
+
+mod cli;
+mod client;
+mod cores;
+mod load;
+mod output;
+mod peers;
+mod upstream;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            output::note(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    // Becomes another program, so it must not start a runtime first.
+    if let Command::Child(arguments) = command {
+        return Err(peers::process::become_child(&arguments));
+    }
+    cores::raise_open_file_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        match command {
+            Command::Load(arguments) => load::run(arguments).await,
+            Command::Peers(arguments) => peers::run(arguments).await,
+            Command::Upstream(arguments) => upstream::run(arguments).await,
+            Command::Child(_) => unreachable!("handled before the runtime started"),
+        }
+    })
+}

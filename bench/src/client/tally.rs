@@ -1,0 +1,172 @@
+//! What was counted in the window: answers, latencies, failures.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::connection::{Answer, Failure};
+
+/// The longest latency told apart from longer ones; beyond it they count as this long.
+const MAX_LATENCY_US: u64 = 3_600_000_000;
+
+/// Latencies are kept to three significant digits.
+const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// Counts of one window. Tallies of several threads merge into one.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    latency_us: Histogram<u64>,
+    received_bytes: u64,
+    statuses: BTreeMap<u16, u64>,
+    failures: BTreeMap<Failure, u64>,
+}
+
+/// Latency percentiles in microseconds, with the whole histogram behind them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50_us: u64,
+    pub(crate) p90_us: u64,
+    pub(crate) p99_us: u64,
+    pub(crate) p999_us: u64,
+    pub(crate) max_us: u64,
+    pub(crate) mean_us: f64,
+    /// `[microseconds, count]` for every value that occurred, ascending, so
+    /// that results of several runs can be merged or drawn later.
+    pub(crate) histogram: Vec<(u64, u64)>,
+}
+
+impl Tally {
+    /// An empty tally.
+    pub(crate) fn new() -> Self {
+        Self {
+            latency_us: Histogram::new_with_bounds(1, MAX_LATENCY_US, SIGNIFICANT_DIGITS)
+                .expect("the bounds are constants that the histogram accepts"),
+            received_bytes: 0,
+            statuses: BTreeMap::new(),
+            failures: BTreeMap::new(),
+        }
+    }
+
+    /// Counts an answer.
+    pub(crate) fn record(&mut self, answer: &Answer, latency: Duration) {
+        let latency_us = u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY_US);
+        self.latency_us.saturating_record(latency_us);
+        self.received_bytes += answer.received_bytes;
+        *self.statuses.entry(answer.status).or_default() += 1;
+    }
+
+    /// Counts a failure.
+    pub(crate) fn record_failure(&mut self, failure: Failure) {
+        *self.failures.entry(failure).or_default() += 1;
+    }
+
+    /// Adds another tally to this one.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.latency_us
+            .add(&other.latency_us)
+            .expect("every tally has the same bounds");
+        self.received_bytes += other.received_bytes;
+        for (status, count) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += count;
+        }
+        for (failure, count) in &other.failures {
+            *self.failures.entry(*failure).or_default() += count;
+        }
+    }
+
+    /// Requests answered, whatever the status.
+    pub(crate) fn answered(&self) -> u64 {
+        self.latency_us.len()
+    }
+
+    /// Requests answered with a status below 400.
+    pub(crate) fn succeeded(&self) -> u64 {
+        self.statuses.range(..400).map(|(_, count)| count).sum()
+    }
+
+    /// Bytes received, heads included.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// Answers by status code.
+    pub(crate) fn statuses(&self) -> &BTreeMap<u16, u64> {
+        &self.statuses
+    }
+
+    /// Failures by kind.
+    pub(crate) fn failures(&self) -> &BTreeMap<Failure, u64> {
+        &self.failures
+    }
+
+    /// The latencies' percentiles; all zero when nothing was answered.
+    pub(crate) fn latency(&self) -> Latency {
+        let percentile = |quantile| self.latency_us.value_at_quantile(quantile);
+        Latency {
+            p50_us: percentile(0.5),
+            p90_us: percentile(0.9),
+            p99_us: percentile(0.99),
+            p999_us: percentile(0.999),
+            max_us: self.latency_us.max(),
+            mean_us: self.latency_us.mean(),
+            histogram: self
+                .latency_us
+                .iter_recorded()
+                .map(|step| (step.value_iterated_to(), step.count_at_value()))
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16) -> Answer {
+        Answer {
+            status,
+            body_bytes: 10,
+            received_bytes: 100,
+            keep_alive: true,
+        }
+    }
+
+    #[test]
+    fn histogram_in_json_holds_every_answer_once() {
+        let mut tally = Tally::new();
+        for latency_us in [5, 5, 100, 1_000] {
+            tally.record(&answer(200), Duration::from_micros(latency_us));
+        }
+        let json = serde_json::to_value(tally.latency()).unwrap();
+        assert_eq!(
+            json["histogram"],
+            serde_json::json!([[5, 2], [100, 1], [1_000, 1]])
+        );
+        assert_eq!(json["p50_us"], 5);
+        assert_eq!(json["max_us"], 1_000);
+    }
+
+    #[test]
+    fn merging_loses_nothing() {
+        let mut first = Tally::new();
+        first.record(&answer(200), Duration::from_micros(10));
+        first.record_failure(Failure::Timeout);
+        let mut second = Tally::new();
+        second.record(&answer(503), Duration::from_hours(2));
+        second.record_failure(Failure::Timeout);
+        first.merge(&second);
+        assert_eq!((first.answered(), first.succeeded()), (2, 1));
+        assert_eq!(first.received_bytes(), 200);
+        assert_eq!(first.failures().get(&Failure::Timeout), Some(&2));
+        assert!(first.latency().max_us >= MAX_LATENCY_US);
+    }
+
+    #[test]
+    fn nothing_answered_is_all_zero() {
+        let latency = Tally::new().latency();
+        assert_eq!((latency.p50_us, latency.max_us), (0, 0));
+        assert!(latency.histogram.is_empty());
+    }
+}

@@ -1,0 +1,101 @@
+//! Which processor core runs what, and the process limits that a load test needs.
+
+use std::io;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde::Serialize;
+
+/// Who runs where. The proxy has a core to itself wherever there are two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Placement {
+    /// The proxy under test, and nothing else of ours.
+    pub(crate) proxy: usize,
+    /// The upstream; shares the client's core when there are only two.
+    pub(crate) upstream: usize,
+    /// The load generator and the thread that takes the readings.
+    pub(crate) client: usize,
+}
+
+impl Placement {
+    /// Chooses among the cores that this process may use.
+    ///
+    /// # Errors
+    /// When the operating system does not say which cores those are.
+    pub(crate) fn choose() -> io::Result<Self> {
+        let allowed = sched_getaffinity(None)?;
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
+            .filter(|&core| allowed.is_set(core))
+            .collect();
+        Ok(Self::among(&cores))
+    }
+
+    fn among(cores: &[usize]) -> Self {
+        let proxy = cores.first().copied().unwrap_or(0);
+        let upstream = cores.get(1).copied().unwrap_or(proxy);
+        let client = cores.get(2).copied().unwrap_or(upstream);
+        Self {
+            proxy,
+            upstream,
+            client,
+        }
+    }
+
+    /// Whether upstream and client share a core.
+    pub(crate) fn shares_client_core(self) -> bool {
+        self.upstream == self.client
+    }
+
+    /// Whether the proxy shares its core with the load, which spoils the readings.
+    pub(crate) fn is_crowded(self) -> bool {
+        self.proxy == self.upstream
+    }
+}
+
+/// Keeps the calling thread, and every thread and process it starts, on one core.
+///
+/// # Errors
+/// When the core does not exist or is not allowed to this process.
+pub(crate) fn pin_current_thread(core: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// The most open files that this process and its children ask for: six times
+/// what the largest load needs of a proxy, because some size their tables by
+/// this limit, and some give up idle connections when near it.
+const OPEN_FILES: u64 = 1 << 17;
+
+/// Lifts the soft limit of open files, for this process and its children: the
+/// usual 1,024 are less than a proxy needs for 1,000 connections. Where that
+/// is refused, running out is reported as a connect error later.
+pub(crate) fn raise_open_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES);
+    if limit.current.is_some_and(|current| current < most) {
+        limit.current = Some(most);
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxy_has_its_own_core_wherever_there_are_two() {
+        for (cores, expected) in [
+            (&[3][..], (3, 3, 3)),
+            (&[0, 1], (0, 1, 1)),
+            (&[2, 5, 7, 9], (2, 5, 7)),
+        ] {
+            let placement = Placement::among(cores);
+            assert_eq!(
+                (placement.proxy, placement.upstream, placement.client),
+                expected
+            );
+            assert_eq!(placement.is_crowded(), cores.len() == 1);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! One measurement: a proxy under load, its CPU time read at both ends of the window.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::instructions::Counting;
+use super::procfs;
+use crate::client::{Ending, Load, Workload};
+
+/// How long instructions are counted, and the load before that. It is a pass
+/// of its own, so that counting cannot slow what is timed; attaching takes
+/// some milliseconds of it, which is the error of the count.
+const COUNTING_WINDOW: Duration = Duration::from_secs(2);
+const COUNTING_WARMUP: Duration = Duration::from_millis(200);
+
+/// The readings of one measurement.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Sample {
+    /// Counted from 0.
+    pub(super) round: u16,
+    /// Requests answered in the window.
+    pub(super) answered: u64,
+    pub(super) requests_per_second: f64,
+    pub(super) p50_us: u64,
+    pub(super) p99_us: u64,
+    /// Absent without a process.
+    pub(super) process: Option<ProcessSample>,
+    /// User-space instructions; absent where they cannot be counted.
+    pub(super) instructions_per_request: Option<f64>,
+    /// What went wrong, by kind. A sample with any is not valid.
+    pub(super) problems: Vec<String>,
+}
+
+/// The readings of the proxy's processes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct ProcessSample {
+    /// User and system time of all its processes and threads.
+    pub(super) cpu_us_per_request: f64,
+    /// CPU time over wall time: near 1 the proxy was the bottleneck.
+    pub(super) core_busy: f64,
+    /// At the end of the window.
+    pub(super) resident_bytes: u64,
+}
+
+/// Runs the workload once. `pids` are the proxy's processes; empty without one.
+///
+/// # Errors
+/// When the load cannot run or a process has gone.
+#[expect(clippy::cast_precision_loss, reason = "rates need no 53 bits")]
+pub(super) async fn measure(
+    workload: Workload,
+    pids: &BTreeSet<i32>,
+    round: u16,
+) -> anyhow::Result<Sample> {
+    let load = Load::start(workload).context("cannot start the load")?;
+    tokio::time::sleep_until(load.opens_at().into()).await;
+    let before = Reading::take(&load, pids).context("the proxy is gone")?;
+    tokio::time::sleep_until(load.closes_at().into()).await;
+    let after = Reading::take(&load, pids).context("the proxy ended under load")?;
+    let process = after.since(&before, pids)?;
+    let (tally, window) = load.finish(Ending::Planned).await?;
+
+    let mut problems: Vec<String> = tally
+        .failures()
+        .iter()
+        .map(|(failure, count)| format!("{count} × {}", failure.as_str()))
+        .collect();
+    if tally.answered() == 0 {
+        problems.push("nothing was answered".to_owned());
+    }
+    let latency = tally.latency();
+    Ok(Sample {
+        round,
+        answered: tally.answered(),
+        requests_per_second: tally.answered() as f64 / window.as_secs_f64(),
+        p50_us: latency.p50_us,
+        p99_us: latency.p99_us,
+        process,
+        instructions_per_request: None,
+        problems,
+    })
+}
+
+/// Counts the proxy's instructions for each request, under a short load of its own.
+///
+/// # Errors
+/// When the load or `perf` fails.
+#[expect(clippy::cast_precision_loss, reason = "a ratio needs no 53 bits")]
+pub(super) async fn count_instructions(
+    workload: Workload,
+    pids: &BTreeSet<i32>,
+) -> anyhow::Result<f64> {
+    let load = Load::start(Workload {
+        warmup: COUNTING_WARMUP,
+        duration: COUNTING_WINDOW,
+        ..workload
+    })?;
+    tokio::time::sleep_until(load.opens_at().into()).await;
+    let counting = Counting::start(pids)?;
+    let before = load.progress().answered;
+    tokio::time::sleep_until(load.closes_at().into()).await;
+    let answered = load.progress().answered - before;
+    let instructions = counting.finish()?;
+    load.finish(Ending::Planned).await?;
+    Ok(instructions as f64 / answered.max(1) as f64)
+}
+
+/// The two counters, read as close together as can be.
+struct Reading {
+    at: Instant,
+    cpu_time: Duration,
+    answered: u64,
+}
+
+impl Reading {
+    fn take(load: &Load, pids: &BTreeSet<i32>) -> io::Result<Self> {
+        Ok(Self {
+            at: Instant::now(),
+            cpu_time: procfs::cpu_time(pids)?,
+            answered: load.progress().answered,
+        })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a ratio needs no 53 bits")]
+    fn since(&self, before: &Self, pids: &BTreeSet<i32>) -> io::Result<Option<ProcessSample>> {
+        let answered = self.answered - before.answered;
+        if pids.is_empty() || answered == 0 {
+            return Ok(None);
+        }
+        let cpu_time = self.cpu_time.saturating_sub(before.cpu_time).as_secs_f64();
+        Ok(Some(ProcessSample {
+            cpu_us_per_request: cpu_time * 1e6 / answered as f64,
+            core_busy: cpu_time / (self.at - before.at).as_secs_f64(),
+            resident_bytes: procfs::resident_bytes(pids)?,
+        }))
+    }
+}

@@ -1,0 +1,273 @@
+//! Starting a proxy, and making sure that it does what its row claims.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use http::{HeaderName, HeaderValue, Method, Uri, header};
+use tempfile::TempDir;
+
+use super::identity::{AUDIENCE, ISSUER, Identity, SCOPE};
+use super::process::Running;
+use super::template::Values;
+use super::{Proxy, Ready};
+use crate::client::{Answer, Connection, Expected, Failure, Request};
+use crate::upstream::{BodySize, Upstream};
+
+/// How long a proxy may take until it is ready.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often a starting proxy is asked.
+const READY_POLL: Duration = Duration::from_millis(20);
+
+/// Bound on each request made to check a proxy.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that checks make while the load's are open or closing.
+const SPARE_CONNECTIONS: u32 = 64;
+
+/// What a proxy is put between.
+pub(super) struct Surroundings<'a> {
+    /// The core that the proxy stays on.
+    pub(super) core: usize,
+    /// Connections that the load will hold.
+    pub(super) connections: u16,
+    pub(super) upstream: &'a Upstream,
+    pub(super) identity: &'a Identity,
+}
+
+impl Surroundings<'_> {
+    fn values(&self, directory: &Path, config: &Path, addresses: [SocketAddr; 2]) -> Values {
+        let [address, admin_address] = addresses;
+        let client_connections = u32::from(self.connections) + SPARE_CONNECTIONS;
+        let mut values = Values::default();
+        values.set("LISTEN", address.to_string());
+        values.set("ADMIN", admin_address.to_string());
+        values.set("UPSTREAM_1", self.upstream.addresses[0].to_string());
+        values.set("UPSTREAM_2", self.upstream.addresses[1].to_string());
+        values.set("CLIENT_CONNECTIONS", client_connections.to_string());
+        values.set("ALL_CONNECTIONS", (2 * client_connections).to_string());
+        values.set("DIR", directory.display().to_string());
+        values.set("CONFIG", config.display().to_string());
+        values.set("JWKS", self.identity.jwks_file.display().to_string());
+        let public_key = self.identity.public_key_file.display();
+        values.set("PUBLIC_KEY", public_key.to_string());
+        values.set("ISSUER", ISSUER);
+        values.set("AUDIENCE", AUDIENCE);
+        values.set("SCOPE", SCOPE);
+        values
+    }
+}
+
+/// A proxy that takes requests. Dropping it ends the process and then removes
+/// its directory: the fields are dropped in this order.
+pub(super) struct StartedProxy {
+    pub(super) process: Running,
+    pub(super) address: SocketAddr,
+    _directory: TempDir,
+}
+
+impl StartedProxy {
+    /// Writes the configuration, starts the proxy, waits until it is ready and
+    /// checks its answers.
+    ///
+    /// # Errors
+    /// When it does not start, is not ready in time, or answers wrongly; with
+    /// the end of its output.
+    pub(super) async fn start(
+        proxy: &Proxy,
+        program: &Path,
+        surroundings: &Surroundings<'_>,
+        body: &BodySize,
+    ) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("bench-")
+            .tempdir()
+            .context("cannot make a directory for the proxy")?;
+        let config = directory.path().join(proxy.config_file);
+        let address = free_address()?;
+        let admin_address = free_address()?;
+
+        let values = surroundings.values(directory.path(), &config, [address, admin_address]);
+        std::fs::write(&config, values.fill(proxy.template)?)
+            .context("cannot write the proxy's configuration")?;
+        let arguments: Result<Vec<String>, _> = proxy
+            .arguments
+            .iter()
+            .map(|argument| values.fill(argument))
+            .collect();
+
+        let process = Running::start(program, &arguments?, directory.path(), surroundings.core)?;
+        let mut started = Self {
+            process,
+            address,
+            _directory: directory,
+        };
+        started
+            .wait_until_ready(&proxy.ready, admin_address)
+            .await?;
+        if let Err(error) = check_answers(proxy, address, surroundings.identity, body).await {
+            bail!("{error:#}{}", started.process.output_tail());
+        }
+        Ok(started)
+    }
+
+    async fn wait_until_ready(
+        &mut self,
+        ready: &Ready,
+        admin_address: SocketAddr,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY_LIMIT;
+        loop {
+            self.process.check_alive()?;
+            let is_ready = match ready {
+                Ready::Connects => Connection::open(self.address).await.is_ok(),
+                Ready::ReadyEndpoint => get(admin_address, "readyz", None)
+                    .await
+                    .is_ok_and(|answer| answer.status == 200),
+            };
+            if is_ready {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let limit = humantime::format_duration(READY_LIMIT);
+                bail!(
+                    "it was not ready after {limit}{}",
+                    self.process.output_tail()
+                );
+            }
+            tokio::time::sleep(READY_POLL).await;
+        }
+    }
+}
+
+/// The request that every peer gets: the same bytes, token included, whether
+/// or not the peer looks at it.
+///
+/// # Errors
+/// When the token cannot be a header.
+pub(super) fn request(
+    address: SocketAddr,
+    path: &str,
+    token: Option<&str>,
+) -> anyhow::Result<Request> {
+    let uri: Uri = format!("http://{address}/{path}").parse()?;
+    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    if let Some(token) = token {
+        headers.push((header::AUTHORIZATION, format!("Bearer {token}").parse()?));
+    }
+    Ok(Request::new(&Method::GET, &uri, &headers)?)
+}
+
+/// What the upstream answers, through whatever proxy.
+pub(super) fn expected(body: &BodySize) -> Expected {
+    Expected {
+        status: 200,
+        body_bytes: body.bytes as u64,
+    }
+}
+
+/// A row that claims to verify tokens must turn away those that are missing or
+/// forged: a proxy that let them through would look fast.
+async fn check_answers(
+    proxy: &Proxy,
+    address: SocketAddr,
+    identity: &Identity,
+    body: &BodySize,
+) -> anyhow::Result<()> {
+    let answer = get(address, &body.label, Some(&identity.token)).await?;
+    if (answer.status, answer.body_bytes) != (200, body.bytes as u64) {
+        bail!(
+            "a good request was answered with {} and {} bytes",
+            answer.status,
+            answer.body_bytes
+        );
+    }
+    if proxy.checks_token {
+        let forged = forge(&identity.token);
+        for (name, token) in [
+            ("no token", None),
+            ("a forged token", Some(forged.as_str())),
+        ] {
+            let status = get(address, &body.label, token).await?.status;
+            if status != 401 {
+                bail!("a request with {name} was answered with {status} instead of 401");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The token with one character of its signature exchanged. Not the last one,
+/// some of whose bits mean nothing.
+fn forge(token: &str) -> String {
+    let (kept, signature) = token.rsplit_once('.').unwrap_or(("", token));
+    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+    let rest: String = signature.chars().skip(1).collect();
+    format!("{kept}.{first}{rest}")
+}
+
+async fn get(address: SocketAddr, path: &str, token: Option<&str>) -> anyhow::Result<Answer> {
+    let request = request(address, path, token)?;
+    let exchange = async {
+        let mut connection = Connection::open(address).await?;
+        connection.exchange(&request).await
+    };
+    tokio::time::timeout(CHECK_TIMEOUT, exchange)
+        .await
+        .unwrap_or(Err(Failure::Timeout))
+        .map_err(|failure| anyhow::anyhow!("a request to check it failed: {}", failure.as_str()))
+}
+
+/// An address whose port was free a moment ago: these proxies cannot be handed
+/// a listening socket in one common way.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+    Ok(listener.local_addr()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::ALL;
+
+    #[test]
+    fn every_template_and_argument_fills_completely() {
+        let mut values = Values::default();
+        for name in [
+            "LISTEN",
+            "ADMIN",
+            "UPSTREAM_1",
+            "UPSTREAM_2",
+            "CLIENT_CONNECTIONS",
+            "ALL_CONNECTIONS",
+            "DIR",
+            "CONFIG",
+            "JWKS",
+            "PUBLIC_KEY",
+            "ISSUER",
+            "AUDIENCE",
+            "SCOPE",
+        ] {
+            values.set(name, "value");
+        }
+        for peer in ALL {
+            let Some(proxy) = &peer.proxy else { continue };
+            for text in proxy.arguments.iter().chain([&proxy.template]) {
+                let filled = values.fill(text).expect(peer.name);
+                assert!(!filled.is_empty(), "{}", peer.name);
+            }
+            assert!(proxy.template.contains("@LISTEN@"), "{}", peer.name);
+            for upstream in ["@UPSTREAM_1@", "@UPSTREAM_2@"] {
+                assert!(proxy.template.contains(upstream), "{}", peer.name);
+            }
+        }
+    }
+
+    #[test]
+    fn forged_token_differs_in_its_signature_only() {
+        assert_eq!(forge("head.body.sign"), "head.body.Aign");
+        assert_eq!(forge("head.body.Aign"), "head.body.Bign");
+    }
+}

@@ -1,0 +1,300 @@
+//! A server as cheap as it can be, so that the proxy in front of it is what
+//! costs: answers are made once, a request is parsed only as far as its path.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::cli::UpstreamArgs;
+use crate::{cores, output};
+
+/// How many addresses it listens on, so that a proxy has something to balance.
+pub(crate) const ADDRESSES: usize = 2;
+
+/// The largest body it offers; all bodies are kept in memory.
+const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// The largest request head it takes; a longer one ends the connection.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+
+/// Header fields it takes in one request; more end the connection.
+const MAX_HEADERS: usize = 128;
+
+/// The size of an answer's body, as people write it: `1k`, `100k`, `1m`, `512`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct BodySize {
+    /// The spelling, which is also the path that answers it: `1k` is at `/1k`.
+    pub(crate) label: String,
+    /// The length in bytes.
+    pub(crate) bytes: usize,
+}
+
+/// Why a body size was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodySizeError {
+    #[error("`{0}` is not a size; write bytes, or a number with k or m, such as 1k")]
+    NotASize(String),
+    #[error("`{0}` is above the largest body, 16m")]
+    TooLarge(String),
+}
+
+impl FromStr for BodySize {
+    type Err = BodySizeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (digits, unit) = match text.strip_suffix(['k', 'm']) {
+            Some(digits) if text.ends_with('k') => (digits, 1 << 10),
+            Some(digits) => (digits, 1 << 20),
+            None => (text, 1),
+        };
+        let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if !all_digits {
+            return Err(BodySizeError::NotASize(text.to_owned()));
+        }
+        digits
+            .parse::<usize>()
+            .ok()
+            .and_then(|count| count.checked_mul(unit))
+            .filter(|&bytes| bytes <= MAX_BODY_BYTES)
+            .map(|bytes| Self {
+                label: text.to_owned(),
+                bytes,
+            })
+            .ok_or_else(|| BodySizeError::TooLarge(text.to_owned()))
+    }
+}
+
+/// What runs the upstream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ServesOn {
+    /// The event loop of whoever starts it.
+    CallersLoop,
+    /// A thread of its own on this core.
+    Core(usize),
+}
+
+/// A running upstream; dropping it closes its listeners and connections.
+pub(crate) struct Upstream {
+    /// Where it listens.
+    pub(crate) addresses: [SocketAddr; ADDRESSES],
+    // Held only to be dropped: serving ends when this side is gone.
+    _stop: oneshot::Sender<()>,
+}
+
+impl Upstream {
+    /// Binds every address and serves them on the caller's event loop, or on
+    /// a thread that stays on a core.
+    ///
+    /// # Errors
+    /// When a listener cannot be bound or the thread cannot be started.
+    pub(crate) async fn start(bodies: &[BodySize], serves_on: ServesOn) -> io::Result<Self> {
+        let mut listeners = Vec::with_capacity(ADDRESSES);
+        let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); ADDRESSES];
+        for address in &mut addresses {
+            let listener = TcpListener::bind(*address).await?;
+            *address = listener.local_addr()?;
+            listeners.push(listener.into_std()?);
+        }
+        let answers = Arc::new(Answers::new(bodies));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = async move {
+            let mut accepting = JoinSet::new();
+            for listener in listeners {
+                accepting.spawn(accept(listener, Arc::clone(&answers)));
+            }
+            // An error is the expected end: the sender was dropped.
+            let _ = stopped.await;
+        };
+        match serves_on {
+            ServesOn::CallersLoop => drop(tokio::spawn(serving)),
+            ServesOn::Core(core) => spawn_thread(core, serving)?,
+        }
+        Ok(Self {
+            addresses,
+            _stop: stop,
+        })
+    }
+}
+
+fn spawn_thread(core: usize, serving: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let run = move || {
+        if let Err(error) = cores::pin_current_thread(core) {
+            output::note(&format!("warning: the upstream runs unpinned: {error}"));
+        }
+        runtime.block_on(serving);
+    };
+    thread::Builder::new()
+        .name("upstream".to_owned())
+        .spawn(run)
+        .map(drop)
+}
+
+/// `bench upstream`: serves until Ctrl-C, for measurements by hand.
+///
+/// # Errors
+/// When it cannot listen.
+pub(crate) async fn run(arguments: UpstreamArgs) -> anyhow::Result<ExitCode> {
+    let serves_on = arguments.core.map_or(ServesOn::CallersLoop, ServesOn::Core);
+    let upstream = Upstream::start(&arguments.bodies, serves_on)
+        .await
+        .context("cannot start the upstream")?;
+    for address in upstream.addresses {
+        output::report(&format!("http://{address}\n"))?;
+    }
+    tokio::signal::ctrl_c().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every answer it can give, complete with its head.
+struct Answers {
+    by_path: Vec<(String, Box<[u8]>)>,
+    not_found: Box<[u8]>,
+    bad_method: Box<[u8]>,
+}
+
+impl Answers {
+    fn new(bodies: &[BodySize]) -> Self {
+        Self {
+            by_path: bodies
+                .iter()
+                .map(|body| (format!("/{}", body.label), answer("200 OK", body.bytes)))
+                .collect(),
+            not_found: answer("404 Not Found", 0),
+            bad_method: answer("405 Method Not Allowed", 0),
+        }
+    }
+
+    fn find(&self, method: &str, path: &str) -> &[u8] {
+        if method != "GET" {
+            return &self.bad_method;
+        }
+        // A handful of sizes: a scan is cheaper than hashing the path.
+        self.by_path
+            .iter()
+            .find(|(known, _)| known == path)
+            .map_or(&self.not_found, |(_, answer)| answer)
+    }
+}
+
+fn answer(status: &str, body_bytes: usize) -> Box<[u8]> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {body_bytes}\r\n\r\n"
+    );
+    let mut bytes = head.into_bytes();
+    bytes.resize(bytes.len() + body_bytes, b'x');
+    bytes.into_boxed_slice()
+}
+
+async fn accept(listener: std::net::TcpListener, answers: Arc<Answers>) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let mut serving = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, _) = accepted?;
+                stream.set_nodelay(true)?;
+                serving.spawn(serve(stream, Arc::clone(&answers)));
+            }
+            // Whether a connection ended well is its client's business.
+            Some(_) = serving.join_next() => {}
+        }
+    }
+}
+
+/// Answers requests without bodies until the other side ends the connection.
+async fn serve(mut stream: TcpStream, answers: Arc<Answers>) -> io::Result<()> {
+    let mut buffer = vec![0; MAX_HEAD_BYTES];
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let read = stream.read(&mut buffer[filled..]).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        filled += read;
+        let mut consumed = 0;
+        while let Some((head_bytes, answer)) = next_answer(&buffer[consumed..filled], &answers)? {
+            stream.write_all(answer).await?;
+            consumed += head_bytes;
+        }
+        buffer.copy_within(consumed..filled, 0);
+        filled -= consumed;
+    }
+    Ok(())
+}
+
+/// The length of the first request in `bytes` and its answer, once it is complete.
+fn next_answer<'a>(bytes: &[u8], answers: &'a Answers) -> io::Result<Option<(usize, &'a [u8])>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(bytes).map_err(io::Error::other)? {
+        httparse::Status::Partial => Ok(None),
+        httparse::Status::Complete(head_bytes) => {
+            let method = request.method.unwrap_or_default();
+            let path = request.path.unwrap_or_default();
+            Ok(Some((head_bytes, answers.find(method, path))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_people_write_them() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("1k", 1_024),
+            ("100k", 102_400),
+            ("16m", 16 << 20),
+        ] {
+            assert_eq!(text.parse::<BodySize>().unwrap().bytes, bytes);
+        }
+        for text in [
+            "",
+            "k",
+            "+1k",
+            "1 k",
+            "1g",
+            "-1",
+            "17m",
+            "99999999999999999999k",
+        ] {
+            assert!(text.parse::<BodySize>().is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn answer_follows_the_path_and_waits_for_the_whole_head() {
+        let answers = Answers::new(&["1k".parse().unwrap()]);
+        let complete = b"GET /1k HTTP/1.1\r\nhost: a\r\n\r\n";
+        let (consumed, answer) = next_answer(complete, &answers).unwrap().unwrap();
+        assert_eq!(consumed, complete.len());
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        assert!(answer.ends_with(&[b'x'; 1_024]));
+        assert!(next_answer(&complete[..20], &answers).unwrap().is_none());
+
+        let (_, unknown) = next_answer(b"GET /2k HTTP/1.1\r\n\r\n", &answers)
+            .unwrap()
+            .unwrap();
+        assert!(unknown.starts_with(b"HTTP/1.1 404 "));
+        let (_, posted) = next_answer(b"POST /1k HTTP/1.1\r\n\r\n", &answers)
+            .unwrap()
+            .unwrap();
+        assert!(posted.starts_with(b"HTTP/1.1 405 "));
+    }
+}
