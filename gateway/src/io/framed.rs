@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use gateway_core::framing::{Advance, Framer, HeadLimits, Role};
 use gateway_core::words::reason::Reason;
@@ -17,6 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What hyper is given in place of a refused request, so that the refusal is answered in its
 /// turn behind pipelined answers, and by the same code as every other one.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+/// Time in which a refused client may read its answer before the socket closes.
+const LINGER_MS: Millis = 1_000;
+/// Bytes of it that are read and thrown away meanwhile.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 /// No deadline.
 pub(crate) const NEVER: Millis = u64::MAX;
@@ -46,6 +51,8 @@ pub(crate) enum Phase {
     Waiting = 1,
     /// The answer is being sent.
     Sending = 2,
+    /// The last answer is out; what the client still sends is thrown away.
+    Lingering = 3,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +81,13 @@ impl ConnectionState {
     pub(crate) fn refusal_of(&self, ordinal: u64) -> Option<Reason> {
         let refusal = self.refusal.get()?;
         (refusal.ordinal == ordinal).then_some(refusal.reason)
+    }
+
+    fn begin_lingering(&self, now: Millis) {
+        if self.phase() != Phase::Lingering {
+            self.phase.store(Phase::Lingering as u8, Ordering::Relaxed);
+            self.set_deadline(now + LINGER_MS);
+        }
     }
 
     /// Whether anything was refused: then unread bytes may be waiting.
@@ -115,6 +129,7 @@ impl ConnectionState {
         match self.phase.load(Ordering::Relaxed) {
             1 => Phase::Waiting,
             2 => Phase::Sending,
+            3 => Phase::Lingering,
             _ => Phase::Idle,
         }
     }
@@ -141,6 +156,8 @@ pub(crate) struct Downstream<S> {
     sent: usize,
     cleared: usize,
     stand_in_sent: usize,
+    /// Bytes read after the last answer.
+    thrown_away: usize,
     head_timeout: Millis,
     clock: crate::clock::Clock,
 }
@@ -161,14 +178,10 @@ impl<S> Downstream<S> {
             sent: 0,
             cleared: 0,
             stand_in_sent: 0,
+            thrown_away: 0,
             head_timeout,
             clock,
         }
-    }
-
-    /// The socket, for a lingering close.
-    pub(crate) fn into_socket(self) -> S {
-        self.socket
     }
 
     fn refuse(&mut self, reason: Reason) {
@@ -290,7 +303,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Downstream<S> {
                 return Poll::Ready(Ok(()));
             }
             let before = buffer.filled().len();
-            std::task::ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
+            ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
             let count = buffer.filled().len() - before;
             if count == 0 {
                 return Poll::Ready(Ok(()));
@@ -318,29 +331,40 @@ fn add(cell: &AtomicU64, count: usize) {
     );
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = std::task::ready!(Pin::new(&mut self.socket).poll_write(context, bytes))?;
+        let written = ready!(Pin::new(&mut self.socket).poll_write(context, bytes))?;
         add(&self.state.bytes_written, written);
         Poll::Ready(Ok(written))
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+    /// After a refusal the socket is read on for a while: closing it with unread bytes would
+    /// reset the connection before the client has read why (RFC 9112 section 9.6).
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
+        if !this.state.has_refused() {
+            return Poll::Ready(Ok(()));
+        }
+        this.state.begin_lingering(this.clock.now_ms());
+        let mut scratch = [0; 4096];
+        while this.thrown_away < LINGER_BYTES_MAX {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut this.socket).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+            this.thrown_away += buffer.filled().len();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -394,7 +418,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Upstream<S> {
                 return Poll::Ready(Ok(()));
             }
             let before = buffer.filled().len();
-            std::task::ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
+            ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
             if buffer.filled().len() == before {
                 return Poll::Ready(Ok(()));
             }

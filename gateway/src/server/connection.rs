@@ -14,7 +14,6 @@ use gateway_core::words::time::Millis;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -24,10 +23,6 @@ use crate::proxy::{self, Connection, Worker};
 
 /// hyper's own buffer must hold the largest head that the framer lets pass.
 const BUFFER_BYTES_MIN: usize = 16 * 1024;
-/// Time in which a refused client may read its answer before the socket closes.
-const LINGER: Duration = Duration::from_secs(1);
-/// Bytes read and thrown away meanwhile.
-const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(
@@ -58,14 +53,13 @@ pub(super) async fn serve(
     let send_timeout = micros(limits.send_timeout) / 1000;
     let service = service_fn(|request| {
         let (worker, connection) = (Arc::clone(&worker), Arc::clone(&connection));
-        // hyper wants to move it while it waits to be spoken to by us.
-        Box::pin(async move {
+        async move {
             let response = proxy::serve(&worker, &connection, request).await;
             connection.begin_sending(worker.clock.now_ms() + send_timeout);
             Ok::<_, Infallible>(response)
-        })
+        }
     });
-    let mut http = http1::Builder::new()
+    let http = http1::Builder::new()
         .writev(false)
         .max_headers(limits.head.headers_max)
         .max_buf_size(limits.head.head_bytes_max.max(BUFFER_BYTES_MIN))
@@ -78,16 +72,17 @@ pub(super) async fn serve(
         send_timeout,
         written: 0,
     };
+    let mut http = pin!(http);
     let mut stopping = pin!(stopping);
     let mut is_stopping = false;
-    let end = poll_fn(|context| {
+    poll_fn(|context| {
         loop {
-            if http.poll_without_shutdown(context).is_ready() {
-                return Poll::Ready(End::Over);
+            if http.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
             }
             if !is_stopping && stopping.as_mut().poll(context).is_ready() {
                 is_stopping = true;
-                Pin::new(&mut http).graceful_shutdown();
+                http.as_mut().graceful_shutdown();
                 continue;
             }
             match timer.poll(context) {
@@ -95,44 +90,13 @@ pub(super) async fn serve(
                 Poll::Ready(Expired::Head) => state.expire_head(),
                 Poll::Ready(Expired::Idle) => {
                     state.set_deadline(NEVER);
-                    Pin::new(&mut http).graceful_shutdown();
+                    http.as_mut().graceful_shutdown();
                 }
-                Poll::Ready(Expired::Send) => return Poll::Ready(End::Cut),
+                Poll::Ready(Expired::Cut) => return Poll::Ready(()),
             }
         }
     })
     .await;
-    if end == End::Over {
-        close(http.into_parts().io.into_inner().into_socket(), &state).await;
-    }
-}
-
-#[derive(PartialEq)]
-enum End {
-    /// hyper is done with it.
-    Over,
-    /// The client takes nothing.
-    Cut,
-}
-
-/// Ends a connection so that the client reads its last answer: closing with unread bytes
-/// would reset it (RFC 9112 section 9.6).
-async fn close(mut socket: TcpStream, state: &ConnectionState) {
-    let _gone_already = socket.shutdown().await;
-    if !state.has_refused() {
-        return;
-    }
-    let linger = async {
-        let mut thrown_away = [0; 4096];
-        let mut left = LINGER_BYTES_MAX;
-        while let Ok(count @ 1..) = socket.read(&mut thrown_away).await {
-            left = left.saturating_sub(count);
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    let _closed_or_waited_enough = tokio::time::timeout(LINGER, linger).await;
 }
 
 /// The one timer of a connection. Deadlines move with every request; the timer is touched
@@ -148,9 +112,12 @@ struct Timer {
 }
 
 enum Expired {
+    /// The head that is under way is refused.
     Head,
+    /// Nothing has come for long: hyper closes.
     Idle,
-    Send,
+    /// The client takes nothing, or goes on sending after a refusal.
+    Cut,
 }
 
 impl Timer {
@@ -182,7 +149,7 @@ impl Timer {
                 Phase::Sending if self.has_progressed() => {
                     self.state.set_deadline(self.clock.now_ms() + self.send_timeout);
                 }
-                Phase::Sending => return Poll::Ready(Expired::Send),
+                Phase::Sending | Phase::Lingering => return Poll::Ready(Expired::Cut),
             }
         }
     }
