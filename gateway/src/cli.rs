@@ -65,7 +65,11 @@ struct CheckArgs {
 #[derive(Debug, Args)]
 struct HealthcheckArgs {
     /// What to ask; answers other than 2xx count as unhealthy.
-    #[arg(long, env = "GATEWAY_HEALTHCHECK_URL", default_value = "http://127.0.0.1:9090/healthz")]
+    #[arg(
+        long,
+        env = "GATEWAY_HEALTHCHECK_URL",
+        default_value = "http://127.0.0.1:9090/healthz"
+    )]
     url: String,
     /// How long to wait.
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
@@ -103,8 +107,9 @@ fn tell(text: &str) {
 }
 
 fn start_log(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .with_context(|| format!("`--log {filter}` is not a log filter; write for example `info`"))?;
+    let filter = EnvFilter::try_new(filter).with_context(|| {
+        format!("`--log {filter}` is not a log filter; write for example `info`")
+    })?;
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -139,7 +144,10 @@ fn load(path: &Path) -> anyhow::Result<Compiled> {
         text: &text,
     };
     read(source, &environment).map_err(|problems| {
-        anyhow!("{name} has {}\n\n{problems}", count(problems.len(), "problem"))
+        anyhow!(
+            "{name} has {}\n\n{problems}",
+            count(problems.len(), "problem")
+        )
     })
 }
 
@@ -189,7 +197,12 @@ fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<()> {
     let answer = runtime.block_on(Client::new(args.timeout).get(&args.url))?;
     if !answer.status().is_success() {
         let body = String::from_utf8_lossy(answer.body());
-        return Err(anyhow!("{} answered {}: {}", args.url, answer.status(), body.trim()));
+        return Err(anyhow!(
+            "{} answered {}: {}",
+            args.url,
+            answer.status(),
+            body.trim()
+        ));
     }
     Ok(())
 }

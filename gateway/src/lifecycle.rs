@@ -107,14 +107,22 @@ impl Lifecycle {
         };
         self.is_leaving.store(true, Ordering::Relaxed);
         self.shutdown.advance(Phase::LameDuck);
-        tracing::info!(?signal, ?lame_duck, "leaving: readiness fails, requests are still served");
+        tracing::info!(
+            ?signal,
+            ?lame_duck,
+            "leaving: readiness fails, requests are still served"
+        );
         tokio::time::sleep(lame_duck).await;
         self.shutdown.advance(Phase::Stopping);
         let open = self.connections.load(Ordering::Relaxed);
         tracing::info!(connections = open, "draining: no new connections");
         if tokio::time::timeout(drain, self.drained()).await.is_err() {
             let open = self.connections.load(Ordering::Relaxed);
-            tracing::warn!(connections = open, ?drain, "the drain limit is reached; connections are cut");
+            tracing::warn!(
+                connections = open,
+                ?drain,
+                "the drain limit is reached; connections are cut"
+            );
         }
     }
 

@@ -292,7 +292,7 @@ impl DevSystem {
         let _ = self.output.lines().send(self.banner(listen)).await;
     }
 
-    /// Stops the services, within 3 s; the gateway must have drained before.
+    /// Stops the services, within 2.5 s; the gateway must have drained before.
     pub async fn shutdown(self) {
         self.supervisor.shutdown().await;
         self.output.finish().await;
@@ -320,7 +320,7 @@ fn child(
             ("LOG", log.into()),
             // Nobody has to notice a stop here, and a person at a terminal waits for it.
             ("LAME_DUCK", "0s".into()),
-            ("DRAIN_LIMIT", "1500ms".into()),
+            ("DRAIN_LIMIT", "1s".into()),
         ],
         name,
     }

@@ -35,7 +35,12 @@ pub struct DevOptions {
     pub products_svc: Option<PathBuf>,
     /// What the services log, as their own `--log` has it. Their access lines are off: the
     /// gateway's say the same, and a slow terminal must not slow the services down
-    #[arg(long, value_name = "LEVEL", env = "LOG", default_value = "info,access=off")]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "LOG",
+        default_value = "info,access=off"
+    )]
     pub services_log: String,
     /// Command that prints a token, as the ready line shows it [default: this program's own]
     #[arg(long, value_name = "COMMAND", hide = true)]

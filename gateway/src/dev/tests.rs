@@ -69,7 +69,11 @@ fn options_out_of_bounds_are_refused() {
         let arguments = [&["dev"], &arguments[..]].concat();
         Dev::try_parse_from(&arguments).unwrap_err();
     }
-    for (ttl, remedy) in [("-5m", "`-5m` is not a duration"), ("soon", "such as `1m30s`"), ("60", "no unit")] {
+    for (ttl, remedy) in [
+        ("-5m", "`-5m` is not a duration"),
+        ("soon", "such as `1m30s`"),
+        ("60", "no unit"),
+    ] {
         let error = token(&["--ttl", ttl]).unwrap_err().to_string();
         assert!(error.contains(remedy), "{error}");
     }

@@ -123,10 +123,7 @@ async fn a_program_that_is_not_there_is_named() {
     child.program = "/nowhere/users-svc".into();
     let mut run = Run::start(vec![child], QUICK, &directory());
     let error = timeout(PATIENCE, run.supervisor.failed()).await.unwrap();
-    assert_eq!(
-        error.to_string(),
-        "a: cannot start `/nowhere/users-svc`"
-    );
+    assert_eq!(error.to_string(), "a: cannot start `/nowhere/users-svc`");
     assert!(
         matches!(&error, SuperviseError::Start { source, .. } if source.kind() == io::ErrorKind::NotFound),
         "{error:?}"
