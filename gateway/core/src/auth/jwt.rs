@@ -115,9 +115,8 @@ fn check_signature(
     if ring.is_empty() {
         return Err(Reason::JwtKeysUnavailable.into());
     }
-    let fitting = |key: &&Key| {
-        key.fits(algorithm) && key_id.is_none_or(|id| key.id.as_deref() == Some(id))
-    };
+    let fitting =
+        |key: &&Key| key.fits(algorithm) && key_id.is_none_or(|id| key.id.as_deref() == Some(id));
     let mut tried = 0;
     for key in ring.keys().iter().filter(fitting).take(KEYS_TRIED_MAX) {
         tried += 1;
@@ -154,7 +153,9 @@ fn check_claims(
             format!("expired {} s ago", now - expiry.min(now)),
         ));
     }
-    let valid_from = numeric_date(&claims, "nbf")?.unwrap_or(0).saturating_sub(skew);
+    let valid_from = numeric_date(&claims, "nbf")?
+        .unwrap_or(0)
+        .saturating_sub(skew);
     if now < valid_from {
         return Err(Rejection::with_detail(
             Reason::JwtNotYetValid,
@@ -218,7 +219,9 @@ fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixSe
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|error| malformed(&error))
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|error| malformed(&error))
 }
 
 fn malformed(error: &dyn std::fmt::Display) -> Rejection {

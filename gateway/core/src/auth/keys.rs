@@ -110,7 +110,9 @@ impl KeyRing {
         let (mut keys, mut ignored) = (Vec::new(), Vec::new());
         for (index, value) in set.keys.into_iter().enumerate() {
             if keys.len() == KEYS_MAX {
-                ignored.push(format!("keys[{index}] and later: more than {KEYS_MAX} keys"));
+                ignored.push(format!(
+                    "keys[{index}] and later: more than {KEYS_MAX} keys"
+                ));
                 break;
             }
             match key(value) {
@@ -208,9 +210,13 @@ fn kind(parameters: &AlgorithmParameters) -> Result<Kind, String> {
                 .map_err(|error| format!("its modulus is not base64url: {error}"))?;
             let leading = modulus.iter().take_while(|&&byte| byte == 0).count();
             let bits = (modulus.len() - leading) * 8
-                - modulus.get(leading).map_or(0, |byte| byte.leading_zeros() as usize);
+                - modulus
+                    .get(leading)
+                    .map_or(0, |byte| byte.leading_zeros() as usize);
             if bits < RSA_BITS_MIN {
-                return Err(format!("an RSA key of {bits} bits is weaker than {RSA_BITS_MIN}"));
+                return Err(format!(
+                    "an RSA key of {bits} bits is weaker than {RSA_BITS_MIN}"
+                ));
             }
             Ok(Kind::Rsa)
         }

@@ -95,7 +95,12 @@ pub fn authenticate<R: Deref<Target = Arc<KeyRing>>>(
         valid_until: verified.valid_until,
         valid_from: verified.valid_from,
     });
-    cache.insert(auth.policy_id, token, ring.generation(), Arc::clone(&caller));
+    cache.insert(
+        auth.policy_id,
+        token,
+        ring.generation(),
+        Arc::clone(&caller),
+    );
     Ok(Some(caller))
 }
 

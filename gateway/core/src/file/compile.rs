@@ -90,7 +90,11 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
 
 fn routes(file: &RoutesFile, names: &Names<'_>, check: &mut Checker<'_>) -> Vec<Route> {
     if file.routes.is_empty() {
-        check.problem("routes", "there is no route: every request would be a 404", None);
+        check.problem(
+            "routes",
+            "there is no route: every request would be a 404",
+            None,
+        );
     }
     if let Some(retries) = &file.defaults.retries {
         super::routes::check_retries(retries, "defaults.retries", check);
@@ -260,7 +264,11 @@ impl Checker<'_> {
             self.problem(
                 path,
                 format!("{} is out of range", show(value)),
-                Some(format!("write a size from {} to {}", show(start), show(end))),
+                Some(format!(
+                    "write a size from {} to {}",
+                    show(start),
+                    show(end)
+                )),
             );
         }
         usize::try_from(value).unwrap_or(usize::MAX)

@@ -101,13 +101,21 @@ impl ProviderSpec {
             ("algorithms", self.algorithms.is_empty()),
         ] {
             if is_empty {
-                check.problem(at(key), format!("`{key}` is empty: no token would pass"), None);
+                check.problem(
+                    at(key),
+                    format!("`{key}` is empty: no token would pass"),
+                    None,
+                );
             }
         }
         let provider = Provider {
             name: name.into(),
             issuer: self.issuer.as_str().into(),
-            audiences: self.audiences.iter().map(|audience| audience.as_str().into()).collect(),
+            audiences: self
+                .audiences
+                .iter()
+                .map(|audience| audience.as_str().into())
+                .collect(),
             algorithms: self.algorithms.iter().map(|&name| name.into()).collect(),
             clock_skew_seconds: check
                 .duration(

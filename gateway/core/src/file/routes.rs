@@ -187,7 +187,9 @@ impl RouteSpec {
                 TIMEOUT,
                 long,
             ),
-            per_try_timeout: retries.and_then(|retries| retries.per_try_timeout).map(|it| it.0),
+            per_try_timeout: retries
+                .and_then(|retries| retries.per_try_timeout)
+                .map(|it| it.0),
             tries_max: 1 + retries.map_or(RETRIES, |retries| retries.attempts),
             body_bytes_max: check.size(
                 join(&at, "max_request_body"),
@@ -207,7 +209,11 @@ impl RouteSpec {
                     Some(_) => "`backends` and `respond` exclude each other",
                     None => "neither `backends` nor `respond` is given",
                 };
-                check.problem(at, message, Some("say one thing to do with its requests".into()));
+                check.problem(
+                    at,
+                    message,
+                    Some("say one thing to do with its requests".into()),
+                );
                 Action::Forward(Backends::new([]))
             }
         }
@@ -251,7 +257,11 @@ fn forward(
     for (index, backend) in backends.iter().enumerate() {
         let place = format!("{at}[{index}]");
         let weight = backend.weight.unwrap_or(1);
-        check.range(join(&place, "weight"), u64::from(weight), 0..=u64::from(WEIGHT_MAX));
+        check.range(
+            join(&place, "weight"),
+            u64::from(weight),
+            0..=u64::from(WEIGHT_MAX),
+        );
         let place = join(&place, "upstream");
         let known = names.upstreams.iter().copied();
         if let Some(cluster) = check.name(place, "upstream", &backend.upstream, known) {
@@ -266,13 +276,7 @@ fn forward(
 }
 
 impl AuthSpec {
-    fn compile(
-        &self,
-        route: usize,
-        at: &str,
-        names: &Names<'_>,
-        check: &mut Checker<'_>,
-    ) -> Auth {
+    fn compile(&self, route: usize, at: &str, names: &Names<'_>, check: &mut Checker<'_>) -> Auth {
         let AuthSpec::Jwt(spec) = self else {
             return Auth::Open;
         };

@@ -225,7 +225,12 @@ fn limits(spec: &LimitsSpec, check: &mut Checker<'_>) -> Limits {
                 defaults.head_bytes_max,
                 1024..=1024 * 1024,
             ),
-            headers_max: check.count("limits.headers", spec.headers, defaults.headers_max, 1..=1000),
+            headers_max: check.count(
+                "limits.headers",
+                spec.headers,
+                defaults.headers_max,
+                1..=1000,
+            ),
             target_bytes_max: check.size(
                 "limits.target_size",
                 spec.target_size,

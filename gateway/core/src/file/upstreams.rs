@@ -122,7 +122,9 @@ impl UpstreamSpec {
             _ => {
                 check.problem(
                     at,
-                    format!("upstream `{name}` needs exactly one of `cloud_map`, `static` and `dns`"),
+                    format!(
+                        "upstream `{name}` needs exactly one of `cloud_map`, `static` and `dns`"
+                    ),
                     None,
                 );
                 EndpointSource::Static(Vec::new())
