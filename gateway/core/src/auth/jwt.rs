@@ -1,14 +1,13 @@
 //! One token provider, and the check of one token (RFC 7519, RFC 7515, RFC 8725).
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::keys::{Key, KeyRing};
+use super::object::UniqueObject;
+use super::printable;
 use crate::words::reason::Reason;
 use crate::words::rejection::Rejection;
 use crate::words::time::UnixSeconds;
@@ -40,7 +39,7 @@ pub struct Provider {
 pub struct Verified {
     /// All claims.
     pub claims: Map<String, Value>,
-    /// The last second in which it holds, clock skew included.
+    /// The second from which it holds no more, clock skew included.
     pub valid_until: UnixSeconds,
     /// The first second in which it holds, clock skew included.
     pub valid_from: UnixSeconds,
@@ -54,13 +53,13 @@ impl Verified {
     }
 }
 
-#[derive(Deserialize)]
-struct Header<'a> {
-    #[serde(borrow)]
-    alg: Cow<'a, str>,
-    #[serde(borrow)]
-    kid: Option<Cow<'a, str>>,
-    crit: Option<serde::de::IgnoredAny>,
+/// What a token says of itself: the algorithm it wishes for, and the name of a key.
+///
+/// A key that the header brings along or points to (`jwk`, `jku`, `x5c`, `x5u`) is never looked
+/// at (RFC 8725 section 3.10).
+struct Header {
+    algorithm: String,
+    key_id: Option<String>,
 }
 
 /// Checks signature, issuer, audience and times of a token in the compact form.
@@ -79,30 +78,43 @@ pub fn verify(
     if payload.contains('.') {
         return Err(Reason::JwtMalformed.into());
     }
-    let header = decode(header)?;
-    let header: Header<'_> = serde_json::from_slice(&header).map_err(|error| malformed(&error))?;
-    // No extension is understood here, so none may be critical (RFC 7515 section 4.1.11).
-    if header.crit.is_some() {
-        return Err(Rejection::with_detail(
-            Reason::JwtMalformed,
-            "the token has critical extensions",
-        ));
-    }
+    let header = read_header(header)?;
     let algorithm = header
-        .alg
+        .algorithm
         .parse::<Algorithm>()
         .ok()
         .filter(|algorithm| provider.algorithms.contains(algorithm))
         .ok_or_else(|| {
             Rejection::with_detail(
                 Reason::JwtAlgorithmNotAllowed,
-                format!("the token names `{}`", printable(&header.alg)),
+                format!("the token names `{}`", printable(&header.algorithm)),
             )
         })?;
-    check_signature(ring, algorithm, header.kid.as_deref(), message, signature)?;
-    let payload = decode(payload)?;
-    let claims = serde_json::from_slice(&payload).map_err(|error| malformed(&error))?;
-    check_claims(provider, claims, now)
+    check_signature(
+        ring,
+        algorithm,
+        header.key_id.as_deref(),
+        message,
+        signature,
+    )?;
+    check_claims(provider, read_object(payload)?, now)
+}
+
+fn read_header(part: &str) -> Result<Header, Rejection> {
+    let mut header = read_object(part)?;
+    // No extension is understood here, so none may be critical (RFC 7515 section 4.1.11).
+    if header.contains_key("crit") {
+        return Err(malformed(&"the token has critical extensions"));
+    }
+    let Some(Value::String(algorithm)) = header.remove("alg") else {
+        return Err(malformed(&"the header's `alg` is not text"));
+    };
+    let key_id = match header.remove("kid") {
+        None => None,
+        Some(Value::String(id)) => Some(id),
+        Some(_) => return Err(malformed(&"the header's `kid` is not text")),
+    };
+    Ok(Header { algorithm, key_id })
 }
 
 fn check_signature(
@@ -218,17 +230,15 @@ fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixSe
     }
 }
 
-fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
-    URL_SAFE_NO_PAD
+fn read_object(part: &str) -> Result<Map<String, Value>, Rejection> {
+    let json = URL_SAFE_NO_PAD
         .decode(part)
+        .map_err(|error| malformed(&error))?;
+    serde_json::from_slice::<UniqueObject>(&json)
+        .map(|object| object.0)
         .map_err(|error| malformed(&error))
 }
 
 fn malformed(error: &dyn std::fmt::Display) -> Rejection {
     Rejection::with_detail(Reason::JwtMalformed, error.to_string())
-}
-
-/// What a client chose goes into the log short and without control characters.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
