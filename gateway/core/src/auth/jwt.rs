@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
+use jsonwebtoken::errors::ErrorKind;
 use serde_json::{Map, Value};
 
 use super::keys::{Key, KeyRing};
@@ -134,8 +135,13 @@ fn check_signature(
         tried += 1;
         let verdict =
             jsonwebtoken::crypto::verify(signature, message.as_bytes(), key.decoding(), algorithm);
-        if matches!(verdict, Ok(true)) {
-            return Ok(());
+        match verdict {
+            Ok(true) => return Ok(()),
+            // Not a wrong signature, but none at all: padding, another alphabet, loose bits.
+            Err(error) if matches!(error.kind(), ErrorKind::Base64(_)) => {
+                return Err(malformed(&error));
+            }
+            Ok(false) | Err(_) => {}
         }
     }
     if tried > 0 {
