@@ -162,7 +162,7 @@ fn check_claims(
     now: UnixSeconds,
 ) -> Result<Verified, Rejection> {
     let skew = provider.clock_skew_seconds;
-    let expiry = numeric_date(&claims, "exp")?.ok_or(Reason::JwtExpiryMissing)?;
+    let expiry = numeric_date(&claims, "exp", f64::floor)?.ok_or(Reason::JwtExpiryMissing)?;
     // "on or after" exp the token is dead (RFC 7519 section 4.1.4); the skew moves that second.
     let valid_until = expiry.saturating_add(skew);
     if now >= valid_until {
@@ -171,7 +171,7 @@ fn check_claims(
             format!("expired {} s ago", now - expiry.min(now)),
         ));
     }
-    let valid_from = numeric_date(&claims, "nbf")?
+    let valid_from = numeric_date(&claims, "nbf", f64::ceil)?
         .unwrap_or(0)
         .saturating_sub(skew);
     if now < valid_from {
@@ -216,8 +216,13 @@ fn audience_matches(claims: &Map<String, Value>, accepted: &[Box<str>]) -> bool 
     }
 }
 
-/// A `NumericDate` may have a fraction (RFC 7519 section 2); it is cut off.
-fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixSeconds>, Rejection> {
+/// A `NumericDate` may have a fraction (RFC 7519 section 2); it is rounded so that the token
+/// never holds for longer than it says.
+fn numeric_date(
+    claims: &Map<String, Value>,
+    name: &str,
+    round: fn(f64) -> f64,
+) -> Result<Option<UnixSeconds>, Rejection> {
     let date = match claims.get(name) {
         None => return Ok(None),
         Some(value) => value.as_f64(),
@@ -228,7 +233,9 @@ fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixSe
             clippy::cast_sign_loss,
             reason = "the range is checked in this arm"
         )]
-        Some(date) if (0.0..=NUMERIC_DATE_MAX).contains(&date) => Ok(Some(date as UnixSeconds)),
+        Some(date) if (0.0..=NUMERIC_DATE_MAX).contains(&date) => {
+            Ok(Some(round(date) as UnixSeconds))
+        }
         _ => Err(Rejection::with_detail(
             Reason::JwtMalformed,
             format!("`{name}` is not a date"),
