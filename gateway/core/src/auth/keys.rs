@@ -22,6 +22,7 @@ pub struct Key {
     /// Set where the JWK names one algorithm: no other will do then.
     only: Option<Algorithm>,
     decoding: DecodingKey,
+    /// The entry as written, its members in order.
     fingerprint: Vec<u8>,
 }
 
@@ -50,6 +51,11 @@ impl Key {
             _ => return false,
         };
         self.kind == kind && self.only.is_none_or(|only| only == algorithm)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        // The whole entry, `kid` included.
+        self.fingerprint == other.fingerprint
     }
 
     /// The key in the form the verifier takes.
@@ -116,6 +122,9 @@ impl KeyRing {
                 break;
             }
             match key(value) {
+                Ok(key) if keys.iter().any(|other: &Key| other.is_same(&key)) => {
+                    ignored.push(format!("keys[{index}]: it is there twice"));
+                }
                 Ok(key) => keys.push(key),
                 Err(reason) => ignored.push(format!("keys[{index}]: {reason}")),
             }
@@ -133,15 +142,12 @@ impl KeyRing {
     /// The same keys as the successor of `previous`.
     ///
     /// The generation grows only when a key went or came, so that a refresh that changes
-    /// nothing keeps every cached token.
+    /// nothing keeps every cached token. Order means nothing: the replicas of one provider need
+    /// not list their keys alike.
     #[must_use]
     pub fn succeeding(mut self, previous: &KeyRing) -> Self {
-        let same = self.keys.len() == previous.keys.len()
-            && self
-                .keys
-                .iter()
-                .zip(&previous.keys)
-                .all(|(new, old)| new.id == old.id && new.fingerprint == old.fingerprint);
+        let holds = |key: &Key| self.keys.iter().any(|other| other.is_same(key));
+        let same = self.keys.len() == previous.keys.len() && previous.keys.iter().all(holds);
         self.generation = previous.generation + u64::from(!same);
         self
     }
