@@ -8,7 +8,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, 
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 
-/// Keys taken from one set; the rest is ignored with a reason.
+/// Entries read from one set, usable or not; the rest is ignored with one reason.
 pub const KEYS_MAX: usize = 100;
 /// RFC 7518 section 3.3: a key of 2048 bits or larger must be used.
 const RSA_BITS_MIN: usize = 2048;
@@ -115,7 +115,7 @@ impl KeyRing {
         let set: KeySet = serde_json::from_slice(document)?;
         let (mut keys, mut ignored) = (Vec::new(), Vec::new());
         for (index, value) in set.keys.into_iter().enumerate() {
-            if keys.len() == KEYS_MAX {
+            if index == KEYS_MAX {
                 ignored.push(format!(
                     "keys[{index}] and later: more than {KEYS_MAX} keys"
                 ));
