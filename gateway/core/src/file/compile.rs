@@ -143,6 +143,15 @@ fn table(file: &RoutesFile, check: &mut Checker<'_>) -> Option<RouteTable> {
     }
 }
 
+/// The near miss among the names that are defined, or else all of them.
+fn suggest<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone) -> Option<String> {
+    if let Some(near) = near(name, known.clone()) {
+        return Some(format!("did you mean `{near}`?"));
+    }
+    let all: Vec<_> = known.map(|name| format!("`{name}`")).collect();
+    (!all.is_empty()).then(|| format!("defined are {}", all.join(", ")))
+}
+
 /// What follows the first `; ` is the remedy.
 fn split_help(message: &str) -> (String, Option<String>) {
     match message.split_once("; ") {
@@ -187,13 +196,7 @@ impl Checker<'_> {
     ) -> Option<usize> {
         let found = known.clone().position(|known| known == name);
         if found.is_none() {
-            let help = match near(name, known.clone()) {
-                Some(near) => Some(format!("did you mean `{near}`?")),
-                None => {
-                    let all: Vec<_> = known.map(|name| format!("`{name}`")).collect();
-                    (!all.is_empty()).then(|| format!("defined are {}", all.join(", ")))
-                }
-            };
+            let help = suggest(name, known);
             self.problem(path, format!("{kind} `{name}` is not defined"), help);
         }
         found

@@ -121,8 +121,8 @@ impl ProviderSpec {
                 .duration(
                     at("clock_skew"),
                     self.clock_skew,
-                    Duration::from_secs(60),
-                    Duration::ZERO..=Duration::from_secs(300),
+                    Duration::from_mins(1),
+                    Duration::ZERO..=Duration::from_mins(5),
                 )
                 .as_secs(),
             token_bytes_max: check.size(
@@ -137,7 +137,7 @@ impl ProviderSpec {
             refresh_interval: check.duration(
                 at("refresh_interval"),
                 self.refresh_interval,
-                Duration::from_secs(300),
+                Duration::from_mins(5),
                 Duration::from_secs(10)..=Duration::from_hours(24),
             ),
         };

@@ -170,7 +170,7 @@ pub struct Settings {
 /// The time after which ECS kills a task that was told to stop, unless configured otherwise.
 const ECS_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest `stopTimeout` that Fargate takes.
-const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_secs(120);
+const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_mins(2);
 
 impl Settings {
     pub(super) fn compile(
