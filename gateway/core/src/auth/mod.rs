@@ -13,6 +13,8 @@ pub mod claims;
 pub mod jwt;
 pub mod keys;
 mod object;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Deref;
 use std::sync::Arc;
