@@ -1,5 +1,6 @@
 //! From what the file says to what it means; all problems at once.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -72,10 +73,10 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         upstreams: file.upstreams.keys().map(String::as_str).collect(),
     };
     let routes = routes(file, &names, check);
-    let table = table(file, check)?;
     let settings = Settings::compile(file, key_sources, endpoint_sources, check);
+    // Last, because nothing is checked after the first `?`.
     let plan = Plan {
-        table,
+        table: table(file, check)?,
         identity_headers: identity_headers(&routes),
         routes,
         providers,
@@ -96,14 +97,11 @@ fn routes(file: &RoutesFile, names: &Names<'_>, check: &mut Checker<'_>) -> Vec<
             None,
         );
     }
-    if let Some(retries) = &file.defaults.retries {
-        super::routes::check_retries(retries, "defaults.retries", check);
-    }
+    file.defaults.check(check);
+    let mut first = HashMap::with_capacity(file.routes.len());
     for (index, route) in file.routes.iter().enumerate() {
-        let twin = file.routes[..index]
-            .iter()
-            .position(|other| other.name == route.name);
-        if let Some(twin) = twin {
+        let twin = *first.entry(route.name.as_str()).or_insert(index);
+        if twin != index {
             check.problem(
                 format!("routes[{index}].name"),
                 format!("the name `{}` is that of routes[{twin}] too", route.name),
