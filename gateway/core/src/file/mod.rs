@@ -2,6 +2,7 @@
 //!
 //! Two stages: the first says what the user wrote, the second is all that the proxy sees.
 
+mod address;
 mod compile;
 mod providers;
 mod routes;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use address::{Address, Network};
 pub use compile::{Compiled, read};
 pub use providers::{AlgorithmName, KeyPlace, KeySource, ProviderSpec};
 pub use routes::{

@@ -132,25 +132,31 @@ pub struct RespondSpec {
     pub content_type: Option<String>,
 }
 
-const NAME_BYTES_MAX: usize = 64;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_BYTES_MAX: u64 = 10 * 1024 * 1024;
 const RETRIES: u32 = 2;
 const RETRIES_MAX: u32 = 5;
 const WEIGHT_MAX: u32 = 1_000_000;
+/// Backends of one route; the sum of their weights fits 32 bits.
+const BACKENDS_MAX: usize = 100;
 
 /// Headers that no claim may be copied to: they steer the message or the gateway itself.
 const RESERVED_HEADERS: &[&str] = &[
     "authorization",
     "connection",
+    "content-encoding",
     "content-length",
+    "content-type",
+    "cookie",
     "expect",
     "forwarded",
     "host",
     "keep-alive",
+    "proxy-authorization",
     "proxy-connection",
     "te",
     "traceparent",
+    "tracestate",
     "trailer",
     "transfer-encoding",
     "upgrade",
@@ -170,7 +176,7 @@ impl RouteSpec {
         check: &mut Checker<'_>,
     ) -> Route {
         let at = format!("routes[{index}]");
-        check_name(&self.name, &join(&at, "name"), check);
+        check.plain_name(join(&at, "name"), &self.name);
         check_timeout(self.timeout, &join(&at, "timeout"), check);
         self.retries.check(&join(&at, "retries"), check);
         let retries = self.retries.or(&defaults.retries);
@@ -198,7 +204,7 @@ impl RouteSpec {
                 check.problem(
                     at,
                     message,
-                    Some("say one thing to do with its requests".into()),
+                    Some("say one thing to do with the route's requests".into()),
                 );
                 Action::Forward(Backends::new([]))
             }
@@ -236,19 +242,6 @@ fn check_timeout(timeout: Option<HumanDuration>, at: &str, check: &mut Checker<'
     check.duration(at, timeout, TIMEOUT, range);
 }
 
-fn check_name(name: &str, at: &str, check: &mut Checker<'_>) {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_plain) {
-        check.problem(
-            at,
-            format!("`{name}` is not a name"),
-            Some(format!(
-                "use 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`"
-            )),
-        );
-    }
-}
-
 fn forward(
     backends: &[BackendSpec],
     at: &str,
@@ -257,10 +250,21 @@ fn forward(
 ) -> Backends {
     let at = join(at, "backends");
     if backends.is_empty() {
-        check.problem(&at, "the list of backends is empty", None);
+        check.problem(
+            &at,
+            "the list of backends is empty",
+            Some("name an upstream, such as `[{upstream: NAME}]`".into()),
+        );
+    }
+    if backends.len() > BACKENDS_MAX {
+        check.problem(
+            &at,
+            format!("{} backends are more than {BACKENDS_MAX}", backends.len()),
+            Some("let one upstream have many endpoints instead".into()),
+        );
     }
     let mut weighted = Vec::with_capacity(backends.len());
-    for (index, backend) in backends.iter().enumerate() {
+    for (index, backend) in backends.iter().take(BACKENDS_MAX).enumerate() {
         let place = format!("{at}[{index}]");
         let weight = backend.weight.unwrap_or(1);
         check.range(
@@ -270,13 +274,17 @@ fn forward(
         );
         let place = join(&place, "upstream");
         let known = names.upstreams.iter().copied();
-        if let Some(cluster) = check.name(place, "upstream", &backend.upstream, known) {
+        if let Some(cluster) = check.name(place, "upstreams", &backend.upstream, known) {
             weighted.push((cluster, weight.min(WEIGHT_MAX)));
         }
     }
-    let sum: u64 = weighted.iter().map(|(_, weight)| u64::from(*weight)).sum();
-    if sum == 0 && weighted.len() == backends.len() && !backends.is_empty() {
-        check.problem(&at, "all weights are 0: no request could be sent", None);
+    let is_unused = |backend: &BackendSpec| backend.weight == Some(0);
+    if !backends.is_empty() && backends.iter().all(is_unused) {
+        check.problem(
+            &at,
+            "all weights are 0: no request could be sent",
+            Some("give at least one backend a weight from 1".into()),
+        );
     }
     Backends::new(weighted)
 }
@@ -287,20 +295,8 @@ impl AuthSpec {
             return Auth::Open;
         };
         let known = names.providers.iter().copied();
-        let provider = check.name(join(at, "jwt"), "provider", &spec.jwt, known);
-        let mut headers = Vec::with_capacity(spec.claims_to_headers.len());
-        for (claim, header) in &spec.claims_to_headers {
-            let place = join(&join(at, "claims_to_headers"), claim);
-            match header.parse::<HeaderName>() {
-                Ok(name) if RESERVED_HEADERS.contains(&name.as_str()) => check.problem(
-                    place,
-                    format!("the header `{header}` cannot carry a claim"),
-                    Some("choose a name of your own, such as `x-user-id`".into()),
-                ),
-                Ok(name) => headers.push((claim.clone(), name)),
-                Err(_) => check.problem(place, format!("`{header}` is not a header name"), None),
-            }
-        }
+        let provider = check.name(join(at, "jwt"), "jwt_providers", &spec.jwt, known);
+        let headers = claims_to_headers(&spec.claims_to_headers, at, check);
         Auth::Jwt(JwtAuth {
             policy_id: u32::try_from(route).unwrap_or(u32::MAX),
             provider: provider.unwrap_or_default(),
@@ -310,15 +306,67 @@ impl AuthSpec {
     }
 }
 
+fn claims_to_headers(
+    headers: &BTreeMap<String, String>,
+    at: &str,
+    check: &mut Checker<'_>,
+) -> Vec<(String, HeaderName)> {
+    let at = join(at, "claims_to_headers");
+    let mut taken: Vec<(String, HeaderName)> = Vec::with_capacity(headers.len());
+    for (claim, header) in headers {
+        let place = join(&at, claim);
+        let Ok(name) = header.parse::<HeaderName>() else {
+            check.problem(
+                place,
+                format!("`{header}` is not a header name"),
+                Some("use letters, digits and `-`, such as `x-user-id`".into()),
+            );
+            continue;
+        };
+        // Some servers make no difference between `_` and `-` (RFC 3875 section 4.1.18).
+        let read_as = name.as_str().replace('_', "-");
+        let is_same =
+            |(_, other): &&(String, HeaderName)| read_as == other.as_str().replace('_', "-");
+        if RESERVED_HEADERS.contains(&read_as.as_str()) {
+            check.problem(
+                place,
+                format!("the header `{header}` cannot carry a claim"),
+                Some("choose a name of your own, such as `x-user-id`".into()),
+            );
+        } else if let Some((other, _)) = taken.iter().find(is_same) {
+            check.problem(
+                place,
+                format!("the header `{header}` carries the claim `{other}` already"),
+                Some("give each claim a header of its own".into()),
+            );
+        } else {
+            taken.push((claim.clone(), name));
+        }
+    }
+    taken
+}
+
 impl RespondSpec {
     fn compile(&self, at: &str, check: &mut Checker<'_>) -> FixedResponse {
         let at = join(at, "respond");
         check.range(join(&at, "status"), u64::from(self.status), 200..=599);
+        // RFC 9110 sections 15.3.5 and 15.4.5.
+        if matches!(self.status, 204 | 304) && !self.body.is_empty() {
+            check.problem(
+                join(&at, "body"),
+                format!("an answer of status {} has no body", self.status),
+                Some("remove the body, or choose another status".into()),
+            );
+        }
         let content_type = match &self.content_type {
             None => HeaderValue::from_static("text/plain; charset=utf-8"),
             Some(text) => HeaderValue::from_str(text).unwrap_or_else(|_| {
                 let place = join(&at, "content_type");
-                check.problem(place, format!("`{text}` is not a header value"), None);
+                check.problem(
+                    place,
+                    format!("`{text}` is not a header value"),
+                    Some("write a media type, such as `application/json`".into()),
+                );
                 HeaderValue::from_static("text/plain")
             }),
         };
