@@ -113,3 +113,6 @@ fn find(plan: &Plan, head: &Head<'_>) -> Result<usize, Refusal> {
         allow,
     })
 }
+
+#[cfg(test)]
+mod tests;
