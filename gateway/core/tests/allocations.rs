@@ -62,10 +62,10 @@ fn plan() -> Plan {
 
 /// A ring of one key, and a token signed with it.
 fn ring_and_token() -> (Arc<KeyRing>, String) {
-    let signer = Ed25519KeyPair::generate().unwrap();
+    let signer = Ed25519KeyPair::generate().expect("random numbers");
     let x = URL_SAFE_NO_PAD.encode(signer.public_key());
     let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k"}]});
-    let ring = KeyRing::from_jwk_set(set.to_string().as_bytes()).unwrap();
+    let ring = KeyRing::from_jwk_set(set.to_string().as_bytes()).expect("a JWK set");
     let claims = json!({
         "iss": "me", "aud": "api", "sub": "ann", "exp": NOW + 60,
         "scope": "users:read", "tenant": "a",

@@ -164,7 +164,7 @@ fn route_then_method_then_caller_then_body() {
         let answer = gateway.answer(line, who, body_bytes);
         writeln!(report, "{line}, {credential}, {body_bytes:?}: {answer}").unwrap();
     }
-    expect![[r#"
+    expect![[r"
         GET /nowhere, nobody, Some(11): 404 no_route
         GET /nowhere, bad token, None: 404 no_route
         GET /nowhere, good token, None: 404 no_route
@@ -188,7 +188,8 @@ fn route_then_method_then_caller_then_body() {
         GET /fixed, nobody, None: fixed anybody
         DELETE /fixed, bad token, Some(10): fixed anybody
         GET /fixed/more, nobody, None: 404 no_route
-    "#]].assert_eq(&report);
+    "]]
+    .assert_eq(&report);
 }
 
 #[test]
