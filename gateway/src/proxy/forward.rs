@@ -125,7 +125,7 @@ impl Forwarding<'_> {
         &self,
         record: &Record,
         body: RequestBody,
-    ) -> Result<(Link, RequestBody), Failed> {
+    ) -> Result<(Box<Link>, RequestBody), Failed> {
         let endpoint = record.lease.as_ref().expect("leased before").endpoint();
         let worker = &record.worker;
         let now = worker.clock.to_ms(record.started);
@@ -160,7 +160,7 @@ impl Forwarding<'_> {
     async fn exchange(
         &mut self,
         record: &mut Record,
-        link: Link,
+        link: Box<Link>,
         request: Request<RequestBody>,
     ) -> Result<Reply, Failed> {
         let is_reused = link.is_reused;
