@@ -1,5 +1,6 @@
 //! From what the file says to what it means; all problems at once.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -72,10 +73,10 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         upstreams: file.upstreams.keys().map(String::as_str).collect(),
     };
     let routes = routes(file, &names, check);
-    let table = table(file, check)?;
     let settings = Settings::compile(file, key_sources, endpoint_sources, check);
+    // Last, because nothing is checked after the first `?`.
     let plan = Plan {
-        table,
+        table: table(file, check)?,
         identity_headers: identity_headers(&routes),
         routes,
         providers,
@@ -90,16 +91,17 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
 
 fn routes(file: &RoutesFile, names: &Names<'_>, check: &mut Checker<'_>) -> Vec<Route> {
     if file.routes.is_empty() {
-        check.problem("routes", "there is no route: every request would be a 404", None);
+        check.problem(
+            "routes",
+            "there is no route: every request would be a 404",
+            None,
+        );
     }
-    if let Some(retries) = &file.defaults.retries {
-        super::routes::check_retries(retries, "defaults.retries", check);
-    }
+    file.defaults.check(check);
+    let mut first = HashMap::with_capacity(file.routes.len());
     for (index, route) in file.routes.iter().enumerate() {
-        let twin = file.routes[..index]
-            .iter()
-            .position(|other| other.name == route.name);
-        if let Some(twin) = twin {
+        let twin = *first.entry(route.name.as_str()).or_insert(index);
+        if twin != index {
             check.problem(
                 format!("routes[{index}].name"),
                 format!("the name `{}` is that of routes[{twin}] too", route.name),
@@ -137,6 +139,15 @@ fn table(file: &RoutesFile, check: &mut Checker<'_>) -> Option<RouteTable> {
             None
         }
     }
+}
+
+/// The near miss among the names that are defined, or else all of them.
+fn suggest<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone) -> Option<String> {
+    if let Some(near) = near(name, known.clone()) {
+        return Some(format!("did you mean `{near}`?"));
+    }
+    let all: Vec<_> = known.map(|name| format!("`{name}`")).collect();
+    (!all.is_empty()).then(|| format!("defined are {}", all.join(", ")))
 }
 
 /// What follows the first `; ` is the remedy.
@@ -183,13 +194,7 @@ impl Checker<'_> {
     ) -> Option<usize> {
         let found = known.clone().position(|known| known == name);
         if found.is_none() {
-            let help = match near(name, known.clone()) {
-                Some(near) => Some(format!("did you mean `{near}`?")),
-                None => {
-                    let all: Vec<_> = known.map(|name| format!("`{name}`")).collect();
-                    (!all.is_empty()).then(|| format!("defined are {}", all.join(", ")))
-                }
-            };
+            let help = suggest(name, known);
             self.problem(path, format!("{kind} `{name}` is not defined"), help);
         }
         found
@@ -260,7 +265,11 @@ impl Checker<'_> {
             self.problem(
                 path,
                 format!("{} is out of range", show(value)),
-                Some(format!("write a size from {} to {}", show(start), show(end))),
+                Some(format!(
+                    "write a size from {} to {}",
+                    show(start),
+                    show(end)
+                )),
             );
         }
         usize::try_from(value).unwrap_or(usize::MAX)

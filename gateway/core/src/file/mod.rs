@@ -17,7 +17,9 @@ use serde::Deserialize;
 
 pub use compile::{Compiled, read};
 pub use providers::{AlgorithmName, KeyPlace, KeySource, ProviderSpec};
-pub use routes::{AuthSpec, BackendSpec, Defaults, JwtSpec, Open, RespondSpec, RetrySpec, RouteSpec};
+pub use routes::{
+    AuthSpec, BackendSpec, Defaults, JwtSpec, Open, RespondSpec, RetrySpec, RouteSpec,
+};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,

@@ -101,20 +101,28 @@ impl ProviderSpec {
             ("algorithms", self.algorithms.is_empty()),
         ] {
             if is_empty {
-                check.problem(at(key), format!("`{key}` is empty: no token would pass"), None);
+                check.problem(
+                    at(key),
+                    format!("`{key}` is empty: no token would pass"),
+                    None,
+                );
             }
         }
         let provider = Provider {
             name: name.into(),
             issuer: self.issuer.as_str().into(),
-            audiences: self.audiences.iter().map(|audience| audience.as_str().into()).collect(),
+            audiences: self
+                .audiences
+                .iter()
+                .map(|audience| audience.as_str().into())
+                .collect(),
             algorithms: self.algorithms.iter().map(|&name| name.into()).collect(),
             clock_skew_seconds: check
                 .duration(
                     at("clock_skew"),
                     self.clock_skew,
-                    Duration::from_secs(60),
-                    Duration::ZERO..=Duration::from_secs(300),
+                    Duration::from_mins(1),
+                    Duration::ZERO..=Duration::from_mins(5),
                 )
                 .as_secs(),
             token_bytes_max: check.size(
@@ -129,7 +137,7 @@ impl ProviderSpec {
             refresh_interval: check.duration(
                 at("refresh_interval"),
                 self.refresh_interval,
-                Duration::from_secs(300),
+                Duration::from_mins(5),
                 Duration::from_secs(10)..=Duration::from_hours(24),
             ),
         };

@@ -30,7 +30,7 @@ pub struct RouteSpec {
     pub timeout: Option<HumanDuration>,
     /// Whether to try again.
     #[serde(default)]
-    pub retries: Option<RetrySpec>,
+    pub retries: RetrySpec,
     /// Bytes of a request's body, up to 1 TiB; default 10 MiB.
     #[serde(default)]
     pub max_request_body: Option<ByteSize>,
@@ -48,8 +48,8 @@ pub struct RouteSpec {
 pub struct Defaults {
     /// As in a route.
     pub timeout: Option<HumanDuration>,
-    /// As in a route.
-    pub retries: Option<RetrySpec>,
+    /// As in a route; each key stands in for the one that a route leaves out.
+    pub retries: RetrySpec,
     /// As in a route.
     pub max_request_body: Option<ByteSize>,
 }
@@ -97,14 +97,13 @@ pub struct JwtSpec {
 }
 
 /// Whether to try again.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct RetrySpec {
     /// Further tries after the first, 0 to 5; default 2. Tried again is what was never sent,
     /// and what broke off before an answer where the method is idempotent.
-    pub attempts: u32,
+    pub attempts: Option<u32>,
     /// From the start of one try to its answer's head, 1 ms to 1 h; default the route's timeout.
-    #[serde(default)]
     pub per_try_timeout: Option<HumanDuration>,
 }
 
@@ -135,8 +134,9 @@ pub struct RespondSpec {
 
 const NAME_BYTES_MAX: usize = 64;
 const TIMEOUT: Duration = Duration::from_secs(10);
-const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+const BODY_BYTES_MAX: u64 = 10 * 1024 * 1024;
 const RETRIES: u32 = 2;
+const RETRIES_MAX: u32 = 5;
 const WEIGHT_MAX: u32 = 1_000_000;
 
 /// Headers that no claim may be copied to: they steer the message or the gateway itself.
@@ -171,30 +171,18 @@ impl RouteSpec {
     ) -> Route {
         let at = format!("routes[{index}]");
         check_name(&self.name, &join(&at, "name"), check);
-        let long = Duration::from_millis(1)..=Duration::from_hours(1);
-        let retries = self.retries.as_ref().or(defaults.retries.as_ref());
-        if let Some(retries) = &self.retries {
-            let place = join(&at, "retries");
-            check_retries(retries, &place, check);
-        }
+        check_timeout(self.timeout, &join(&at, "timeout"), check);
+        self.retries.check(&join(&at, "retries"), check);
+        let retries = self.retries.or(&defaults.retries);
+        let body_bytes_max = self.max_request_body.or(defaults.max_request_body);
         Route {
             name: self.name.as_str().into(),
             auth: self.auth.compile(index, &join(&at, "auth"), names, check),
             action: self.action(&at, names, check),
-            timeout: check.duration(
-                join(&at, "timeout"),
-                self.timeout.or(defaults.timeout),
-                TIMEOUT,
-                long,
-            ),
-            per_try_timeout: retries.and_then(|retries| retries.per_try_timeout).map(|it| it.0),
-            tries_max: 1 + retries.map_or(RETRIES, |retries| retries.attempts),
-            body_bytes_max: check.size(
-                join(&at, "max_request_body"),
-                self.max_request_body.or(defaults.max_request_body),
-                BODY_BYTES_MAX,
-                0..=usize::MAX,
-            ) as u64,
+            timeout: self.timeout.or(defaults.timeout).map_or(TIMEOUT, |it| it.0),
+            per_try_timeout: retries.per_try_timeout.map(|it| it.0),
+            tries_max: 1 + retries.attempts.unwrap_or(RETRIES).min(RETRIES_MAX),
+            body_bytes_max: body_bytes_max.map_or(BODY_BYTES_MAX, |it| it.0),
         }
     }
 
@@ -207,21 +195,45 @@ impl RouteSpec {
                     Some(_) => "`backends` and `respond` exclude each other",
                     None => "neither `backends` nor `respond` is given",
                 };
-                check.problem(at, message, Some("say one thing to do with its requests".into()));
+                check.problem(
+                    at,
+                    message,
+                    Some("say one thing to do with its requests".into()),
+                );
                 Action::Forward(Backends::new([]))
             }
         }
     }
 }
 
-pub(super) fn check_retries(retries: &RetrySpec, at: &str, check: &mut Checker<'_>) {
-    check.range(join(at, "attempts"), u64::from(retries.attempts), 0..=5);
-    check.duration(
-        join(at, "per_try_timeout"),
-        retries.per_try_timeout,
-        TIMEOUT,
-        Duration::from_millis(1)..=Duration::from_hours(1),
-    );
+impl Defaults {
+    pub(super) fn check(&self, check: &mut Checker<'_>) {
+        check_timeout(self.timeout, "defaults.timeout", check);
+        self.retries.check("defaults.retries", check);
+    }
+}
+
+impl RetrySpec {
+    fn check(&self, at: &str, check: &mut Checker<'_>) {
+        if let Some(attempts) = self.attempts {
+            let range = 0..=u64::from(RETRIES_MAX);
+            check.range(join(at, "attempts"), u64::from(attempts), range);
+        }
+        check_timeout(self.per_try_timeout, &join(at, "per_try_timeout"), check);
+    }
+
+    /// What this leaves out, as `defaults` say.
+    fn or(&self, defaults: &Self) -> Self {
+        Self {
+            attempts: self.attempts.or(defaults.attempts),
+            per_try_timeout: self.per_try_timeout.or(defaults.per_try_timeout),
+        }
+    }
+}
+
+fn check_timeout(timeout: Option<HumanDuration>, at: &str, check: &mut Checker<'_>) {
+    let range = Duration::from_millis(1)..=Duration::from_hours(1);
+    check.duration(at, timeout, TIMEOUT, range);
 }
 
 fn check_name(name: &str, at: &str, check: &mut Checker<'_>) {
@@ -251,11 +263,15 @@ fn forward(
     for (index, backend) in backends.iter().enumerate() {
         let place = format!("{at}[{index}]");
         let weight = backend.weight.unwrap_or(1);
-        check.range(join(&place, "weight"), u64::from(weight), 0..=u64::from(WEIGHT_MAX));
+        check.range(
+            join(&place, "weight"),
+            u64::from(weight),
+            0..=u64::from(WEIGHT_MAX),
+        );
         let place = join(&place, "upstream");
         let known = names.upstreams.iter().copied();
         if let Some(cluster) = check.name(place, "upstream", &backend.upstream, known) {
-            weighted.push((cluster, weight));
+            weighted.push((cluster, weight.min(WEIGHT_MAX)));
         }
     }
     let sum: u64 = weighted.iter().map(|(_, weight)| u64::from(*weight)).sum();
@@ -266,13 +282,7 @@ fn forward(
 }
 
 impl AuthSpec {
-    fn compile(
-        &self,
-        route: usize,
-        at: &str,
-        names: &Names<'_>,
-        check: &mut Checker<'_>,
-    ) -> Auth {
+    fn compile(&self, route: usize, at: &str, names: &Names<'_>, check: &mut Checker<'_>) -> Auth {
         let AuthSpec::Jwt(spec) = self else {
             return Auth::Open;
         };

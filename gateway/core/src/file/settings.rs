@@ -170,7 +170,7 @@ pub struct Settings {
 /// The time after which ECS kills a task that was told to stop, unless configured otherwise.
 const ECS_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest `stopTimeout` that Fargate takes.
-const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_secs(120);
+const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_mins(2);
 
 impl Settings {
     pub(super) fn compile(
@@ -225,7 +225,12 @@ fn limits(spec: &LimitsSpec, check: &mut Checker<'_>) -> Limits {
                 defaults.head_bytes_max,
                 1024..=1024 * 1024,
             ),
-            headers_max: check.count("limits.headers", spec.headers, defaults.headers_max, 1..=1000),
+            headers_max: check.count(
+                "limits.headers",
+                spec.headers,
+                defaults.headers_max,
+                1..=1000,
+            ),
             target_bytes_max: check.size(
                 "limits.target_size",
                 spec.target_size,

@@ -103,7 +103,7 @@ impl UpstreamSpec {
                 join(&at, "connect_timeout"),
                 self.connect_timeout,
                 Duration::from_secs(1),
-                Duration::from_millis(1)..=Duration::from_secs(60),
+                Duration::from_millis(1)..=Duration::from_mins(1),
             ),
         };
         let source = match (&self.cloud_map, &self.r#static, &self.dns) {
@@ -122,7 +122,9 @@ impl UpstreamSpec {
             _ => {
                 check.problem(
                     at,
-                    format!("upstream `{name}` needs exactly one of `cloud_map`, `static` and `dns`"),
+                    format!(
+                        "upstream `{name}` needs exactly one of `cloud_map`, `static` and `dns`"
+                    ),
                     None,
                 );
                 EndpointSource::Static(Vec::new())
@@ -151,6 +153,6 @@ fn interval(at: &str, given: Option<HumanDuration>, check: &mut Checker<'_>) -> 
         join(at, "interval"),
         given,
         Duration::from_secs(5),
-        Duration::from_secs(1)..=Duration::from_secs(300),
+        Duration::from_secs(1)..=Duration::from_mins(5),
     )
 }
