@@ -92,10 +92,10 @@ impl Outgoing<'_> {
         let received = &self.parts.headers;
         let peer = &self.connection.peer_header;
         headers.insert(VIA, via(received, self.parts.version));
-        let chain = match received.contains_key(X_FORWARDED_FOR) && self.is_trusted {
-            true => joined(received.get_all(X_FORWARDED_FOR), peer.as_bytes()),
-            false => None,
-        };
+        let chain = self
+            .is_trusted
+            .then(|| joined(received.get_all(X_FORWARDED_FOR), peer.as_bytes()))
+            .flatten();
         headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| peer.clone()));
         if !headers.contains_key(X_FORWARDED_PROTO) {
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
@@ -144,10 +144,10 @@ fn via(received: &HeaderMap, version: Version) -> HeaderValue {
         _ => VIA_HTTP_11,
     };
     let ours = HeaderValue::from_static(ours);
-    match received.contains_key(VIA) {
-        true => joined(received.get_all(VIA), ours.as_bytes()).unwrap_or(ours),
-        false => ours,
+    if !received.contains_key(VIA) {
+        return ours;
     }
+    joined(received.get_all(VIA), ours.as_bytes()).unwrap_or(ours)
 }
 
 /// Headers that `Connection` names: they end here too (RFC 9110 section 7.6.1); all but `Host`,

@@ -69,6 +69,10 @@ impl<'a> LineWriter<'a> {
 }
 
 /// RFC 8259 section 7: quotation mark, reverse solidus and control characters are escaped.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without a branch the loop becomes vector instructions"
+)]
 fn needs_no_escape(value: &str) -> bool {
     !value.bytes().fold(false, |found, byte| {
         found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')

@@ -25,7 +25,7 @@ impl Default for PoolLimits {
         Self {
             idle_per_endpoint_max: 128,
             idle_timeout: Duration::from_secs(50),
-            lifetime: Duration::from_secs(600),
+            lifetime: Duration::from_mins(10),
         }
     }
 }
