@@ -17,6 +17,7 @@ use super::body::ResponseBody;
 use super::headers::Outgoing;
 use super::record::Record;
 use super::reply;
+use crate::cause::chain;
 use crate::upstream::{ExchangeError, Link, Reply, RequestBody};
 
 /// The longest silence within a body, in either direction.
@@ -222,18 +223,6 @@ fn explain(error: ExchangeError) -> Failed {
         rejection,
         body,
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn upstream_request(record: &Record, body: RequestBody) -> Request<RequestBody> {
