@@ -346,12 +346,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
-    /// After a refusal the socket is read on for a while: closing it with unread bytes would
-    /// reset the connection before the client has read why (RFC 9112 section 9.6).
+    /// After a refusal, or with a body that nobody read, the socket is read on for a while:
+    /// closing it with unread bytes would reset the connection before the client has read why
+    /// (RFC 9112 section 9.6).
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
-        if !this.state.has_refused() {
+        if !this.state.has_refused() && !this.framer.is_in_body() {
             return Poll::Ready(Ok(()));
         }
         this.state.begin_lingering(this.clock.now_ms());

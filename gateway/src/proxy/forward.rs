@@ -17,6 +17,7 @@ use super::body::ResponseBody;
 use super::headers::Outgoing;
 use super::record::Record;
 use super::reply;
+use crate::cause::chain;
 use crate::upstream::{ExchangeError, Link, Reply, RequestBody};
 
 /// The longest silence within a body, in either direction.
@@ -125,7 +126,7 @@ impl Forwarding<'_> {
         &self,
         record: &Record,
         body: RequestBody,
-    ) -> Result<(Link, RequestBody), Failed> {
+    ) -> Result<(Box<Link>, RequestBody), Failed> {
         let endpoint = record.lease.as_ref().expect("leased before").endpoint();
         let worker = &record.worker;
         let now = worker.clock.to_ms(record.started);
@@ -160,7 +161,7 @@ impl Forwarding<'_> {
     async fn exchange(
         &mut self,
         record: &mut Record,
-        link: Link,
+        link: Box<Link>,
         request: Request<RequestBody>,
     ) -> Result<Reply, Failed> {
         let is_reused = link.is_reused;
@@ -222,18 +223,6 @@ fn explain(error: ExchangeError) -> Failed {
         rejection,
         body,
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn upstream_request(record: &Record, body: RequestBody) -> Request<RequestBody> {

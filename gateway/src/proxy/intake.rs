@@ -42,9 +42,9 @@ fn check_host(parts: &Parts) -> Result<(), Reason> {
 /// `name`, `address` or `[address]`, with an optional port.
 fn is_host(host: &[u8]) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
-    let is_simple = !host.is_empty()
+    let is_simple = !matches!(host, [] | [b':', ..])
         && host.iter().all(is_plain)
-        && host.iter().filter(|&&byte| byte == b':').count() <= 1;
+        && memchr::memchr_iter(b':', host).count() <= 1;
     is_simple
         || Authority::try_from(host).is_ok_and(|authority| {
             !host.contains(&b'@') && !authority.host().is_empty() && !host.contains(&b'%')

@@ -188,7 +188,8 @@ fn pin(live: Arc<Live>, worker: usize) -> Arc<Pinned> {
 /// One client's connection.
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
-    /// The peer's address as a header, made once.
+    /// The peer's address as text and as a header, made once.
+    pub(crate) peer_text: Box<str>,
     pub(crate) peer_header: HeaderValue,
     pub(crate) state: Arc<ConnectionState>,
     requests: AtomicU64,
@@ -201,6 +202,7 @@ impl Connection {
         Self {
             peer,
             peer_header: HeaderValue::from_str(&ip).expect("an address is a header value"),
+            peer_text: ip.into(),
             state,
             requests: AtomicU64::new(0),
             requests_max,
