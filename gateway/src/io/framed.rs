@@ -156,6 +156,8 @@ pub(crate) struct Downstream<S> {
     sent: usize,
     cleared: usize,
     stand_in_sent: usize,
+    /// Why the body under way is broken; said once what came before it has gone on.
+    broken: Option<Reason>,
     /// Bytes read after the last answer.
     thrown_away: usize,
     head_timeout: Millis,
@@ -178,39 +180,40 @@ impl<S> Downstream<S> {
             sent: 0,
             cleared: 0,
             stand_in_sent: 0,
+            broken: None,
             thrown_away: 0,
             head_timeout,
             clock,
         }
     }
 
+    /// A broken body fails the request that it belongs to; a broken head is a request by itself.
     fn refuse(&mut self, reason: Reason) {
+        if reason == Reason::BodyMalformed {
+            self.broken = Some(reason);
+            return;
+        }
         let ordinal = self.framer.heads() + 1;
         let _already_refused = self.state.refusal.set(Refusal { ordinal, reason });
         self.state.head_began.store(NEVER, Ordering::Relaxed);
     }
 
     /// Looks at `held` after it grew.
-    fn inspect_held(&mut self) -> io::Result<()> {
-        let was_in_body = self.framer.is_in_body();
+    fn inspect_held(&mut self) {
         match self.framer.advance(&self.held) {
             Advance::Pass => self.cleared = self.held.len(),
             Advance::Hold { at } => self.cleared = at,
             Advance::Refuse { at, reason } => {
                 self.cleared = at;
                 self.held.truncate(at);
-                if was_in_body && reason == Reason::BodyMalformed {
-                    return Err(violation(reason));
-                }
                 self.refuse(reason);
             }
         }
         self.mark_head();
-        Ok(())
     }
 
     /// Looks at bytes that lie in hyper's buffer, and takes back what must not go on.
-    fn inspect_in_place(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+    fn inspect_in_place(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let fresh = &buffer.filled()[before..];
         match self.framer.advance(fresh) {
             Advance::Pass => {}
@@ -219,17 +222,11 @@ impl<S> Downstream<S> {
                 buffer.set_filled(before + at);
             }
             Advance::Refuse { at, reason } => {
-                let is_body = reason == Reason::BodyMalformed;
                 buffer.set_filled(before + at);
-                if is_body {
-                    // What came before in this body is not worth passing on.
-                    return Err(violation(reason));
-                }
                 self.refuse(reason);
             }
         }
         self.mark_head();
-        Ok(())
     }
 
     /// Starts the head's deadline when only part of it is here.
@@ -291,6 +288,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Downstream<S> {
         if this.deliver(buffer) {
             return Poll::Ready(Ok(()));
         }
+        if let Some(reason) = this.broken {
+            return Poll::Ready(Err(violation(reason)));
+        }
         if this.state.has_refused() {
             // Nothing after a refused head is read as HTTP.
             return Poll::Pending;
@@ -310,14 +310,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Downstream<S> {
             }
             add(&this.state.bytes_read, count);
             if this.held.is_empty() {
-                this.inspect_in_place(buffer, before)?;
+                this.inspect_in_place(buffer, before);
             } else {
                 this.held.extend_from_slice(&buffer.filled()[before..]);
                 buffer.set_filled(before);
-                this.inspect_held()?;
+                this.inspect_held();
             }
             if buffer.filled().len() > before || this.deliver(buffer) {
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(reason) = this.broken {
+                return Poll::Ready(Err(violation(reason)));
             }
         }
     }
