@@ -198,6 +198,14 @@ impl<S> Downstream<S> {
         self.state.head_began.store(NEVER, Ordering::Relaxed);
     }
 
+    /// Whether the client has not sent the whole of what it began, or something was refused.
+    fn is_more_to_come(&self) -> bool {
+        self.state.has_refused()
+            || self.broken.is_some()
+            || self.framer.is_in_body()
+            || self.thrown_away > 0
+    }
+
     /// Looks at `held` after it grew.
     fn inspect_held(&mut self) {
         match self.framer.advance(&self.held) {
@@ -349,23 +357,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
-    /// After a refusal the socket is read on for a while: closing it with unread bytes would
-    /// reset the connection before the client has read why (RFC 9112 section 9.6).
+    /// While the client may still be sending, the socket is read on for a while: closing it with
+    /// unread bytes would reset the connection before the client has read its answer
+    /// (RFC 9112 section 9.6).
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
-        if !this.state.has_refused() {
-            return Poll::Ready(Ok(()));
-        }
         this.state.begin_lingering(this.clock.now_ms());
         let mut scratch = [0; 4096];
         while this.thrown_away < LINGER_BYTES_MAX {
             let mut buffer = ReadBuf::new(&mut scratch);
-            ready!(Pin::new(&mut this.socket).poll_read(context, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                break;
+            match Pin::new(&mut this.socket).poll_read(context, &mut buffer)? {
+                Poll::Pending if this.is_more_to_come() => return Poll::Pending,
+                Poll::Pending => break,
+                Poll::Ready(()) if buffer.filled().is_empty() => break,
+                Poll::Ready(()) => this.thrown_away += buffer.filled().len(),
             }
-            this.thrown_away += buffer.filled().len();
         }
         Poll::Ready(Ok(()))
     }
