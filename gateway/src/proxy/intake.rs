@@ -29,6 +29,12 @@ pub(super) fn check(parts: &Parts) -> Result<(), Reason> {
     }
 }
 
+/// Whether a request asks about the server and not about a resource: `OPTIONS *`, which the
+/// framer lets no other method say (RFC 9110 section 9.3.7).
+pub(super) fn is_about_server(parts: &Parts) -> bool {
+    parts.uri.path() == "*"
+}
+
 /// One `Host`, and a valid one (RFC 9112 section 3.2).
 fn check_host(parts: &Parts) -> Result<(), Reason> {
     let mut hosts = parts.headers.get_all(HOST).iter();
