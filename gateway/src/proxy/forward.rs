@@ -19,9 +19,6 @@ use super::record::Record;
 use super::reply;
 use crate::upstream::{ExchangeError, Link, Reply, RequestBody};
 
-/// The longest silence within a body, in either direction.
-const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
-
 /// One request on its way upstream.
 struct Forwarding<'a> {
     route: &'a Route,
@@ -63,11 +60,12 @@ pub(super) async fn forward(
         wants_new_link: false,
         is_body_consumed: Arc::default(),
     };
-    let mut body = forwarding.body(incoming);
+    let body_timeout = record.connection.body_timeout;
+    let mut body = forwarding.body(incoming, body_timeout);
     loop {
         let has_body = !matches!(body, RequestBody::Empty);
         let failed = match forwarding.attempt(&mut record, body).await {
-            Ok(answer) => return reply::pass(record, answer, BODY_SILENCE_MAX),
+            Ok(answer) => return reply::pass(record, answer, body_timeout),
             Err(failed) => failed,
         };
         let attempt = Attempt {
@@ -86,14 +84,14 @@ pub(super) async fn forward(
 }
 
 impl Forwarding<'_> {
-    fn body(&self, incoming: Incoming) -> RequestBody {
+    fn body(&self, incoming: Incoming, silence_max: Duration) -> RequestBody {
         if incoming.is_end_stream() {
             return RequestBody::Empty;
         }
         RequestBody::stream(
             incoming,
             self.route.body_bytes_max,
-            BODY_SILENCE_MAX,
+            silence_max,
             Arc::clone(&self.is_body_consumed),
         )
     }

@@ -44,8 +44,7 @@ pub(super) async fn serve(
         micros(limits.head_timeout) / 1000,
         clock.clone(),
     );
-    let requests_max = limits.requests_per_connection_max;
-    let connection = Arc::new(Connection::new(peer, Arc::clone(&state), requests_max));
+    let connection = Arc::new(Connection::new(peer, Arc::clone(&state), limits));
     let stopping = {
         let worker = Arc::clone(&worker);
         async move { worker.lifecycle.stopping().await }
