@@ -21,12 +21,11 @@ pub(super) fn check(parts: &Parts) -> Result<(), Reason> {
         return Err(Reason::MethodNotSupported);
     }
     check_host(parts)?;
-    match parts.headers.get(EXPECT) {
-        Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-            Err(Reason::ExpectationFailed)
-        }
-        _ => Ok(()),
+    let mut expectations = parts.headers.get_all(EXPECT).iter();
+    if expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Reason::ExpectationFailed);
     }
+    Ok(())
 }
 
 /// Whether a request asks about the server and not about a resource: `OPTIONS *`, which the
