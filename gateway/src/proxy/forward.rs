@@ -9,8 +9,9 @@ use gateway_core::cluster::retry::{Attempt, Failure, may_retry};
 use gateway_core::plan::{Backends, Cluster, Route};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
+use http::header::TRANSFER_ENCODING;
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::ResponseBody;
@@ -236,6 +237,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn upstream_request(record: &Record, body: RequestBody) -> Request<RequestBody> {
     let parts = &record.parts;
+    let is_length_known = body.size_hint().exact().is_some();
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = upstream_target(&parts.uri, record.rewritten_path.as_deref());
@@ -250,6 +252,11 @@ fn upstream_request(record: &Record, body: RequestBody) -> Request<RequestBody> 
         trace: &record.trace,
     }
     .headers();
+    if !is_length_known {
+        // hyper would send a GET without its body otherwise.
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+    }
     request
 }
 
