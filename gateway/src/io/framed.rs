@@ -34,6 +34,7 @@ pub(crate) struct ConnectionState {
     deadline: AtomicU64,
     phase: AtomicU8,
     idle_timeout: Millis,
+    head_timeout: Millis,
     head_began: AtomicU64,
     has_expired: AtomicBool,
     refusal: OnceLock<Refusal>,
@@ -63,12 +64,14 @@ struct Refusal {
 }
 
 impl ConnectionState {
-    /// A fresh connection. `idle_timeout` runs between requests.
-    pub(crate) fn new(idle_timeout: Millis) -> Self {
+    /// A fresh connection. `idle_timeout` runs between requests, `head_timeout` from the first
+    /// byte of a head.
+    pub(crate) fn new(idle_timeout: Millis, head_timeout: Millis) -> Self {
         Self {
             deadline: AtomicU64::new(NEVER),
             phase: AtomicU8::new(Phase::Idle as u8),
             idle_timeout,
+            head_timeout,
             head_began: AtomicU64::new(NEVER),
             has_expired: AtomicBool::new(false),
             refusal: OnceLock::new(),
@@ -122,7 +125,12 @@ impl ConnectionState {
     /// The answer is over; the connection may idle from now on.
     pub(crate) fn end_answer(&self, now: Millis) {
         self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
-        self.set_deadline(now.saturating_add(self.idle_timeout));
+        // A head that came behind the last request has its time from now on.
+        let limit = match self.is_head_under_way() {
+            true => self.head_timeout,
+            false => self.idle_timeout,
+        };
+        self.set_deadline(now.saturating_add(limit));
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -160,7 +168,6 @@ pub(crate) struct Downstream<S> {
     broken: Option<Reason>,
     /// Bytes read after the last answer.
     thrown_away: usize,
-    head_timeout: Millis,
     clock: crate::clock::Clock,
 }
 
@@ -169,7 +176,6 @@ impl<S> Downstream<S> {
         socket: S,
         limits: HeadLimits,
         state: Arc<ConnectionState>,
-        head_timeout: Millis,
         clock: crate::clock::Clock,
     ) -> Self {
         Self {
@@ -182,7 +188,6 @@ impl<S> Downstream<S> {
             stand_in_sent: 0,
             broken: None,
             thrown_away: 0,
-            head_timeout,
             clock,
         }
     }
@@ -244,7 +249,7 @@ impl<S> Downstream<S> {
             let now = self.clock.now_ms();
             self.state.head_began.store(now, Ordering::Relaxed);
             if self.state.phase() == Phase::Idle {
-                self.state.set_deadline(now + self.head_timeout);
+                self.state.set_deadline(now + self.state.head_timeout);
             }
         } else if !is_partial && self.state.is_head_under_way() {
             self.state.head_began.store(NEVER, Ordering::Relaxed);

@@ -35,13 +35,13 @@ pub(super) async fn serve(
     let _best_effort = socket.set_nodelay(true);
     let clock = worker.clock.clone();
     let idle_timeout = micros(limits.idle_timeout) / 1000;
-    let state = Arc::new(ConnectionState::new(idle_timeout));
+    let head_timeout = micros(limits.head_timeout) / 1000;
+    let state = Arc::new(ConnectionState::new(idle_timeout, head_timeout));
     state.set_deadline(clock.now_ms() + idle_timeout);
     let downstream = Downstream::new(
         socket,
         limits.head,
         Arc::clone(&state),
-        micros(limits.head_timeout) / 1000,
         clock.clone(),
     );
     let connection = Arc::new(Connection::new(peer, Arc::clone(&state), limits));
