@@ -37,6 +37,7 @@ pub(crate) struct ConnectionState {
     head_timeout: Millis,
     head_began: AtomicU64,
     has_expired: AtomicBool,
+    is_write_blocked: AtomicBool,
     refusal: OnceLock<Refusal>,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
@@ -74,6 +75,7 @@ impl ConnectionState {
             head_timeout,
             head_began: AtomicU64::new(NEVER),
             has_expired: AtomicBool::new(false),
+            is_write_blocked: AtomicBool::new(false),
             refusal: OnceLock::new(),
             bytes_read: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
@@ -145,6 +147,11 @@ impl ConnectionState {
     /// Whether part of a head has arrived.
     pub(crate) fn is_head_under_way(&self) -> bool {
         self.head_began.load(Ordering::Relaxed) != NEVER
+    }
+
+    /// Whether the client takes nothing of what it is sent; else it is the upstream that is slow.
+    pub(crate) fn is_write_blocked(&self) -> bool {
+        self.is_write_blocked.load(Ordering::Relaxed)
     }
 
     /// Makes the next read refuse the head under way with 408.
@@ -353,7 +360,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.socket).poll_write(context, bytes))?;
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        let is_blocked = written.is_pending();
+        self.state.is_write_blocked.store(is_blocked, Ordering::Relaxed);
+        let written = ready!(written)?;
         add(&self.state.bytes_written, written);
         Poll::Ready(Ok(written))
     }

@@ -145,7 +145,7 @@ impl Timer {
                     return Poll::Ready(Expired::Head);
                 }
                 Phase::Idle => return Poll::Ready(Expired::Idle),
-                Phase::Sending if self.has_progressed() => {
+                Phase::Sending if self.has_progressed() || !self.state.is_write_blocked() => {
                     self.state.set_deadline(self.clock.now_ms() + self.send_timeout);
                 }
                 Phase::Sending | Phase::Lingering => return Poll::Ready(Expired::Cut),
