@@ -445,19 +445,16 @@ impl Sources {
             .cloud_map
             .iter()
             .position(|(known, _)| known.as_deref() == endpoint);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                // Region and credentials are looked up once, before anything is served.
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .expect("a runtime can be made at the start");
-                let client = runtime.block_on(CloudMapClient::connect(endpoint))?;
-                self.cloud_map.push((endpoint.map(str::to_owned), client));
-                self.cloud_map.len() - 1
-            }
-        };
+        let index = known.unwrap_or(self.cloud_map.len());
+        if known.is_none() {
+            // Region and credentials are looked up once, before anything is served.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime can be made at the start");
+            let client = runtime.block_on(CloudMapClient::connect(endpoint))?;
+            self.cloud_map.push((endpoint.map(str::to_owned), client));
+        }
         Ok(&self.cloud_map[index].1)
     }
 

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use gateway_core::auth::keys::{KeyRing, KeyRingError};
 use gateway_core::file::{KeyPlace, KeySource};
 
+use crate::cause::chain;
 use crate::clock::Clock;
 use crate::lifecycle::Lifecycle;
 
@@ -39,16 +40,6 @@ pub(crate) enum KeyError {
     TooLarge { place: String },
     #[error("`{place}`: {source}")]
     Keys { place: String, source: KeyRingError },
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// What is counted of one provider.

@@ -9,6 +9,7 @@ pub mod discovery;
 
 mod admin;
 mod app;
+mod cause;
 mod clock;
 mod io;
 mod jwks;

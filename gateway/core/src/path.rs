@@ -34,7 +34,7 @@
 
 use std::borrow::Cow;
 
-/// Why a path is refused. Each is answered with 400 and its own reason code.
+/// Why a path is refused. Each is answered with 400 and the reason code `path_invalid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PathError {
     /// The path does not begin with `/`; the asterisk form (`OPTIONS *`) too.
@@ -73,7 +73,7 @@ pub enum PathError {
 }
 
 impl PathError {
-    /// The stable reason code that body, access log and metrics share.
+    /// The stable word for it, which the access log has as the refusal's detail.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {

@@ -77,16 +77,12 @@ pub fn decide<'p, R: Deref<Target = Arc<KeyRing>>>(
         route_index: Some(route_index),
         allow: None,
     };
-    let caller = authenticate(
-        &route.auth,
-        &plan.providers,
-        ring,
-        head.headers,
-        cache,
-        now,
-    )
-    .map_err(refuse)?;
-    if head.body_bytes.is_some_and(|bytes| bytes > route.body_bytes_max) {
+    let caller = authenticate(&route.auth, &plan.providers, ring, head.headers, cache, now)
+        .map_err(refuse)?;
+    if head
+        .body_bytes
+        .is_some_and(|bytes| bytes > route.body_bytes_max)
+    {
         return Err(refuse(Reason::BodyTooLarge.into()));
     }
     Ok(Decision {
@@ -117,3 +113,6 @@ fn find(plan: &Plan, head: &Head<'_>) -> Result<usize, Refusal> {
         allow,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,7 @@ impl Backends {
         if self.cumulative.len() == 1 {
             return (0, self.cumulative[0].0);
         }
-        let point = u64::from(random) * u64::from(sum) >> 32;
+        let point = (u64::from(random) * u64::from(sum)) >> 32;
         let position = self
             .cumulative
             .partition_point(|&(_, upto)| u64::from(upto) <= point);

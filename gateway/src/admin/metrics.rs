@@ -1,4 +1,4 @@
-//! The counters of all workers, summed and written as OpenMetrics text.
+//! The counters of all workers, summed and written as `OpenMetrics` text.
 
 use std::fmt;
 use std::sync::Arc;
@@ -67,67 +67,10 @@ impl Observed {
 
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let live = self.live.load();
-        self.encode_routes(&live, encoder)?;
+        encode_routes(&live, encoder)?;
         self.encode_upstreams(&live, encoder)?;
         self.encode_keys(&live.plan, encoder)?;
         self.encode_process(encoder)
-    }
-
-    fn encode_routes(&self, live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let plan = &live.plan;
-        let names = plan.routes.iter().map(|route| &*route.name).chain(["none"]);
-        let names: Vec<&str> = names.collect();
-        let mut family = Family::counter(
-            encoder,
-            "gateway_requests",
-            "Requests, by route, upstream and class of status",
-        )?;
-        for (index, name) in names.iter().enumerate() {
-            let slots = live.cells.first().map_or(0, |cells| cells.routes[index].requests.len());
-            for slot in 0..slots {
-                let upstream = upstream_of_slot(plan, index, slot);
-                for (class, class_name) in STATUS_CLASSES.iter().enumerate() {
-                    let count = sum(live.cells.iter().map(|cells| {
-                        &cells.routes[index].requests[slot][class]
-                    }));
-                    if count > 0 {
-                        let labels =
-                            [("route", *name), ("upstream", upstream), ("status_class", class_name)];
-                        family.count(&labels, count)?;
-                    }
-                }
-            }
-        }
-        let mut family = Family::counter(
-            encoder,
-            "gateway_answers_by_reason",
-            "Requests that did not get the upstream's whole answer, by route and reason",
-        )?;
-        for (index, name) in names.iter().enumerate() {
-            for reason in Reason::ALL {
-                let count = sum(live
-                    .cells
-                    .iter()
-                    .map(|cells| &cells.routes[index].reasons[*reason as usize]));
-                if count > 0 {
-                    family.count(&[("route", name), ("reason", reason.code())], count)?;
-                }
-            }
-        }
-        let mut family = Family::new(
-            encoder,
-            "gateway_request_duration_seconds",
-            "From a request's head to the end of its answer, by route",
-            MetricType::Histogram,
-        )?;
-        for (index, name) in names.iter().enumerate() {
-            let mut total = DurationsSum::default();
-            for cells in &live.cells {
-                cells.routes[index].duration.sum_into(&mut total);
-            }
-            family.histogram(&[("route", name)], &total)?;
-        }
-        Ok(())
     }
 
     fn encode_upstreams(&self, live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -266,6 +209,63 @@ impl Observed {
         }
         Ok(())
     }
+}
+
+fn encode_routes(live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let plan = &live.plan;
+    let names = plan.routes.iter().map(|route| &*route.name).chain(["none"]);
+    let names: Vec<&str> = names.collect();
+    let mut family = Family::counter(
+        encoder,
+        "gateway_requests",
+        "Requests, by route, upstream and class of status",
+    )?;
+    for (index, name) in names.iter().enumerate() {
+        let slots = live.cells.first().map_or(0, |cells| cells.routes[index].requests.len());
+        for slot in 0..slots {
+            let upstream = upstream_of_slot(plan, index, slot);
+            for (class, class_name) in STATUS_CLASSES.iter().enumerate() {
+                let count = sum(live.cells.iter().map(|cells| {
+                    &cells.routes[index].requests[slot][class]
+                }));
+                if count > 0 {
+                    let labels =
+                        [("route", *name), ("upstream", upstream), ("status_class", class_name)];
+                    family.count(&labels, count)?;
+                }
+            }
+        }
+    }
+    let mut family = Family::counter(
+        encoder,
+        "gateway_answers_by_reason",
+        "Requests that did not get the upstream's whole answer, by route and reason",
+    )?;
+    for (index, name) in names.iter().enumerate() {
+        for reason in Reason::ALL {
+            let count = sum(live
+                .cells
+                .iter()
+                .map(|cells| &cells.routes[index].reasons[*reason as usize]));
+            if count > 0 {
+                family.count(&[("route", name), ("reason", reason.code())], count)?;
+            }
+        }
+    }
+    let mut family = Family::new(
+        encoder,
+        "gateway_request_duration_seconds",
+        "From a request's head to the end of its answer, by route",
+        MetricType::Histogram,
+    )?;
+    for (index, name) in names.iter().enumerate() {
+        let mut total = DurationsSum::default();
+        for cells in &live.cells {
+            cells.routes[index].duration.sum_into(&mut total);
+        }
+        family.histogram(&[("route", name)], &total)?;
+    }
+    Ok(())
 }
 
 /// The upstream of a route's slot; the last slot is for answers of the gateway's own.

@@ -27,7 +27,7 @@ enum Source {
 
 struct UpstreamBody {
     incoming: Incoming,
-    link: Link,
+    link: Box<Link>,
     silence: Silence,
 }
 
@@ -45,7 +45,7 @@ impl ResponseBody {
     /// The body of an upstream's answer.
     pub(crate) fn upstream(
         incoming: Incoming,
-        link: Link,
+        link: Box<Link>,
         silence_max: Duration,
         record: Box<Record>,
     ) -> Self {

@@ -36,7 +36,7 @@ pub(super) struct Outgoing<'a> {
 enum Fate {
     /// It goes on.
     Keep,
-    /// It concerns this connection alone (RFC 9110 section 7.6.1), or we write our own.
+    /// It concerns this connection alone (RFC 9110 section 7.6.1).
     Drop,
     /// It tells of earlier hops: kept only from a trusted one.
     FromTrusted,
@@ -46,8 +46,7 @@ fn fate(name: &str) -> Fate {
     match name {
         "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer"
         | "transfer-encoding" | "upgrade" | "http2-settings" | "proxy-authorization"
-        | "proxy-authenticate" | "expect" | "host" | "via" | "x-request-id" | "traceparent"
-        | "x-forwarded-for" => Fate::Drop,
+        | "proxy-authenticate" | "expect" => Fate::Drop,
         "forwarded" | "x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port"
         | "x-real-ip" => Fate::FromTrusted,
         _ => Fate::Keep,
@@ -56,23 +55,27 @@ fn fate(name: &str) -> Fate {
 
 impl Outgoing<'_> {
     /// The headers of one try. The received ones stay as they are, for the next.
+    ///
+    /// A clone copies the map's hashes too; most requests have nothing to take out of it.
     pub(super) fn headers(&self) -> HeaderMap {
         let received = &self.parts.headers;
-        let mut headers = HeaderMap::with_capacity(received.len() + ADDED);
         let named = Named::of(received);
-        if let Some(host) = self.host() {
+        let mut headers = received.clone();
+        let ends = received.keys().filter(|name| match fate(name.as_str()) {
+            Fate::Keep => named.contains(name) || self.plan.identity_headers.covers(name),
+            Fate::Drop => true,
+            Fate::FromTrusted => !self.is_trusted,
+        });
+        for name in ends {
+            headers.remove(name);
+        }
+        if let Some(authority) = self.parts.uri.authority()
+            && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        {
+            // The target's authority replaces `Host` (RFC 9112 section 3.2.2).
             headers.insert(HOST, host);
         }
-        for (name, value) in received {
-            let goes_on = match fate(name.as_str()) {
-                Fate::Keep => !named.contains(name) && !self.plan.identity_headers.covers(name),
-                Fate::Drop => false,
-                Fate::FromTrusted => self.is_trusted,
-            };
-            if goes_on {
-                headers.append(name, value.clone());
-            }
-        }
+        headers.reserve(ADDED);
         self.add_forwarding(&mut headers);
         headers.insert(X_REQUEST_ID, self.request_id.clone());
         let trace = HeaderValue::from_bytes(&self.trace.encode());
@@ -85,22 +88,14 @@ impl Outgoing<'_> {
         headers
     }
 
-    /// The target's authority replaces `Host` (RFC 9112 section 3.2.2).
-    fn host(&self) -> Option<HeaderValue> {
-        match self.parts.uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => self.parts.headers.get(HOST).cloned(),
-        }
-    }
-
     fn add_forwarding(&self, headers: &mut HeaderMap) {
         let received = &self.parts.headers;
         let peer = &self.connection.peer_header;
         headers.insert(VIA, via(received, self.parts.version));
-        let chain = match received.contains_key(X_FORWARDED_FOR) && self.is_trusted {
-            true => joined(received.get_all(X_FORWARDED_FOR), peer.as_bytes()),
-            false => None,
-        };
+        let chain = self
+            .is_trusted
+            .then(|| joined(received.get_all(X_FORWARDED_FOR), peer.as_bytes()))
+            .flatten();
         headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| peer.clone()));
         if !headers.contains_key(X_FORWARDED_PROTO) {
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
@@ -149,13 +144,14 @@ fn via(received: &HeaderMap, version: Version) -> HeaderValue {
         _ => VIA_HTTP_11,
     };
     let ours = HeaderValue::from_static(ours);
-    match received.contains_key(VIA) {
-        true => joined(received.get_all(VIA), ours.as_bytes()).unwrap_or(ours),
-        false => ours,
+    if !received.contains_key(VIA) {
+        return ours;
     }
+    joined(received.get_all(VIA), ours.as_bytes()).unwrap_or(ours)
 }
 
-/// Headers that `Connection` names: they end here too (RFC 9110 section 7.6.1).
+/// Headers that `Connection` names: they end here too (RFC 9110 section 7.6.1); all but `Host`,
+/// without which the request could be read as meant for another site.
 struct Named<'a>(Option<&'a HeaderMap>);
 
 impl<'a> Named<'a> {
@@ -174,7 +170,7 @@ impl<'a> Named<'a> {
                 .iter()
                 .filter_map(|value| value.to_str().ok())
                 .flat_map(|value| value.split(','))
-                .any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
+                .any(|token| token.trim().eq_ignore_ascii_case(name.as_str()) && *name != HOST)
         })
     }
 }

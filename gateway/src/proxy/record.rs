@@ -1,7 +1,7 @@
 //! What is known of one request, and what is written down when it has ended.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gateway_core::auth::Caller;
 use gateway_core::cluster::Lease;
@@ -14,8 +14,9 @@ use mesh::trace::TraceContext;
 
 use super::intake;
 use super::worker::{Connection, Pinned, Worker};
-use crate::telemetry::access_log::{Line, Timestamp};
+use crate::clock::micros;
 use crate::telemetry::cells::UpstreamCells;
+use crate::telemetry::line::LineWriter;
 use crate::upstream::Link;
 
 /// One request. Travels with the answer's body; dropping it writes the access line, counts
@@ -51,7 +52,7 @@ impl Record {
     }
 
     /// The answer has come to its end: its connection may serve another request.
-    pub(super) fn give_back(&mut self, link: Link) {
+    pub(super) fn give_back(&mut self, link: Box<Link>) {
         self.is_complete = true;
         let Some(lease) = self.lease.take() else {
             return;
@@ -72,7 +73,7 @@ impl Record {
         &self.pinned.cells.upstreams[cluster]
     }
 
-    fn count(&self, status: StatusCode, reason: Option<Reason>, elapsed: std::time::Duration) {
+    fn count(&self, status: StatusCode, reason: Option<Reason>, elapsed: Duration) {
         let cells = self.pinned.cells.route(self.route);
         let own_slot = cells.requests.len() - 1;
         // What the gateway answers by itself is not the upstream's doing.
@@ -87,43 +88,60 @@ impl Record {
             cells.reasons[reason as usize].add(1);
         }
         if let (Some(micros), Some(_)) = (self.upstream_micros, self.backend) {
-            let duration = std::time::Duration::from_micros(micros);
-            self.upstream_cells().duration.observe(duration);
+            self.upstream_cells()
+                .duration
+                .observe(Duration::from_micros(micros));
         }
         self.worker.cells.requests_in_flight.subtract(1);
     }
 
-    fn line(&self, ended: Instant, status: StatusCode, reason: Option<Reason>) -> Line<'_> {
+    fn write_line(
+        &self,
+        line: &mut LineWriter<'_>,
+        elapsed: Duration,
+        status: StatusCode,
+        reason: Option<Reason>,
+    ) {
         let plan = &self.pinned.live.plan;
-        let route = self.route.map(|index| &plan.routes[index]);
-        Line {
-            time: Timestamp(self.worker.clock.to_unix_micros(ended)),
-            level: "info",
-            message: "request",
-            method: self.parts.method.as_str(),
-            path: self.parts.uri.path(),
-            host: self.parts.headers.get(HOST).and_then(|host| host.to_str().ok()),
-            status: status.as_u16(),
-            reason: reason.map(Reason::code),
-            detail: self
-                .rejection
-                .as_ref()
-                .and_then(|rejection| rejection.detail.as_deref()),
-            route: route.map(|route| &*route.name),
-            upstream: self.backend.map(|(_, cluster)| &*plan.clusters[cluster].name),
-            endpoint: self.lease.as_ref().map(|lease| &*lease.endpoint().label),
-            tries: self.tries,
-            duration_us: crate::clock::micros(ended.saturating_duration_since(self.started)),
-            upstream_us: self.upstream_micros,
-            bytes_sent: self.bytes_sent,
-            client: intake::client(
-                &plan.forwarded,
-                self.connection.peer.ip(),
-                &self.parts.headers,
-            ),
-            request_id: self.request_id.to_str().unwrap_or_default(),
-            trace_id: crate::telemetry::access_log::TraceId(self.trace.trace_id),
+        line.plain("level", "info");
+        line.plain("message", "request");
+        line.text("method", self.parts.method.as_str());
+        // Without the query, which may hold secrets.
+        line.text("path", self.parts.uri.path());
+        if let Some(Ok(host)) = self.parts.headers.get(HOST).map(HeaderValue::to_str) {
+            line.text("host", host);
         }
+        line.number("status", status.as_u16().into());
+        if let Some(reason) = reason {
+            line.plain("reason", reason.code());
+        }
+        if let Some(detail) = self.rejection.as_ref().and_then(|it| it.detail.as_deref()) {
+            line.text("detail", detail);
+        }
+        if let Some(route) = self.route {
+            line.plain("route", &plan.routes[route].name);
+        }
+        if let Some((_, cluster)) = self.backend {
+            line.text("upstream", &plan.clusters[cluster].name);
+        }
+        if let Some(lease) = &self.lease {
+            line.plain("endpoint", &lease.endpoint().label);
+        }
+        line.number("tries", self.tries.into());
+        line.number("duration_us", micros(elapsed));
+        if let Some(micros) = self.upstream_micros {
+            line.number("upstream_us", micros);
+        }
+        line.number("bytes_sent", self.bytes_sent);
+        if self.is_trusted {
+            let peer = self.connection.peer.ip();
+            let client = intake::client(&plan.forwarded, peer, &self.parts.headers);
+            line.plain("client", &client.to_string());
+        } else {
+            line.plain("client", &self.connection.peer_text);
+        }
+        line.plain("request_id", self.request_id.to_str().unwrap_or_default());
+        line.hex("trace_id", self.trace.trace_id);
     }
 }
 
@@ -138,8 +156,12 @@ impl Drop for Record {
             (Some(status), None) => (status, Some(Reason::ClientClosed)),
             (None, _) => (Reason::ClientClosed.status(), Some(Reason::ClientClosed)),
         };
-        self.count(status, reason, ended.saturating_duration_since(self.started));
-        self.worker.log.write(|| self.line(ended, status, reason));
+        let elapsed = ended.saturating_duration_since(self.started);
+        self.count(status, reason, elapsed);
+        let unix_micros = self.worker.clock.to_unix_micros(ended);
+        self.worker.log.write(unix_micros, |line| {
+            self.write_line(line, elapsed, status, reason);
+        });
         self.connection.state.end_answer(self.worker.clock.to_ms(ended));
     }
 }

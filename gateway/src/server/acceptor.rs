@@ -24,10 +24,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Sent to a connection over the limit. Its request is never read.
 const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-content-type: application/problem+json\r\ncontent-length: 134\r\nretry-after: 1\r\n\
+content-type: application/problem+json\r\ncontent-length: 115\r\nretry-after: 1\r\n\
 connection: close\r\n\r\n\
 {\"type\":\"urn:problem:overloaded\",\"title\":\"the gateway is at its configured limit\",\
-\"status\":503,\"code\":\"overloaded\",\"retry\":\"later\"}";
+\"status\":503,\"code\":\"overloaded\"}";
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]

@@ -5,71 +5,18 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, UNIX_EPOCH};
 
-use serde::Serialize;
+use super::line::{LineWriter, TimeText};
 
 /// Bytes of a worker's buffer at which it is handed to the writer.
 const BUFFER_BYTES: usize = 32 * 1024;
 /// Buffers that may wait for the writer: 8 MiB.
 const BUFFERS_QUEUED_MAX: usize = 256;
-
-/// What one line holds. Absent fields are left out.
-#[derive(Serialize)]
-pub(crate) struct Line<'a> {
-    pub(crate) time: Timestamp,
-    pub(crate) level: &'static str,
-    pub(crate) message: &'static str,
-    pub(crate) method: &'a str,
-    /// Without the query, which may hold secrets.
-    pub(crate) path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) host: Option<&'a str>,
-    pub(crate) status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) detail: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) route: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) upstream: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) endpoint: Option<&'a str>,
-    pub(crate) tries: u32,
-    pub(crate) duration_us: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) upstream_us: Option<u64>,
-    pub(crate) bytes_sent: u64,
-    pub(crate) client: IpAddr,
-    pub(crate) request_id: &'a str,
-    pub(crate) trace_id: TraceId,
-}
-
-/// Written as 32 hexadecimal digits.
-pub(crate) struct TraceId(pub(crate) u128);
-
-impl Serialize for TraceId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:032x}", self.0))
-    }
-}
-
-/// Microseconds since 1970, written as RFC 3339.
-pub(crate) struct Timestamp(pub(crate) u64);
-
-impl Serialize for Timestamp {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let time = UNIX_EPOCH + Duration::from_micros(self.0);
-        serializer.collect_str(&humantime::format_rfc3339_micros(time))
-    }
-}
 
 /// Where the lines go.
 pub(crate) enum Output {
@@ -155,7 +102,13 @@ fn write_all(output: Output, receiver: &Receiver<Vec<u8>>) {
 /// A worker's buffer. Only its worker comes here, so the lock is never waited for.
 pub(crate) struct Buffer {
     log: Option<Arc<AccessLog>>,
-    bytes: Mutex<Vec<u8>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    bytes: Vec<u8>,
+    time: TimeText,
 }
 
 impl Buffer {
@@ -163,34 +116,32 @@ impl Buffer {
     pub(crate) fn new(log: Option<Arc<AccessLog>>) -> Self {
         Self {
             log,
-            bytes: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
     /// Adds a line, formatting it only if somebody wants it.
-    pub(crate) fn write<'a>(&self, line: impl FnOnce() -> Line<'a>) {
+    pub(crate) fn write(&self, unix_micros: u64, fields: impl FnOnce(&mut LineWriter<'_>)) {
         let Some(log) = &self.log else { return };
-        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { bytes, time } = &mut *state;
         if bytes.capacity() == 0 {
             bytes.reserve(BUFFER_BYTES + BUFFER_BYTES / 8);
         }
-        let before = bytes.len();
-        if serde_json::to_writer(&mut *bytes, &line()).is_err() {
-            bytes.truncate(before);
-            return;
-        }
-        bytes.push(b'\n');
+        let mut line = LineWriter::begin(bytes, time, unix_micros);
+        fields(&mut line);
+        line.end();
         if bytes.len() >= BUFFER_BYTES {
-            log.send(std::mem::take(&mut *bytes));
+            log.send(std::mem::take(bytes));
         }
     }
 
-    /// Hands over what has gathered; called every [`super::super::server::TICK`].
+    /// Hands over what has gathered; called some times a second.
     pub(crate) fn flush(&self) {
         let Some(log) = &self.log else { return };
-        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        if !bytes.is_empty() {
-            log.send(std::mem::take(&mut *bytes));
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.bytes.is_empty() {
+            log.send(std::mem::take(&mut state.bytes));
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::io::Violation;
 /// An answer's head, and the connection that its body will come from.
 pub(crate) struct Reply {
     pub(crate) response: Response<Incoming>,
-    pub(crate) link: Link,
+    pub(crate) link: Box<Link>,
 }
 
 /// Why there is no answer.
@@ -33,19 +33,17 @@ pub(crate) enum ExchangeError {
 impl Link {
     /// Sends a request and waits for the answer's head. The caller sets the time limit.
     pub(crate) async fn exchange(
-        mut self,
+        mut self: Box<Self>,
         request: Request<RequestBody>,
     ) -> Result<Reply, ExchangeError> {
         self.expect_answer_to(request.method());
         let mut answer = pin!(self.sender.try_send_request(request));
         let answer = poll_fn(|context| {
-            if !self.is_closed && std::pin::Pin::new(&mut self.driver).poll(context).is_ready() {
-                self.is_closed = true;
-            }
+            self.drive(context);
             // Its progress comes from the driver alone, so a wake-up of its own would only
             // poll this task once more for nothing.
             match poll_unwoken(|context| answer.as_mut().poll(context)) {
-                Poll::Pending if self.is_closed => answer.as_mut().poll(context),
+                Poll::Pending if self.is_closed() => answer.as_mut().poll(context),
                 poll => poll,
             }
         })

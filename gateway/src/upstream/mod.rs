@@ -31,7 +31,8 @@ use crate::io::Upstream;
 
 type Driver = http1::Connection<TokioIo<Upstream<TcpStream>>, RequestBody>;
 
-/// One connection to an endpoint.
+/// One connection to an endpoint. Boxed by whoever holds it: it is large, and it moves from
+/// the pool through a request into a body and back.
 pub(crate) struct Link {
     sender: http1::SendRequest<RequestBody>,
     driver: Driver,
@@ -59,7 +60,7 @@ impl Link {
         address: SocketAddr,
         timeout: Duration,
         now: Millis,
-    ) -> Result<Self, ConnectError> {
+    ) -> Result<Box<Self>, ConnectError> {
         let socket = tokio::time::timeout(timeout, TcpStream::connect(address))
             .await
             .map_err(|_elapsed| ConnectError::Timeout(timeout))??;
@@ -73,14 +74,14 @@ impl Link {
             .max_headers(limits.headers_max)
             .handshake(TokioIo::new(io))
             .await?;
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             driver,
             answers_head,
             is_closed: false,
             is_reused: false,
             opened_at: now,
-        })
+        }))
     }
 
     /// Moves bytes in both directions. Must be polled by whoever waits for this connection.
@@ -88,6 +89,11 @@ impl Link {
         if !self.is_closed && Pin::new(&mut self.driver).poll(context).is_ready() {
             self.is_closed = true;
         }
+    }
+
+    /// Whether the connection has ended, as far as has been noticed.
+    fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Whether it can carry another request now.

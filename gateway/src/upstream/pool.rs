@@ -25,13 +25,13 @@ impl Default for PoolLimits {
         Self {
             idle_per_endpoint_max: 128,
             idle_timeout: Duration::from_secs(50),
-            lifetime: Duration::from_secs(600),
+            lifetime: Duration::from_mins(10),
         }
     }
 }
 
 struct Idle {
-    link: Link,
+    link: Box<Link>,
     since: Millis,
 }
 
@@ -51,7 +51,7 @@ impl Pool {
     }
 
     /// The connection used last, because it is the least likely to have been closed.
-    pub(crate) fn take(&self, address: SocketAddr, now: Millis) -> Option<Link> {
+    pub(crate) fn take(&self, address: SocketAddr, now: Millis) -> Option<Box<Link>> {
         let mut pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = pools.get_mut(&address)?;
         while let Some(mut candidate) = idle.pop() {
@@ -62,9 +62,10 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection whose answer has been read to its end, if it can be used again.
-    pub(crate) fn give(&self, address: SocketAddr, mut link: Link, now: Millis) {
-        if !link.is_reusable() {
+    /// Keeps a connection whose answer has been read to its end.
+    pub(crate) fn give(&self, address: SocketAddr, mut link: Box<Link>, now: Millis) {
+        // Whether it can be used again is looked at when it is taken, and by the sweep.
+        if link.is_closed() {
             return;
         }
         link.is_reused = true;

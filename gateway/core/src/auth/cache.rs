@@ -119,8 +119,9 @@ impl TokenCache {
         }
         self.young_bytes += entry.token.len();
         let hasher = &self.hasher;
-        self.young
-            .insert_unique(hash, entry, |entry| hash_of(hasher, entry.policy_id, &entry.token));
+        self.young.insert_unique(hash, entry, |entry| {
+            hash_of(hasher, entry.policy_id, &entry.token)
+        });
     }
 
     fn hash(&self, policy_id: u32, token: &str) -> u64 {

@@ -55,7 +55,11 @@ impl Requirements {
     /// # Errors
     /// [`Reason::JwtScopeMissing`] or [`Reason::JwtClaimMismatch`], the detail naming which.
     pub fn check(&self, claims: &Map<String, Value>) -> Result<(), Rejection> {
-        let missing = self.scopes.all.iter().find(|scope| !has_scope(claims, scope));
+        let missing = self
+            .scopes
+            .all
+            .iter()
+            .find(|scope| !has_scope(claims, scope));
         if let Some(scope) = missing {
             return Err(Rejection::with_detail(
                 Reason::JwtScopeMissing,
@@ -69,7 +73,11 @@ impl Requirements {
                 format!("none of the scopes {} is there", any.join(", ")),
             ));
         }
-        match self.claims.iter().find(|(path, rule)| !rule.holds(find(claims, path))) {
+        match self
+            .claims
+            .iter()
+            .find(|(path, rule)| !rule.holds(find(claims, path)))
+        {
             None => Ok(()),
             Some((path, _)) => Err(Rejection::with_detail(
                 Reason::JwtClaimMismatch,
@@ -215,7 +223,11 @@ mod tests {
     fn claim_rules_compare_by_type_along_a_path() {
         let table = [
             ("tenant", ClaimRule::Equals("a".into()), true),
-            ("tenant", ClaimRule::AnyOf(vec!["b".into(), "a".into()]), true),
+            (
+                "tenant",
+                ClaimRule::AnyOf(vec!["b".into(), "a".into()]),
+                true,
+            ),
             ("tenant", ClaimRule::AnyOf(vec!["b".into()]), false),
             ("level", ClaimRule::Equals(3.into()), true),
             ("level", ClaimRule::Equals("3".into()), false),
@@ -236,9 +248,8 @@ mod tests {
 
     #[test]
     fn claims_become_headers_or_the_request_is_refused() {
-        let to = |claim: &str| {
-            ClaimsToHeaders(vec![(claim.into(), HeaderName::from_static("x-claim"))])
-        };
+        let to =
+            |claim: &str| ClaimsToHeaders(vec![(claim.into(), HeaderName::from_static("x-claim"))]);
         let claims = claims(r#"{"s":"a","n":7,"l":["a",1],"o":{},"bad":"a\nb","comma":["a,b"]}"#);
         let table = [
             ("s", Some("a")),

@@ -1,14 +1,14 @@
 //! One token provider, and the check of one token (RFC 7519, RFC 7515, RFC 8725).
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
-use serde::Deserialize;
+use jsonwebtoken::errors::ErrorKind;
 use serde_json::{Map, Value};
 
 use super::keys::{Key, KeyRing};
+use super::object::UniqueObject;
+use super::printable;
 use crate::words::reason::Reason;
 use crate::words::rejection::Rejection;
 use crate::words::time::UnixSeconds;
@@ -40,7 +40,7 @@ pub struct Provider {
 pub struct Verified {
     /// All claims.
     pub claims: Map<String, Value>,
-    /// The last second in which it holds, clock skew included.
+    /// The second from which it holds no more, clock skew included.
     pub valid_until: UnixSeconds,
     /// The first second in which it holds, clock skew included.
     pub valid_from: UnixSeconds,
@@ -54,13 +54,13 @@ impl Verified {
     }
 }
 
-#[derive(Deserialize)]
-struct Header<'a> {
-    #[serde(borrow)]
-    alg: Cow<'a, str>,
-    #[serde(borrow)]
-    kid: Option<Cow<'a, str>>,
-    crit: Option<serde::de::IgnoredAny>,
+/// What a token says of itself: the algorithm it wishes for, and the name of a key.
+///
+/// A key that the header brings along or points to (`jwk`, `jku`, `x5c`, `x5u`) is never looked
+/// at (RFC 8725 section 3.10).
+struct Header {
+    algorithm: String,
+    key_id: Option<String>,
 }
 
 /// Checks signature, issuer, audience and times of a token in the compact form.
@@ -79,30 +79,43 @@ pub fn verify(
     if payload.contains('.') {
         return Err(Reason::JwtMalformed.into());
     }
-    let header = decode(header)?;
-    let header: Header<'_> = serde_json::from_slice(&header).map_err(|error| malformed(&error))?;
-    // No extension is understood here, so none may be critical (RFC 7515 section 4.1.11).
-    if header.crit.is_some() {
-        return Err(Rejection::with_detail(
-            Reason::JwtMalformed,
-            "the token has critical extensions",
-        ));
-    }
+    let header = read_header(header)?;
     let algorithm = header
-        .alg
+        .algorithm
         .parse::<Algorithm>()
         .ok()
         .filter(|algorithm| provider.algorithms.contains(algorithm))
         .ok_or_else(|| {
             Rejection::with_detail(
                 Reason::JwtAlgorithmNotAllowed,
-                format!("the token names `{}`", printable(&header.alg)),
+                format!("the token names `{}`", printable(&header.algorithm)),
             )
         })?;
-    check_signature(ring, algorithm, header.kid.as_deref(), message, signature)?;
-    let payload = decode(payload)?;
-    let claims = serde_json::from_slice(&payload).map_err(|error| malformed(&error))?;
-    check_claims(provider, claims, now)
+    check_signature(
+        ring,
+        algorithm,
+        header.key_id.as_deref(),
+        message,
+        signature,
+    )?;
+    check_claims(provider, read_object(payload)?, now)
+}
+
+fn read_header(part: &str) -> Result<Header, Rejection> {
+    let mut header = read_object(part)?;
+    // No extension is understood here, so none may be critical (RFC 7515 section 4.1.11).
+    if header.contains_key("crit") {
+        return Err(malformed(&"the token has critical extensions"));
+    }
+    let Some(Value::String(algorithm)) = header.remove("alg") else {
+        return Err(malformed(&"the header's `alg` is not text"));
+    };
+    let key_id = match header.remove("kid") {
+        None => None,
+        Some(Value::String(id)) => Some(id),
+        Some(_) => return Err(malformed(&"the header's `kid` is not text")),
+    };
+    Ok(Header { algorithm, key_id })
 }
 
 fn check_signature(
@@ -115,16 +128,20 @@ fn check_signature(
     if ring.is_empty() {
         return Err(Reason::JwtKeysUnavailable.into());
     }
-    let fitting = |key: &&Key| {
-        key.fits(algorithm) && key_id.is_none_or(|id| key.id.as_deref() == Some(id))
-    };
+    let fitting =
+        |key: &&Key| key.fits(algorithm) && key_id.is_none_or(|id| key.id.as_deref() == Some(id));
     let mut tried = 0;
     for key in ring.keys().iter().filter(fitting).take(KEYS_TRIED_MAX) {
         tried += 1;
         let verdict =
             jsonwebtoken::crypto::verify(signature, message.as_bytes(), key.decoding(), algorithm);
-        if matches!(verdict, Ok(true)) {
-            return Ok(());
+        match verdict {
+            Ok(true) => return Ok(()),
+            // Not a wrong signature, but none at all: padding, another alphabet, loose bits.
+            Err(error) if matches!(error.kind(), ErrorKind::Base64(_)) => {
+                return Err(malformed(&error));
+            }
+            Ok(false) | Err(_) => {}
         }
     }
     if tried > 0 {
@@ -145,7 +162,7 @@ fn check_claims(
     now: UnixSeconds,
 ) -> Result<Verified, Rejection> {
     let skew = provider.clock_skew_seconds;
-    let expiry = numeric_date(&claims, "exp")?.ok_or(Reason::JwtExpiryMissing)?;
+    let expiry = numeric_date(&claims, "exp", f64::floor)?.ok_or(Reason::JwtExpiryMissing)?;
     // "on or after" exp the token is dead (RFC 7519 section 4.1.4); the skew moves that second.
     let valid_until = expiry.saturating_add(skew);
     if now >= valid_until {
@@ -154,7 +171,9 @@ fn check_claims(
             format!("expired {} s ago", now - expiry.min(now)),
         ));
     }
-    let valid_from = numeric_date(&claims, "nbf")?.unwrap_or(0).saturating_sub(skew);
+    let valid_from = numeric_date(&claims, "nbf", f64::ceil)?
+        .unwrap_or(0)
+        .saturating_sub(skew);
     if now < valid_from {
         return Err(Rejection::with_detail(
             Reason::JwtNotYetValid,
@@ -197,8 +216,13 @@ fn audience_matches(claims: &Map<String, Value>, accepted: &[Box<str>]) -> bool 
     }
 }
 
-/// A `NumericDate` may have a fraction (RFC 7519 section 2); it is cut off.
-fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixSeconds>, Rejection> {
+/// A `NumericDate` may have a fraction (RFC 7519 section 2); it is rounded so that the token
+/// never holds for longer than it says.
+fn numeric_date(
+    claims: &Map<String, Value>,
+    name: &str,
+    round: fn(f64) -> f64,
+) -> Result<Option<UnixSeconds>, Rejection> {
     let date = match claims.get(name) {
         None => return Ok(None),
         Some(value) => value.as_f64(),
@@ -209,7 +233,9 @@ fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixSe
             clippy::cast_sign_loss,
             reason = "the range is checked in this arm"
         )]
-        Some(date) if (0.0..=NUMERIC_DATE_MAX).contains(&date) => Ok(Some(date as UnixSeconds)),
+        Some(date) if (0.0..=NUMERIC_DATE_MAX).contains(&date) => {
+            Ok(Some(round(date) as UnixSeconds))
+        }
         _ => Err(Rejection::with_detail(
             Reason::JwtMalformed,
             format!("`{name}` is not a date"),
@@ -217,15 +243,15 @@ fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixSe
     }
 }
 
-fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|error| malformed(&error))
+fn read_object(part: &str) -> Result<Map<String, Value>, Rejection> {
+    let json = URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|error| malformed(&error))?;
+    serde_json::from_slice::<UniqueObject>(&json)
+        .map(|object| object.0)
+        .map_err(|error| malformed(&error))
 }
 
 fn malformed(error: &dyn std::fmt::Display) -> Rejection {
     Rejection::with_detail(Reason::JwtMalformed, error.to_string())
-}
-
-/// What a client chose goes into the log short and without control characters.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
 }

@@ -7,11 +7,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
+use serde_json::Value;
 
-/// Keys taken from one set; the rest is ignored with a reason.
+use super::printable;
+
+/// Entries read from one set, usable or not; the rest is ignored with one reason.
 pub const KEYS_MAX: usize = 100;
 /// RFC 7518 section 3.3: a key of 2048 bits or larger must be used.
 const RSA_BITS_MIN: usize = 2048;
+/// The longest modulus that the verifier takes; a signature's cost grows with its square.
+const RSA_BITS_MAX: usize = 8192;
+/// The longest public exponent that the verifier takes; nearly all are 65537.
+const EXPONENT_BITS_MAX: usize = 33;
 
 /// One key that may verify signatures.
 #[derive(Clone)]
@@ -22,6 +29,7 @@ pub struct Key {
     /// Set where the JWK names one algorithm: no other will do then.
     only: Option<Algorithm>,
     decoding: DecodingKey,
+    /// The entry as written, its members in order.
     fingerprint: Vec<u8>,
 }
 
@@ -50,6 +58,11 @@ impl Key {
             _ => return false,
         };
         self.kind == kind && self.only.is_none_or(|only| only == algorithm)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        // The whole entry, `kid` included.
+        self.fingerprint == other.fingerprint
     }
 
     /// The key in the form the verifier takes.
@@ -97,7 +110,7 @@ fn list(ignored: &[String]) -> String {
 
 #[derive(Deserialize)]
 struct KeySet {
-    keys: Vec<serde_json::Value>,
+    keys: Vec<Value>,
 }
 
 impl KeyRing {
@@ -109,11 +122,16 @@ impl KeyRing {
         let set: KeySet = serde_json::from_slice(document)?;
         let (mut keys, mut ignored) = (Vec::new(), Vec::new());
         for (index, value) in set.keys.into_iter().enumerate() {
-            if keys.len() == KEYS_MAX {
-                ignored.push(format!("keys[{index}] and later: more than {KEYS_MAX} keys"));
+            if index == KEYS_MAX {
+                ignored.push(format!(
+                    "keys[{index}] and later: more than {KEYS_MAX} keys"
+                ));
                 break;
             }
-            match key(value) {
+            match key(&value) {
+                Ok(key) if keys.iter().any(|other: &Key| other.is_same(&key)) => {
+                    ignored.push(format!("keys[{index}]: it is there twice"));
+                }
                 Ok(key) => keys.push(key),
                 Err(reason) => ignored.push(format!("keys[{index}]: {reason}")),
             }
@@ -131,15 +149,12 @@ impl KeyRing {
     /// The same keys as the successor of `previous`.
     ///
     /// The generation grows only when a key went or came, so that a refresh that changes
-    /// nothing keeps every cached token.
+    /// nothing keeps every cached token. Order means nothing: the replicas of one provider need
+    /// not list their keys alike.
     #[must_use]
     pub fn succeeding(mut self, previous: &KeyRing) -> Self {
-        let same = self.keys.len() == previous.keys.len()
-            && self
-                .keys
-                .iter()
-                .zip(&previous.keys)
-                .all(|(new, old)| new.id == old.id && new.fingerprint == old.fingerprint);
+        let holds = |key: &Key| self.keys.iter().any(|other| other.is_same(key));
+        let same = self.keys.len() == previous.keys.len() && previous.keys.iter().all(holds);
         self.generation = previous.generation + u64::from(!same);
         self
     }
@@ -163,9 +178,9 @@ impl KeyRing {
     }
 }
 
-fn key(value: serde_json::Value) -> Result<Key, String> {
+fn key(value: &Value) -> Result<Key, String> {
     let fingerprint = value.to_string().into_bytes();
-    let jwk: Jwk = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    let jwk: Jwk = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
     if !matches!(
         jwk.common.public_key_use,
         None | Some(PublicKeyUse::Signature)
@@ -177,13 +192,15 @@ fn key(value: serde_json::Value) -> Result<Key, String> {
     {
         return Err("its operations lack `verify`".into());
     }
-    let kind = kind(&jwk.algorithm)?;
-    let only = match jwk.common.key_algorithm {
+    if value.get("d").is_some() {
+        return Err("it shows its private half (`d`), so anybody could sign".into());
+    }
+    let kind = kind(&jwk.algorithm, value)?;
+    let only = match text(value, "alg") {
         None => None,
         Some(name) => Some(
-            name.to_string()
-                .parse::<Algorithm>()
-                .map_err(|_| format!("its algorithm `{name}` is not for signatures"))?,
+            name.parse::<Algorithm>()
+                .map_err(|_| format!("its algorithm `{}` is not supported", printable(name)))?,
         ),
     };
     let decoding = DecodingKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
@@ -200,31 +217,108 @@ fn key(value: serde_json::Value) -> Result<Key, String> {
     }
 }
 
-fn kind(parameters: &AlgorithmParameters) -> Result<Kind, String> {
+/// What a key is good for, if its numbers can make a key at all.
+fn kind(parameters: &AlgorithmParameters, entry: &Value) -> Result<Kind, String> {
     match parameters {
         AlgorithmParameters::RSA(rsa) => {
-            let modulus = URL_SAFE_NO_PAD
-                .decode(&rsa.n)
-                .map_err(|error| format!("its modulus is not base64url: {error}"))?;
-            let leading = modulus.iter().take_while(|&&byte| byte == 0).count();
-            let bits = (modulus.len() - leading) * 8
-                - modulus.get(leading).map_or(0, |byte| byte.leading_zeros() as usize);
+            let bits = bits(&bytes("n", &rsa.n)?);
             if bits < RSA_BITS_MIN {
-                return Err(format!("an RSA key of {bits} bits is weaker than {RSA_BITS_MIN}"));
+                return Err(format!(
+                    "an RSA key of {bits} bits is weaker than {RSA_BITS_MIN}"
+                ));
             }
+            if bits > RSA_BITS_MAX {
+                return Err(format!(
+                    "an RSA key of {bits} bits is longer than {RSA_BITS_MAX}"
+                ));
+            }
+            check_exponent(&bytes("e", &rsa.e)?)?;
             Ok(Kind::Rsa)
         }
-        AlgorithmParameters::EllipticCurve(curve) => match &curve.curve {
-            EllipticCurve::P256 => Ok(Kind::P256),
-            EllipticCurve::P384 => Ok(Kind::P384),
-            other => Err(format!("the curve `{other:?}` is not supported")),
-        },
-        AlgorithmParameters::OctetKeyPair(pair) => match &pair.curve {
-            EllipticCurve::Ed25519 => Ok(Kind::Ed25519),
-            other => Err(format!("the curve `{other:?}` is not supported")),
-        },
+        AlgorithmParameters::EllipticCurve(curve) => {
+            let (kind, length) = match &curve.curve {
+                EllipticCurve::P256 => (Kind::P256, 32),
+                EllipticCurve::P384 => (Kind::P384, 48),
+                _ => return Err(unsupported(entry)),
+            };
+            check_length("x", &curve.x, length)?;
+            check_length("y", &curve.y, length)?;
+            Ok(kind)
+        }
+        AlgorithmParameters::OctetKeyPair(pair) => {
+            if pair.curve != EllipticCurve::Ed25519 {
+                return Err(unsupported(entry));
+            }
+            check_length("x", &pair.x, 32)?;
+            Ok(Kind::Ed25519)
+        }
         // A shared secret has no place in a published set (RFC 8725 section 3.5).
         AlgorithmParameters::OctetKey(_) => Err("a symmetric key in a public set".into()),
-        _ => Err("its key type is unknown".into()),
+        _ => Err(unsupported(entry)),
     }
+}
+
+/// With an exponent of 1 everybody can sign; even ones and large ones make no key that the
+/// verifier takes.
+fn check_exponent(exponent: &[u8]) -> Result<(), String> {
+    let is_odd = exponent.last().is_some_and(|byte| byte & 1 == 1);
+    if is_odd && (2..=EXPONENT_BITS_MAX).contains(&bits(exponent)) {
+        return Ok(());
+    }
+    Err(format!(
+        "its exponent is not an odd number from 3 with at most {EXPONENT_BITS_MAX} bits"
+    ))
+}
+
+/// Coordinates have the full length of their curve (RFC 7518 section 6.2.1.2, RFC 8032 section
+/// 5.1.5).
+fn check_length(member: &str, text: &str, length: usize) -> Result<(), String> {
+    let bytes = bytes(member, text)?;
+    if bytes.len() != length {
+        return Err(format!(
+            "its `{member}` has {} bytes, not {length}",
+            bytes.len()
+        ));
+    }
+    Ok(())
+}
+
+fn bytes(member: &str, text: &str) -> Result<Vec<u8>, String> {
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|error| format!("its `{member}` is not base64url: {error}"))
+}
+
+/// Bits of a number in big-endian bytes, leading zeros not counted.
+fn bits(number: &[u8]) -> usize {
+    match number.iter().position(|&byte| byte != 0) {
+        None => 0,
+        Some(first) => (number.len() - first) * 8 - number[first].leading_zeros() as usize,
+    }
+}
+
+/// Why an entry is no key of a type and curve known here.
+fn unsupported(entry: &Value) -> String {
+    let Some(kind) = text(entry, "kty") else {
+        return "it has no key type (`kty`)".into();
+    };
+    let members: &[&str] = match kind {
+        "RSA" => &["n", "e"],
+        "EC" => &["crv", "x", "y"],
+        "OKP" => &["crv", "x"],
+        "oct" => &["k"],
+        _ => return format!("its key type `{}` is not supported", printable(kind)),
+    };
+    match (
+        members.iter().find(|member| text(entry, member).is_none()),
+        text(entry, "crv"),
+    ) {
+        (Some(member), _) => format!("its `{member}` is missing, or is not text"),
+        (None, Some(curve)) => format!("its curve `{}` is not supported", printable(curve)),
+        (None, None) => "it is malformed".into(),
+    }
+}
+
+fn text<'e>(entry: &'e Value, member: &str) -> Option<&'e str> {
+    entry.get(member).and_then(Value::as_str)
 }

@@ -6,11 +6,15 @@
 //! | `keys.rs` | the keys of a provider, as one immutable snapshot |
 //! | `claims.rs` | scopes, claim rules, claims as headers |
 //! | `cache.rs` | verified tokens, one cache a worker |
+//! | `object.rs` | JSON objects in which no name comes twice |
 
 pub mod cache;
 pub mod claims;
 pub mod jwt;
 pub mod keys;
+mod object;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -55,7 +59,7 @@ pub struct Caller {
     pub subject: Option<Box<str>>,
     /// Identity headers for the upstream, made once per token.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The last second in which the token is valid, clock skew included.
+    /// The second from which the token is valid no more, clock skew included.
     pub valid_until: UnixSeconds,
     /// The first second in which the token is valid, clock skew included.
     pub valid_from: UnixSeconds,
@@ -95,7 +99,12 @@ pub fn authenticate<R: Deref<Target = Arc<KeyRing>>>(
         valid_until: verified.valid_until,
         valid_from: verified.valid_from,
     });
-    cache.insert(auth.policy_id, token, ring.generation(), Arc::clone(&caller));
+    cache.insert(
+        auth.policy_id,
+        token,
+        ring.generation(),
+        Arc::clone(&caller),
+    );
     Ok(Some(caller))
 }
 
@@ -122,4 +131,9 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Rejection> {
         Ok(token) => Ok(token),
         Err(_) => Err(Reason::JwtMalformed.into()),
     }
+}
+
+/// What a client chose goes into the log short and without control characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
 }

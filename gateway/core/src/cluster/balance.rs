@@ -50,9 +50,8 @@ pub fn pick(set: &EndpointSet, tried: &Tried, now: Millis, random: u64) -> Optio
         _ => {
             let (first, second) = two(endpoints.len(), random);
             let (first, second) = (&endpoints[first], &endpoints[second]);
-            let is_good = |endpoint: &Arc<Endpoint>| {
-                !endpoint.is_ejected(now) && !tried.contains(endpoint)
-            };
+            let is_good =
+                |endpoint: &Arc<Endpoint>| !endpoint.is_ejected(now) && !tried.contains(endpoint);
             match (is_good(first), is_good(second)) {
                 (true, true) => less_loaded(first, second),
                 (true, false) => first,
@@ -75,8 +74,11 @@ fn less_loaded<'e>(first: &'e Arc<Endpoint>, second: &'e Arc<Endpoint>) -> &'e A
 /// Two different indices below `count`, which is at least 2.
 fn two(count: usize, random: u64) -> (usize, usize) {
     // The high half of a product spreads a draw evenly without a division (Lemire, 2019).
-    let below = |half: u32, count: usize| (u64::from(half) * count as u64 >> 32) as usize;
-    #[expect(clippy::cast_possible_truncation, reason = "each half is wanted by itself")]
+    let below = |half: u32, count: usize| ((u64::from(half) * count as u64) >> 32) as usize;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "each half is wanted by itself"
+    )]
     let (low, high) = (random as u32, (random >> 32) as u32);
     let first = below(low, count);
     let second = below(high, count - 1);
@@ -134,7 +136,11 @@ mod tests {
             .collect();
         assert_eq!(leases.len(), 1000);
         for endpoint in set.endpoints() {
-            assert!((95..=105).contains(&endpoint.in_flight()), "{}", endpoint.in_flight());
+            assert!(
+                (95..=105).contains(&endpoint.in_flight()),
+                "{}",
+                endpoint.in_flight()
+            );
         }
     }
 
@@ -151,7 +157,10 @@ mod tests {
             assert!(Arc::ptr_eq(lease.endpoint(), &set.endpoints()[4]));
         }
         tried.add(&set.endpoints()[4]);
-        assert!(pick(&set, &tried, 0, random.u64(..)).is_some(), "the last resort");
+        assert!(
+            pick(&set, &tried, 0, random.u64(..)).is_some(),
+            "the last resort"
+        );
     }
 
     #[test]

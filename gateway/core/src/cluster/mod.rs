@@ -129,9 +129,10 @@ impl EndpointSet {
         let endpoints = found
             .into_iter()
             .map(|(address, zone)| {
-                let kept = previous.endpoints.iter().find(|endpoint| {
-                    endpoint.address == address && endpoint.zone == zone
-                });
+                let kept = previous
+                    .endpoints
+                    .iter()
+                    .find(|endpoint| endpoint.address == address && endpoint.zone == zone);
                 kept.map_or_else(|| Arc::new(Endpoint::new(address, zone)), Arc::clone)
             })
             .collect();

@@ -78,14 +78,55 @@ pub fn decode<T: DeserializeOwned>(
     source: Source<'_>,
     variables: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(T, Positions), Problems> {
+    let partial = decode_partial(source, variables)?;
+    partial.problems.into_result()?;
+    Ok((partial.value, partial.positions))
+}
+
+/// A file that was read as far as it can be.
+#[derive(Debug)]
+pub struct Partial<T> {
+    /// What the file says, but for `unsound`.
+    pub value: T,
+    /// Where it says it.
+    pub positions: Positions,
+    /// What is wrong so far.
+    pub problems: Problems,
+    /// Paths at which the value holds a stand-in, or leaves out an entry.
+    pub unsound: Vec<String>,
+}
+
+impl<T> Partial<T> {
+    /// Whether what the value has at `path` may not be what the file says.
+    #[must_use]
+    pub fn is_unsound(&self, path: &str) -> bool {
+        self.unsound
+            .iter()
+            .any(|bad| bad == path || positions::is_below(bad, path) || positions::is_below(path, bad))
+    }
+}
+
+/// Decodes a file for checks of its meaning, which then run although something in it is
+/// already known to be wrong. See [`decode`].
+///
+/// # Errors
+/// Everything that is wrong, when no value could be made.
+pub fn decode_partial<T: DeserializeOwned>(
+    source: Source<'_>,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Result<Partial<T>, Problems> {
     let mut problems = Problems::new(&source);
     let mut expander = expand::Expander::new(variables);
     let Some(root) = parse::parse(source.text, &mut expander, &mut problems) else {
         return Err(problems);
     };
-    let value = session::decode(&root, &mut problems);
-    match value {
-        Some(value) if problems.is_empty() => Ok((value, Positions::of(&root))),
-        _ => Err(problems),
+    match session::decode(&root, &mut problems) {
+        Some((value, unsound)) => Ok(Partial {
+            value,
+            positions: Positions::of(&root),
+            problems,
+            unsound,
+        }),
+        None => Err(problems),
     }
 }

@@ -20,7 +20,13 @@ use super::tree::{Meaning, Node, Value, quote};
 const MAX_PASSES: usize = 500;
 
 /// Decodes the tree, adding every problem found.
-pub(super) fn decode<T: DeserializeOwned>(root: &Node, problems: &mut Problems) -> Option<T> {
+///
+/// Beside the value come the paths at which it does not hold what the file says: stand-ins,
+/// and entries left out.
+pub(super) fn decode<T: DeserializeOwned>(
+    root: &Node,
+    problems: &mut Problems,
+) -> Option<(T, Vec<String>)> {
     let session = Session {
         state: RefCell::new(State {
             problems,
@@ -34,9 +40,15 @@ pub(super) fn decode<T: DeserializeOwned>(root: &Node, problems: &mut Problems) 
         let value = session.decode(PhantomData::<T>, &Place::root(root));
         let mut state = session.state.borrow_mut();
         match value {
-            Ok(value) if state.bad.is_empty() => return Some(value),
-            Ok(_) => return state.end(),
-            Err(_) if !state.has_progressed || state.bad.contains_key("") => return state.end(),
+            Ok(value) if state.bad.is_empty() => return Some((value, Vec::new())),
+            Ok(value) => {
+                state.report_at_least_one();
+                return Some((value, state.bad.keys().cloned().collect()));
+            }
+            Err(_) if !state.has_progressed || state.bad.contains_key("") => {
+                state.report_at_least_one();
+                return None;
+            }
             Err(_) if state.problems.len() == MAX_PROBLEMS => break,
             Err(_) => {}
         }
@@ -200,9 +212,9 @@ impl State<'_> {
         Error::Retry
     }
 
-    /// The last pass: what is bad was reported, by construction. If not, the
-    /// file is refused all the same.
-    fn end<T>(&mut self) -> Option<T> {
+    /// What is bad was reported, by construction. If not, the file is refused
+    /// all the same.
+    fn report_at_least_one(&mut self) {
         if self.problems.is_empty() {
             self.problems.push(Problem {
                 position: None,
@@ -211,7 +223,6 @@ impl State<'_> {
                 help: Some("compare it with the reference of options".to_owned()),
             });
         }
-        None
     }
 }
 

@@ -1,5 +1,6 @@
 //! From what the file says to what it means; all problems at once.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -12,6 +13,10 @@ use crate::words::units::{ByteSize, HumanDuration};
 
 /// The only version of the format so far.
 const VERSION: u32 = 1;
+/// Names that a message lists where none is near.
+const NAMES_SHOWN_MAX: usize = 10;
+/// Bytes of a name.
+const NAME_BYTES_MAX: usize = 64;
 
 /// What a routes file means.
 #[derive(Debug)]
@@ -72,16 +77,17 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         upstreams: file.upstreams.keys().map(String::as_str).collect(),
     };
     let routes = routes(file, &names, check);
-    let table = table(file, check)?;
     let settings = Settings::compile(file, key_sources, endpoint_sources, check);
+    let networks = &file.forwarded.trusted_proxies;
+    // Last, because nothing is checked after the first `?`.
     let plan = Plan {
-        table,
+        table: table(file, check)?,
         identity_headers: identity_headers(&routes),
         routes,
         providers,
         clusters,
         forwarded: Forwarded {
-            trusted_proxies: file.forwarded.trusted_proxies.clone(),
+            trusted_proxies: networks.iter().map(|network| network.0).collect(),
             is_standard_sent: file.forwarded.send_standard,
         },
     };
@@ -90,16 +96,17 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
 
 fn routes(file: &RoutesFile, names: &Names<'_>, check: &mut Checker<'_>) -> Vec<Route> {
     if file.routes.is_empty() {
-        check.problem("routes", "there is no route: every request would be a 404", None);
+        check.problem(
+            "routes",
+            "there is no route: every request would be a 404",
+            Some("add a route with `name`, `match`, `auth` and `backends`".into()),
+        );
     }
-    if let Some(retries) = &file.defaults.retries {
-        super::routes::check_retries(retries, "defaults.retries", check);
-    }
+    file.defaults.check(check);
+    let mut first = HashMap::with_capacity(file.routes.len());
     for (index, route) in file.routes.iter().enumerate() {
-        let twin = file.routes[..index]
-            .iter()
-            .position(|other| other.name == route.name);
-        if let Some(twin) = twin {
+        let twin = *first.entry(route.name.as_str()).or_insert(index);
+        if twin != index {
             check.problem(
                 format!("routes[{index}].name"),
                 format!("the name `{}` is that of routes[{twin}] too", route.name),
@@ -139,6 +146,24 @@ fn table(file: &RoutesFile, check: &mut Checker<'_>) -> Option<RouteTable> {
     }
 }
 
+/// The near miss among the names of a section, or else all of them.
+fn suggest<'n>(section: &str, name: &str, known: impl Iterator<Item = &'n str> + Clone) -> String {
+    if let Some(near) = near(name, known.clone()) {
+        return format!("did you mean `{near}`?");
+    }
+    let shown = known.clone().take(NAMES_SHOWN_MAX);
+    let shown: Vec<_> = shown.map(|name| format!("`{name}`")).collect();
+    let shown = shown.join(", ");
+    match known.count() {
+        0 => "define it there".into(),
+        1..=NAMES_SHOWN_MAX => format!("`{section}` has {shown}"),
+        count => format!(
+            "`{section}` has {shown} and {} more",
+            count - NAMES_SHOWN_MAX
+        ),
+    }
+}
+
 /// What follows the first `; ` is the remedy.
 fn split_help(message: &str) -> (String, Option<String>) {
     match message.split_once("; ") {
@@ -173,26 +198,67 @@ impl Checker<'_> {
         self.problems.add(self.positions, path, message, help);
     }
 
-    /// The index of a name that must be defined.
+    /// The index of a name that must be defined under `section`.
     pub(super) fn name<'n>(
         &mut self,
         path: impl Into<String>,
-        kind: &str,
+        section: &str,
         name: &str,
         known: impl Iterator<Item = &'n str> + Clone,
     ) -> Option<usize> {
         let found = known.clone().position(|known| known == name);
         if found.is_none() {
-            let help = match near(name, known.clone()) {
-                Some(near) => Some(format!("did you mean `{near}`?")),
-                None => {
-                    let all: Vec<_> = known.map(|name| format!("`{name}`")).collect();
-                    (!all.is_empty()).then(|| format!("defined are {}", all.join(", ")))
-                }
-            };
-            self.problem(path, format!("{kind} `{name}` is not defined"), help);
+            let help = suggest(section, name, known);
+            self.problem(
+                path,
+                format!("`{name}` is not defined under `{section}`"),
+                Some(help),
+            );
         }
         found
+    }
+
+    /// A name that logs and metrics go by.
+    pub(super) fn plain_name(&mut self, path: impl Into<String>, name: &str) {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_plain) {
+            self.problem(
+                path,
+                format!("`{name}` is not a name"),
+                Some(format!(
+                    "use 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`"
+                )),
+            );
+        }
+    }
+
+    /// Text that means nothing when it is empty.
+    pub(super) fn not_empty(&mut self, path: &str, text: &str, help: &str) {
+        if text.trim().is_empty() {
+            let key = path.rsplit('.').next().unwrap_or(path);
+            self.problem(path, format!("`{key}` is empty"), Some(help.into()));
+        }
+    }
+
+    /// A URL of one of the schemes http and https.
+    pub(super) fn url(&mut self, path: &str, text: &str, example: &str) -> Option<http::Uri> {
+        let url = text.parse::<http::Uri>().ok().filter(|url| {
+            matches!(url.scheme_str(), Some("http" | "https"))
+                && url.host().is_some_and(|host| !host.is_empty())
+        });
+        if url.is_none() {
+            self.problem(
+                path,
+                format!("`{text}` is not an http or https URL"),
+                Some(format!("write it in full, such as `{example}`")),
+            );
+        }
+        url
+    }
+
+    /// Whether the file itself says something at `path`.
+    pub(super) fn is_given(&self, path: &str) -> bool {
+        self.positions.is_given(path)
     }
 
     pub(super) fn range(
@@ -260,7 +326,11 @@ impl Checker<'_> {
             self.problem(
                 path,
                 format!("{} is out of range", show(value)),
-                Some(format!("write a size from {} to {}", show(start), show(end))),
+                Some(format!(
+                    "write a size from {} to {}",
+                    show(start),
+                    show(end)
+                )),
             );
         }
         usize::try_from(value).unwrap_or(usize::MAX)

@@ -2,6 +2,7 @@
 //!
 //! Two stages: the first says what the user wrote, the second is all that the proxy sees.
 
+mod address;
 mod compile;
 mod providers;
 mod routes;
@@ -15,9 +16,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use address::{Address, Network};
 pub use compile::{Compiled, read};
 pub use providers::{AlgorithmName, KeyPlace, KeySource, ProviderSpec};
-pub use routes::{AuthSpec, BackendSpec, Defaults, JwtSpec, Open, RespondSpec, RetrySpec, RouteSpec};
+pub use routes::{
+    AuthSpec, BackendSpec, Defaults, JwtSpec, Open, RespondSpec, RetrySpec, RouteSpec,
+};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,

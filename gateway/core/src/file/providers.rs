@@ -1,5 +1,6 @@
 //! `jwt_providers:` who issues tokens, and where their keys are.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
@@ -7,7 +8,7 @@ use serde::Deserialize;
 
 use super::compile::Checker;
 use crate::auth::jwt::Provider;
-use crate::config::join;
+use crate::config::{item, join};
 use crate::words::units::{ByteSize, HumanDuration};
 
 /// One provider, as written.
@@ -86,35 +87,46 @@ pub enum KeyPlace {
     File(String),
 }
 
-/// Accepted in place of https only where nobody can listen in.
-const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
-
 impl ProviderSpec {
     pub(super) fn compile(&self, name: &str, check: &mut Checker<'_>) -> (Provider, KeySource) {
         let at = join("jwt_providers", name);
+        check.plain_name(&at, name);
         let at = |key: &str| join(&at, key);
-        if self.issuer.is_empty() {
-            check.problem(at("issuer"), "the issuer is empty", None);
+        let iss = "write what the tokens have as `iss`, to the letter";
+        check.not_empty(&at("issuer"), &self.issuer, iss);
+        if self.audiences.is_empty() {
+            check.problem(
+                at("audiences"),
+                "`audiences` is empty: no token would pass",
+                Some("name at least one that the tokens have as `aud`, such as `[api]`".into()),
+            );
         }
-        for (key, is_empty) in [
-            ("audiences", self.audiences.is_empty()),
-            ("algorithms", self.algorithms.is_empty()),
-        ] {
-            if is_empty {
-                check.problem(at(key), format!("`{key}` is empty: no token would pass"), None);
-            }
+        for (index, audience) in self.audiences.iter().enumerate() {
+            let place = item(&at("audiences"), index);
+            check.not_empty(&place, audience, "name an audience, or remove this one");
+        }
+        if self.algorithms.is_empty() {
+            check.problem(
+                at("algorithms"),
+                "`algorithms` is empty: no token would pass",
+                Some("name those that the provider signs with, such as `[RS256]`".into()),
+            );
         }
         let provider = Provider {
             name: name.into(),
             issuer: self.issuer.as_str().into(),
-            audiences: self.audiences.iter().map(|audience| audience.as_str().into()).collect(),
+            audiences: self
+                .audiences
+                .iter()
+                .map(|audience| audience.as_str().into())
+                .collect(),
             algorithms: self.algorithms.iter().map(|&name| name.into()).collect(),
             clock_skew_seconds: check
                 .duration(
                     at("clock_skew"),
                     self.clock_skew,
-                    Duration::from_secs(60),
-                    Duration::ZERO..=Duration::from_secs(300),
+                    Duration::from_mins(1),
+                    Duration::ZERO..=Duration::from_mins(5),
                 )
                 .as_secs(),
             token_bytes_max: check.size(
@@ -129,7 +141,7 @@ impl ProviderSpec {
             refresh_interval: check.duration(
                 at("refresh_interval"),
                 self.refresh_interval,
-                Duration::from_secs(300),
+                Duration::from_mins(5),
                 Duration::from_secs(10)..=Duration::from_hours(24),
             ),
         };
@@ -143,13 +155,21 @@ impl ProviderSpec {
                 check_uri(uri, &join(&at, "jwks_uri"), check);
                 KeyPlace::Url(uri.clone())
             }
-            (None, Some(file)) => KeyPlace::File(file.clone()),
+            (None, Some(file)) => {
+                let help = "write the path of a file with a JWK set";
+                check.not_empty(&join(&at, "jwks_file"), file, help);
+                KeyPlace::File(file.clone())
+            }
             (both, _) => {
                 let message = match both {
                     Some(_) => "`jwks_uri` and `jwks_file` exclude each other",
                     None => "neither `jwks_uri` nor `jwks_file` is given",
                 };
-                check.problem(at, message, Some("say one place where the keys are".into()));
+                check.problem(
+                    at,
+                    message,
+                    Some("say one place where the provider's keys are".into()),
+                );
                 KeyPlace::File(String::new())
             }
         }
@@ -158,23 +178,24 @@ impl ProviderSpec {
 
 /// Keys that came over an open wire would let anybody sign.
 fn check_uri(uri: &str, at: &str, check: &mut Checker<'_>) {
-    let Ok(parsed) = uri.parse::<http::Uri>() else {
-        check.problem(at, format!("`{uri}` is not a URL"), None);
+    let Some(url) = check.url(at, uri, "https://issuer.example/.well-known/jwks.json") else {
         return;
     };
-    let host = parsed.host().unwrap_or_default();
-    match parsed.scheme_str() {
-        Some("https") => {}
-        Some("http") if LOOPBACK_HOSTS.contains(&host) => {}
-        Some("http") => check.problem(
+    let host = url.host().unwrap_or_default();
+    if url.scheme_str() == Some("http") && !is_loopback(host) {
+        check.problem(
             at,
             format!("keys from `{host}` would come over plain http"),
             Some("use https; plain http is for loopback only".into()),
-        ),
-        _ => check.problem(
-            at,
-            format!("`{uri}` is not an http or https URL"),
-            Some("write for example `https://issuer.example/.well-known/jwks.json`".into()),
-        ),
+        );
     }
+}
+
+/// Where nobody can listen in.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }

@@ -30,7 +30,7 @@ pub struct RouteSpec {
     pub timeout: Option<HumanDuration>,
     /// Whether to try again.
     #[serde(default)]
-    pub retries: Option<RetrySpec>,
+    pub retries: RetrySpec,
     /// Bytes of a request's body, up to 1 TiB; default 10 MiB.
     #[serde(default)]
     pub max_request_body: Option<ByteSize>,
@@ -48,8 +48,8 @@ pub struct RouteSpec {
 pub struct Defaults {
     /// As in a route.
     pub timeout: Option<HumanDuration>,
-    /// As in a route.
-    pub retries: Option<RetrySpec>,
+    /// As in a route; each key stands in for the one that a route leaves out.
+    pub retries: RetrySpec,
     /// As in a route.
     pub max_request_body: Option<ByteSize>,
 }
@@ -97,14 +97,13 @@ pub struct JwtSpec {
 }
 
 /// Whether to try again.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct RetrySpec {
     /// Further tries after the first, 0 to 5; default 2. Tried again is what was never sent,
     /// and what broke off before an answer where the method is idempotent.
-    pub attempts: u32,
+    pub attempts: Option<u32>,
     /// From the start of one try to its answer's head, 1 ms to 1 h; default the route's timeout.
-    #[serde(default)]
     pub per_try_timeout: Option<HumanDuration>,
 }
 
@@ -133,24 +132,31 @@ pub struct RespondSpec {
     pub content_type: Option<String>,
 }
 
-const NAME_BYTES_MAX: usize = 64;
 const TIMEOUT: Duration = Duration::from_secs(10);
-const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+const BODY_BYTES_MAX: u64 = 10 * 1024 * 1024;
 const RETRIES: u32 = 2;
+const RETRIES_MAX: u32 = 5;
 const WEIGHT_MAX: u32 = 1_000_000;
+/// Backends of one route; the sum of their weights fits 32 bits.
+const BACKENDS_MAX: usize = 100;
 
 /// Headers that no claim may be copied to: they steer the message or the gateway itself.
 const RESERVED_HEADERS: &[&str] = &[
     "authorization",
     "connection",
+    "content-encoding",
     "content-length",
+    "content-type",
+    "cookie",
     "expect",
     "forwarded",
     "host",
     "keep-alive",
+    "proxy-authorization",
     "proxy-connection",
     "te",
     "traceparent",
+    "tracestate",
     "trailer",
     "transfer-encoding",
     "upgrade",
@@ -170,31 +176,19 @@ impl RouteSpec {
         check: &mut Checker<'_>,
     ) -> Route {
         let at = format!("routes[{index}]");
-        check_name(&self.name, &join(&at, "name"), check);
-        let long = Duration::from_millis(1)..=Duration::from_hours(1);
-        let retries = self.retries.as_ref().or(defaults.retries.as_ref());
-        if let Some(retries) = &self.retries {
-            let place = join(&at, "retries");
-            check_retries(retries, &place, check);
-        }
+        check.plain_name(join(&at, "name"), &self.name);
+        check_timeout(self.timeout, &join(&at, "timeout"), check);
+        self.retries.check(&join(&at, "retries"), check);
+        let retries = self.retries.or(&defaults.retries);
+        let body_bytes_max = self.max_request_body.or(defaults.max_request_body);
         Route {
             name: self.name.as_str().into(),
             auth: self.auth.compile(index, &join(&at, "auth"), names, check),
             action: self.action(&at, names, check),
-            timeout: check.duration(
-                join(&at, "timeout"),
-                self.timeout.or(defaults.timeout),
-                TIMEOUT,
-                long,
-            ),
-            per_try_timeout: retries.and_then(|retries| retries.per_try_timeout).map(|it| it.0),
-            tries_max: 1 + retries.map_or(RETRIES, |retries| retries.attempts),
-            body_bytes_max: check.size(
-                join(&at, "max_request_body"),
-                self.max_request_body.or(defaults.max_request_body),
-                BODY_BYTES_MAX,
-                0..=usize::MAX,
-            ) as u64,
+            timeout: self.timeout.or(defaults.timeout).map_or(TIMEOUT, |it| it.0),
+            per_try_timeout: retries.per_try_timeout.map(|it| it.0),
+            tries_max: 1 + retries.attempts.unwrap_or(RETRIES).min(RETRIES_MAX),
+            body_bytes_max: body_bytes_max.map_or(BODY_BYTES_MAX, |it| it.0),
         }
     }
 
@@ -207,34 +201,45 @@ impl RouteSpec {
                     Some(_) => "`backends` and `respond` exclude each other",
                     None => "neither `backends` nor `respond` is given",
                 };
-                check.problem(at, message, Some("say one thing to do with its requests".into()));
+                check.problem(
+                    at,
+                    message,
+                    Some("say one thing to do with the route's requests".into()),
+                );
                 Action::Forward(Backends::new([]))
             }
         }
     }
 }
 
-pub(super) fn check_retries(retries: &RetrySpec, at: &str, check: &mut Checker<'_>) {
-    check.range(join(at, "attempts"), u64::from(retries.attempts), 0..=5);
-    check.duration(
-        join(at, "per_try_timeout"),
-        retries.per_try_timeout,
-        TIMEOUT,
-        Duration::from_millis(1)..=Duration::from_hours(1),
-    );
+impl Defaults {
+    pub(super) fn check(&self, check: &mut Checker<'_>) {
+        check_timeout(self.timeout, "defaults.timeout", check);
+        self.retries.check("defaults.retries", check);
+    }
 }
 
-fn check_name(name: &str, at: &str, check: &mut Checker<'_>) {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_plain) {
-        check.problem(
-            at,
-            format!("`{name}` is not a name"),
-            Some(format!(
-                "use 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`"
-            )),
-        );
+impl RetrySpec {
+    fn check(&self, at: &str, check: &mut Checker<'_>) {
+        if let Some(attempts) = self.attempts {
+            let range = 0..=u64::from(RETRIES_MAX);
+            check.range(join(at, "attempts"), u64::from(attempts), range);
+        }
+        check_timeout(self.per_try_timeout, &join(at, "per_try_timeout"), check);
     }
+
+    /// What this leaves out, as `defaults` say.
+    fn or(&self, defaults: &Self) -> Self {
+        Self {
+            attempts: self.attempts.or(defaults.attempts),
+            per_try_timeout: self.per_try_timeout.or(defaults.per_try_timeout),
+        }
+    }
+}
+
+fn check_timeout(timeout: Option<HumanDuration>, at: &str, check: &mut Checker<'_>) {
+    let range = Duration::from_millis(1)..=Duration::from_hours(1);
+    check.duration(at, timeout, TIMEOUT, range);
 }
 
 fn forward(
@@ -245,52 +250,53 @@ fn forward(
 ) -> Backends {
     let at = join(at, "backends");
     if backends.is_empty() {
-        check.problem(&at, "the list of backends is empty", None);
+        check.problem(
+            &at,
+            "the list of backends is empty",
+            Some("name an upstream, such as `[{upstream: NAME}]`".into()),
+        );
+    }
+    if backends.len() > BACKENDS_MAX {
+        check.problem(
+            &at,
+            format!("{} backends are more than {BACKENDS_MAX}", backends.len()),
+            Some("let one upstream have many endpoints instead".into()),
+        );
     }
     let mut weighted = Vec::with_capacity(backends.len());
-    for (index, backend) in backends.iter().enumerate() {
+    for (index, backend) in backends.iter().take(BACKENDS_MAX).enumerate() {
         let place = format!("{at}[{index}]");
         let weight = backend.weight.unwrap_or(1);
-        check.range(join(&place, "weight"), u64::from(weight), 0..=u64::from(WEIGHT_MAX));
+        check.range(
+            join(&place, "weight"),
+            u64::from(weight),
+            0..=u64::from(WEIGHT_MAX),
+        );
         let place = join(&place, "upstream");
         let known = names.upstreams.iter().copied();
-        if let Some(cluster) = check.name(place, "upstream", &backend.upstream, known) {
-            weighted.push((cluster, weight));
+        if let Some(cluster) = check.name(place, "upstreams", &backend.upstream, known) {
+            weighted.push((cluster, weight.min(WEIGHT_MAX)));
         }
     }
-    let sum: u64 = weighted.iter().map(|(_, weight)| u64::from(*weight)).sum();
-    if sum == 0 && weighted.len() == backends.len() && !backends.is_empty() {
-        check.problem(&at, "all weights are 0: no request could be sent", None);
+    let is_unused = |backend: &BackendSpec| backend.weight == Some(0);
+    if !backends.is_empty() && backends.iter().all(is_unused) {
+        check.problem(
+            &at,
+            "all weights are 0: no request could be sent",
+            Some("give at least one backend a weight from 1".into()),
+        );
     }
     Backends::new(weighted)
 }
 
 impl AuthSpec {
-    fn compile(
-        &self,
-        route: usize,
-        at: &str,
-        names: &Names<'_>,
-        check: &mut Checker<'_>,
-    ) -> Auth {
+    fn compile(&self, route: usize, at: &str, names: &Names<'_>, check: &mut Checker<'_>) -> Auth {
         let AuthSpec::Jwt(spec) = self else {
             return Auth::Open;
         };
         let known = names.providers.iter().copied();
-        let provider = check.name(join(at, "jwt"), "provider", &spec.jwt, known);
-        let mut headers = Vec::with_capacity(spec.claims_to_headers.len());
-        for (claim, header) in &spec.claims_to_headers {
-            let place = join(&join(at, "claims_to_headers"), claim);
-            match header.parse::<HeaderName>() {
-                Ok(name) if RESERVED_HEADERS.contains(&name.as_str()) => check.problem(
-                    place,
-                    format!("the header `{header}` cannot carry a claim"),
-                    Some("choose a name of your own, such as `x-user-id`".into()),
-                ),
-                Ok(name) => headers.push((claim.clone(), name)),
-                Err(_) => check.problem(place, format!("`{header}` is not a header name"), None),
-            }
-        }
+        let provider = check.name(join(at, "jwt"), "jwt_providers", &spec.jwt, known);
+        let headers = claims_to_headers(&spec.claims_to_headers, at, check);
         Auth::Jwt(JwtAuth {
             policy_id: u32::try_from(route).unwrap_or(u32::MAX),
             provider: provider.unwrap_or_default(),
@@ -300,15 +306,67 @@ impl AuthSpec {
     }
 }
 
+fn claims_to_headers(
+    headers: &BTreeMap<String, String>,
+    at: &str,
+    check: &mut Checker<'_>,
+) -> Vec<(String, HeaderName)> {
+    let at = join(at, "claims_to_headers");
+    let mut taken: Vec<(String, HeaderName)> = Vec::with_capacity(headers.len());
+    for (claim, header) in headers {
+        let place = join(&at, claim);
+        let Ok(name) = header.parse::<HeaderName>() else {
+            check.problem(
+                place,
+                format!("`{header}` is not a header name"),
+                Some("use letters, digits and `-`, such as `x-user-id`".into()),
+            );
+            continue;
+        };
+        // Some servers make no difference between `_` and `-` (RFC 3875 section 4.1.18).
+        let read_as = name.as_str().replace('_', "-");
+        let is_same =
+            |(_, other): &&(String, HeaderName)| read_as == other.as_str().replace('_', "-");
+        if RESERVED_HEADERS.contains(&read_as.as_str()) {
+            check.problem(
+                place,
+                format!("the header `{header}` cannot carry a claim"),
+                Some("choose a name of your own, such as `x-user-id`".into()),
+            );
+        } else if let Some((other, _)) = taken.iter().find(is_same) {
+            check.problem(
+                place,
+                format!("the header `{header}` carries the claim `{other}` already"),
+                Some("give each claim a header of its own".into()),
+            );
+        } else {
+            taken.push((claim.clone(), name));
+        }
+    }
+    taken
+}
+
 impl RespondSpec {
     fn compile(&self, at: &str, check: &mut Checker<'_>) -> FixedResponse {
         let at = join(at, "respond");
         check.range(join(&at, "status"), u64::from(self.status), 200..=599);
+        // RFC 9110 sections 15.3.5 and 15.4.5.
+        if matches!(self.status, 204 | 304) && !self.body.is_empty() {
+            check.problem(
+                join(&at, "body"),
+                format!("an answer of status {} has no body", self.status),
+                Some("remove the body, or choose another status".into()),
+            );
+        }
         let content_type = match &self.content_type {
             None => HeaderValue::from_static("text/plain; charset=utf-8"),
             Some(text) => HeaderValue::from_str(text).unwrap_or_else(|_| {
                 let place = join(&at, "content_type");
-                check.problem(place, format!("`{text}` is not a header value"), None);
+                check.problem(
+                    place,
+                    format!("`{text}` is not a header value"),
+                    Some("write a media type, such as `application/json`".into()),
+                );
                 HeaderValue::from_static("text/plain")
             }),
         };

@@ -1,13 +1,12 @@
 //! What concerns the process rather than a route: addresses, limits, log, leaving.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::compile::Checker;
-use super::{EndpointSource, KeySource, RoutesFile};
+use super::{Address, EndpointSource, KeySource, Network, RoutesFile};
 use crate::framing::HeadLimits;
 use crate::words::units::{ByteSize, HumanDuration};
 
@@ -16,7 +15,7 @@ use crate::words::units::{ByteSize, HumanDuration};
 #[serde(deny_unknown_fields)]
 pub struct ListenerSpec {
     /// `address:port`; port 0 takes a free one.
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 /// The admin listener.
@@ -24,13 +23,13 @@ pub struct ListenerSpec {
 #[serde(deny_unknown_fields)]
 pub struct AdminSpec {
     /// `address:port`; default `127.0.0.1:9090`, which other machines cannot reach.
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 impl Default for AdminSpec {
     fn default() -> Self {
         Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            address: Address(DEFAULT_ADMIN),
         }
     }
 }
@@ -41,7 +40,7 @@ impl Default for AdminSpec {
 pub struct AccessLogSpec {
     /// `json` (default) or `none`.
     pub format: AccessLogFormat,
-    /// `stdout` (default) or a file's path.
+    /// `stdout` (default) or a file's path, with at least one `/`.
     pub output: AccessLogOutput,
 }
 
@@ -91,6 +90,9 @@ pub struct LimitsSpec {
     /// Time between two requests on a connection; default 75 s, above the 60 s after which an
     /// AWS load balancer closes, so that it is never the gateway that closes first.
     pub idle_timeout: Option<HumanDuration>,
+    /// Time in which nothing comes of a body that has begun, a client's or an upstream's;
+    /// default 30 s.
+    pub body_timeout: Option<HumanDuration>,
     /// Time in which a client takes nothing of its answer; default 30 s.
     pub send_timeout: Option<HumanDuration>,
     /// Connections at a time, 1 to 1,000,000; default 10,000.
@@ -108,6 +110,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Time between two requests on a connection.
     pub idle_timeout: Duration,
+    /// Time in which nothing comes of a body that has begun.
+    pub body_timeout: Duration,
     /// Time in which a client takes nothing of its answer.
     pub send_timeout: Duration,
     /// Connections at a time.
@@ -141,7 +145,7 @@ pub struct ShutdownTimes {
 #[serde(deny_unknown_fields, default)]
 pub struct ForwardedSpec {
     /// Networks whose `X-Forwarded-*`, `Forwarded` and `x-request-id` are believed; default none.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Vec<Network>,
     /// Whether to send `Forwarded` (RFC 7239) beside `X-Forwarded-*`; default false.
     pub send_standard: bool,
 }
@@ -167,10 +171,14 @@ pub struct Settings {
     pub endpoint_sources: Vec<EndpointSource>,
 }
 
+/// Where clients connect unless the file says otherwise.
+const DEFAULT_LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+/// Where health, readiness and metrics are served unless the file says otherwise.
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 /// The time after which ECS kills a task that was told to stop, unless configured otherwise.
 const ECS_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest `stopTimeout` that Fargate takes.
-const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_secs(120);
+const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_mins(2);
 
 impl Settings {
     pub(super) fn compile(
@@ -179,30 +187,16 @@ impl Settings {
         endpoint_sources: Vec<EndpointSource>,
         check: &mut Checker<'_>,
     ) -> Self {
-        let mut listeners: Vec<_> = file.listeners.iter().map(|spec| spec.address).collect();
-        if listeners.is_empty() {
-            listeners.push(SocketAddr::from(([0, 0, 0, 0], 8080)));
-        }
-        for (index, address) in listeners.iter().enumerate() {
-            let taken = address.port() != 0
-                && (listeners[..index].contains(address) || *address == file.admin.address);
-            if taken {
-                check.problem(
-                    format!("listeners[{index}].address"),
-                    format!("`{address}` is used twice"),
-                    Some("give each listener, and admin, an address of its own".into()),
-                );
-            }
-        }
+        let listeners = listeners(file, check);
         if let Some(workers) = file.workers {
             check.range("workers", workers as u64, 1..=256);
         }
         Self {
             listeners,
-            admin: file.admin.address,
+            admin: file.admin.address.0,
             workers: file.workers,
             access_log: match file.access_log.format {
-                AccessLogFormat::Json => Some(file.access_log.output.clone()),
+                AccessLogFormat::Json => Some(access_log(&file.access_log.output, check)),
                 AccessLogFormat::None => None,
             },
             limits: limits(&file.limits, check),
@@ -211,6 +205,67 @@ impl Settings {
             endpoint_sources,
         }
     }
+}
+
+fn listeners(file: &RoutesFile, check: &mut Checker<'_>) -> Vec<SocketAddr> {
+    let mut listeners: Vec<_> = file.listeners.iter().map(|spec| spec.address.0).collect();
+    if listeners.is_empty() {
+        if check.is_given("listeners") {
+            check.problem(
+                "listeners",
+                "the list of listeners is empty",
+                Some(format!(
+                    "name an address, or leave `listeners` out for `{DEFAULT_LISTENER}`"
+                )),
+            );
+        }
+        listeners.push(DEFAULT_LISTENER);
+    }
+    for (index, address) in listeners.iter().enumerate() {
+        let place = format!("listeners[{index}].address");
+        let earlier = listeners[..index].iter();
+        if let Some(other) = earlier.copied().find(|other| do_clash(*other, *address)) {
+            check.problem(
+                &place,
+                format!("`{address}` clashes with the listener `{other}`"),
+                Some("give each listener a port of its own".into()),
+            );
+        }
+        if do_clash(*address, file.admin.address.0) {
+            let admin = "admin.address";
+            let place = if check.is_given(admin) { admin } else { &place };
+            check.problem(
+                place,
+                format!(
+                    "`admin` at `{}` clashes with the listener `{address}`",
+                    file.admin.address.0
+                ),
+                Some("give `admin.address` a port of its own".into()),
+            );
+        }
+    }
+    listeners
+}
+
+/// Whether the system would refuse to bind the second of two addresses. The address of all
+/// interfaces covers each of them, and that of IPv6 covers IPv4 too.
+fn do_clash(a: SocketAddr, b: SocketAddr) -> bool {
+    let is_covered = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && is_covered
+}
+
+fn access_log(output: &AccessLogOutput, check: &mut Checker<'_>) -> AccessLogOutput {
+    // `stderr` or a slip such as `stdot` would become a file of that name.
+    if let AccessLogOutput::File(path) = output
+        && !path.contains('/')
+    {
+        check.problem(
+            "access_log.output",
+            format!("`{path}` is neither `stdout` nor a path"),
+            Some("write `stdout`, or a path with a `/`, such as `./access.log`".into()),
+        );
+    }
+    output.clone()
 }
 
 fn limits(spec: &LimitsSpec, check: &mut Checker<'_>) -> Limits {
@@ -225,7 +280,12 @@ fn limits(spec: &LimitsSpec, check: &mut Checker<'_>) -> Limits {
                 defaults.head_bytes_max,
                 1024..=1024 * 1024,
             ),
-            headers_max: check.count("limits.headers", spec.headers, defaults.headers_max, 1..=1000),
+            headers_max: check.count(
+                "limits.headers",
+                spec.headers,
+                defaults.headers_max,
+                1..=1000,
+            ),
             target_bytes_max: check.size(
                 "limits.target_size",
                 spec.target_size,
@@ -243,6 +303,12 @@ fn limits(spec: &LimitsSpec, check: &mut Checker<'_>) -> Limits {
             "limits.idle_timeout",
             spec.idle_timeout,
             second(75),
+            long.clone(),
+        ),
+        body_timeout: check.duration(
+            "limits.body_timeout",
+            spec.body_timeout,
+            second(30),
             long.clone(),
         ),
         send_timeout: check.duration("limits.send_timeout", spec.send_timeout, second(30), long),
@@ -270,7 +336,8 @@ fn shutdown(spec: &ShutdownSpec, check: &mut Checker<'_>) -> ShutdownTimes {
         ),
         drain: check.duration("shutdown.drain", spec.drain, Duration::from_secs(20), any),
     };
-    if times.lame_duck + times.drain >= ECS_STOP_TIMEOUT_MAX {
+    let is_each_in_range = times.lame_duck.max(times.drain) <= ECS_STOP_TIMEOUT_MAX;
+    if is_each_in_range && times.lame_duck + times.drain >= ECS_STOP_TIMEOUT_MAX {
         check.problem(
             "shutdown",
             format!(

@@ -1,12 +1,14 @@
 //! `upstreams:` where requests go, and how their endpoints are found.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Address;
 use super::compile::Checker;
-use crate::config::join;
+use crate::config::{item, join};
 use crate::plan::Cluster;
 use crate::words::units::HumanDuration;
 
@@ -19,7 +21,7 @@ pub struct UpstreamSpec {
     pub cloud_map: Option<CloudMapSpec>,
     /// Addresses that never change.
     #[serde(default)]
-    pub r#static: Option<Vec<SocketAddr>>,
+    pub r#static: Option<Vec<Address>>,
     /// Addresses of a name.
     #[serde(default)]
     pub dns: Option<DnsSpec>,
@@ -97,33 +99,37 @@ pub enum EndpointSource {
 impl UpstreamSpec {
     pub(super) fn compile(&self, name: &str, check: &mut Checker<'_>) -> (Cluster, EndpointSource) {
         let at = join("upstreams", name);
+        check.plain_name(&at, name);
         let cluster = Cluster {
             name: name.into(),
             connect_timeout: check.duration(
                 join(&at, "connect_timeout"),
                 self.connect_timeout,
                 Duration::from_secs(1),
-                Duration::from_millis(1)..=Duration::from_secs(60),
+                Duration::from_millis(1)..=Duration::from_mins(1),
             ),
         };
         let source = match (&self.cloud_map, &self.r#static, &self.dns) {
             (Some(spec), None, None) => EndpointSource::CloudMap {
                 spec: spec.clone(),
-                interval: interval(&join(&at, "cloud_map"), spec.interval, check),
+                interval: check_cloud_map(spec, &join(&at, "cloud_map"), check),
             },
             (None, Some(addresses), None) => {
-                check_addresses(addresses, &join(&at, "static"), check);
-                EndpointSource::Static(addresses.clone())
+                let addresses: Vec<_> = addresses.iter().map(|address| address.0).collect();
+                check_addresses(&addresses, &join(&at, "static"), check);
+                EndpointSource::Static(addresses)
             }
             (None, None, Some(spec)) => EndpointSource::Dns {
                 spec: spec.clone(),
-                interval: interval(&join(&at, "dns"), spec.interval, check),
+                interval: check_dns(spec, &join(&at, "dns"), check),
             },
             _ => {
                 check.problem(
                     at,
-                    format!("upstream `{name}` needs exactly one of `cloud_map`, `static` and `dns`"),
-                    None,
+                    format!(
+                        "upstream `{name}` needs exactly one of `cloud_map`, `static` and `dns`"
+                    ),
+                    Some("say one place where its endpoints are found".into()),
                 );
                 EndpointSource::Static(Vec::new())
             }
@@ -134,15 +140,54 @@ impl UpstreamSpec {
 
 fn check_addresses(addresses: &[SocketAddr], at: &str, check: &mut Checker<'_>) {
     if addresses.is_empty() {
-        check.problem(at, "the list of addresses is empty", None);
+        check.problem(
+            at,
+            "the list of addresses is empty",
+            Some("write at least one, such as `127.0.0.1:9001`".into()),
+        );
     }
+    let mut seen = HashSet::with_capacity(addresses.len());
     for (index, address) in addresses.iter().enumerate() {
-        let place = format!("{at}[{index}]");
-        if address.port() == 0 {
-            check.problem(place, "port 0 cannot be connected to", None);
-        } else if addresses[..index].contains(address) {
-            check.problem(place, format!("`{address}` is listed twice"), None);
+        let place = item(at, index);
+        check_port(Some(address.port()), &place, check);
+        if !seen.insert(address) {
+            check.problem(
+                place,
+                format!("`{address}` is listed twice"),
+                Some("remove one; endpoints have no weight".into()),
+            );
         }
+    }
+}
+
+/// Returns the time between two questions.
+fn check_cloud_map(spec: &CloudMapSpec, at: &str, check: &mut Checker<'_>) -> Duration {
+    let namespace = "write the namespace's name, such as `${COPILOT_SERVICE_DISCOVERY_ENDPOINT}`";
+    check.not_empty(&join(at, "namespace"), &spec.namespace, namespace);
+    let service = "write the name of the service in its namespace";
+    check.not_empty(&join(at, "service"), &spec.service, service);
+    check_port(spec.port, &join(at, "port"), check);
+    if let Some(endpoint) = &spec.endpoint {
+        check.url(&join(at, "endpoint"), endpoint, "http://127.0.0.1:5000");
+    }
+    interval(at, spec.interval, check)
+}
+
+/// Returns the time between two questions.
+fn check_dns(spec: &DnsSpec, at: &str, check: &mut Checker<'_>) -> Duration {
+    let help = "write the name to look up, such as `api.internal`";
+    check.not_empty(&join(at, "name"), &spec.name, help);
+    check_port(Some(spec.port), &join(at, "port"), check);
+    interval(at, spec.interval, check)
+}
+
+fn check_port(port: Option<u16>, at: &str, check: &mut Checker<'_>) {
+    if port == Some(0) {
+        check.problem(
+            at,
+            "port 0 cannot be connected to",
+            Some("write the port that the endpoint listens on".into()),
+        );
     }
 }
 
@@ -151,6 +196,6 @@ fn interval(at: &str, given: Option<HumanDuration>, check: &mut Checker<'_>) -> 
         join(at, "interval"),
         given,
         Duration::from_secs(5),
-        Duration::from_secs(1)..=Duration::from_secs(300),
+        Duration::from_secs(1)..=Duration::from_mins(5),
     )
 }

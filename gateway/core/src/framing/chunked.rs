@@ -44,11 +44,17 @@ impl Default for Chunked {
 
 impl Chunked {
     /// Consumes what belongs to the body: bytes taken, and whether the body has ended.
-    pub(super) fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<(usize, bool), ()> {
+    pub(super) fn advance(
+        &mut self,
+        bytes: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<(usize, bool), ()> {
         let mut at = 0;
         while at < bytes.len() {
             if let State::Data(left) = self.state {
-                let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
+                let take = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len() - at);
                 at += take;
                 let left = left - take as u64;
                 self.state = if left == 0 {
@@ -95,7 +101,7 @@ impl Chunked {
                     bytes: bytes + 1,
                 }
             }
-            (State::SizeLf(0), b'\n') | (State::TrailerLf, b'\n') => State::TrailerStart,
+            (State::SizeLf(0) | State::TrailerLf, b'\n') => State::TrailerStart,
             (State::SizeLf(size), b'\n') => State::Data(size),
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::Size {

@@ -42,10 +42,10 @@ const TARGET_CHARACTERS: [bool; 256] = characters(b"-._~:/?[]@!$&'()*+,;=%|{}");
 
 const fn characters(beside_alphanumeric: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
+    let mut byte = u8::MAX;
+    while byte > 0 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte -= 1;
     }
     let mut index = 0;
     while index < beside_alphanumeric.len() {
@@ -259,8 +259,11 @@ impl HeadScanner {
 }
 
 /// Control characters other than a tab have no place in a value (RFC 9110 section 5.5).
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without a branch in the loop this becomes a handful of vector instructions"
+)]
 fn has_control(value: &[u8]) -> bool {
-    // Without a branch in the loop this becomes a handful of vector instructions.
     value.iter().fold(false, |found, &byte| {
         found | ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f)
     })

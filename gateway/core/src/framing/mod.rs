@@ -122,21 +122,19 @@ impl Framer {
                         self.state = State::Head(HeadScanner::default());
                     }
                 }
-                State::Chunked(chunked) => match chunked.advance(rest, &self.limits) {
-                    Ok((taken, done)) => {
-                        at += taken;
-                        if done {
-                            self.state = State::Head(HeadScanner::default());
-                        }
-                    }
-                    Err(()) => {
+                State::Chunked(chunked) => {
+                    let Ok((taken, done)) = chunked.advance(rest, &self.limits) else {
                         let reason = match self.role {
                             Role::Request => Reason::BodyMalformed,
                             Role::Response => Reason::UpstreamInvalidResponse,
                         };
                         return Advance::Refuse { at, reason };
+                    };
+                    at += taken;
+                    if done {
+                        self.state = State::Head(HeadScanner::default());
                     }
-                },
+                }
                 State::UntilClose => return Advance::Pass,
             }
         }

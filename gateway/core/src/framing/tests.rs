@@ -54,8 +54,14 @@ const BAD: &[(&[u8], Reason)] = {
         (b"GET / HTTP/1.1\r\nhost: a\n\r\n", HeaderMalformed),
         (b"GET / HTTP/1.1\r\nhost: a\r\n\n", HeaderMalformed),
         (b"GET / HTTP/1.1\r\nx: a\rb\r\n\r\n", HeaderMalformed),
-        (b"GET / HTTP/1.1\r\nx: a\r\n folded\r\n\r\n", HeaderMalformed),
-        (b"GET / HTTP/1.1\r\nx: a\r\n\tfolded\r\n\r\n", HeaderMalformed),
+        (
+            b"GET / HTTP/1.1\r\nx: a\r\n folded\r\n\r\n",
+            HeaderMalformed,
+        ),
+        (
+            b"GET / HTTP/1.1\r\nx: a\r\n\tfolded\r\n\r\n",
+            HeaderMalformed,
+        ),
         (b"GET / HTTP/1.1\r\nx: a\0b\r\n\r\n", HeaderMalformed),
         (b"GET / HTTP/1.1\r\nx: a\x7fb\r\n\r\n", HeaderMalformed),
         (b"GET / HTTP/1.1\r\nx : a\r\n\r\n", HeaderMalformed),
@@ -78,24 +84,78 @@ const BAD: &[(&[u8], Reason)] = {
         (b"GET / HTTP/1.2\r\n\r\n", VersionNotSupported),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", VersionNotSupported),
         (b"CONNECT a:443 HTTP/1.1\r\n\r\n", MethodNotSupported),
-        (b"GET / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\n", ContentLengthInvalid),
-        (b"GET / HTTP/1.1\r\ncontent-length: 1\r\nContent-Length: 2\r\n\r\n", ContentLengthInvalid),
-        (b"GET / HTTP/1.1\r\ncontent-length: 1, 1\r\n\r\n", ContentLengthInvalid),
-        (b"GET / HTTP/1.1\r\ncontent-length: +1\r\n\r\n", ContentLengthInvalid),
-        (b"GET / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", ContentLengthInvalid),
-        (b"GET / HTTP/1.1\r\ncontent-length: 0x1\r\n\r\n", ContentLengthInvalid),
-        (b"GET / HTTP/1.1\r\ncontent-length: \r\n\r\n", ContentLengthInvalid),
-        (b"GET / HTTP/1.1\r\ncontent-length: 1 1\r\n\r\n", ContentLengthInvalid),
-        (b"GET / HTTP/1.1\r\ncontent-length: 99999999999999999999\r\n\r\n", ContentLengthInvalid),
-        (b"GET / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", FramingConflict),
-        (b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n", FramingConflict),
-        (b"GET / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n", TransferEncodingInvalid),
-        (b"GET / HTTP/1.1\r\ntransfer-encoding: identity\r\n\r\n", TransferEncodingInvalid),
-        (b"GET / HTTP/1.1\r\ntransfer-encoding: xchunked\r\n\r\n", TransferEncodingInvalid),
-        (b"GET / HTTP/1.1\r\ntransfer-encoding: \x0bchunked\r\n\r\n", HeaderMalformed),
-        (b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n", TransferEncodingInvalid),
-        (b"GET / HTTP/1.1\r\ntransfer-encoding:\r\n\r\n", TransferEncodingInvalid),
-        (b"GET / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n", TransferEncodingInvalid),
+        (
+            b"GET / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\n",
+            ContentLengthInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ncontent-length: 1\r\nContent-Length: 2\r\n\r\n",
+            ContentLengthInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ncontent-length: 1, 1\r\n\r\n",
+            ContentLengthInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ncontent-length: +1\r\n\r\n",
+            ContentLengthInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+            ContentLengthInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ncontent-length: 0x1\r\n\r\n",
+            ContentLengthInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ncontent-length: \r\n\r\n",
+            ContentLengthInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ncontent-length: 1 1\r\n\r\n",
+            ContentLengthInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ncontent-length: 99999999999999999999\r\n\r\n",
+            ContentLengthInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+            FramingConflict,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n",
+            FramingConflict,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+            TransferEncodingInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ntransfer-encoding: identity\r\n\r\n",
+            TransferEncodingInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ntransfer-encoding: xchunked\r\n\r\n",
+            TransferEncodingInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ntransfer-encoding: \x0bchunked\r\n\r\n",
+            HeaderMalformed,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n",
+            TransferEncodingInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ntransfer-encoding:\r\n\r\n",
+            TransferEncodingInvalid,
+        ),
+        (
+            b"GET / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n",
+            TransferEncodingInvalid,
+        ),
     ]
 };
 
@@ -183,12 +243,24 @@ fn bounds_have_their_own_reasons() {
     };
     let a = |count| "a".repeat(count);
     check(format!("GET /{} HTTP/1.1\r\n\r\n", a(31)), None);
-    check(format!("GET /{} HTTP/1.1\r\n\r\n", a(32)), Some(Reason::TargetTooLong));
+    check(
+        format!("GET /{} HTTP/1.1\r\n\r\n", a(32)),
+        Some(Reason::TargetTooLong),
+    );
     check(format!("GET /{}", a(300)), Some(Reason::TargetTooLong));
     check("GET / HTTP/1.1\r\na:\r\nb:\r\nc:\r\n\r\n".into(), None);
-    check("GET / HTTP/1.1\r\na:\r\nb:\r\nc:\r\nd:\r\n\r\n".into(), Some(Reason::TooManyHeaders));
-    check(format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", a(250)), Some(Reason::HeadTooLarge));
-    check(format!("GET / HTTP/1.1\r\nx: {}", a(250)), Some(Reason::HeadTooLarge));
+    check(
+        "GET / HTTP/1.1\r\na:\r\nb:\r\nc:\r\nd:\r\n\r\n".into(),
+        Some(Reason::TooManyHeaders),
+    );
+    check(
+        format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", a(250)),
+        Some(Reason::HeadTooLarge),
+    );
+    check(
+        format!("GET / HTTP/1.1\r\nx: {}", a(250)),
+        Some(Reason::HeadTooLarge),
+    );
 }
 
 fn response(answers_head: bool, bytes: &[u8]) -> (Advance, bool) {
@@ -210,7 +282,11 @@ fn responses_are_framed_by_status_method_and_headers() {
     ];
     for (answers_head, bytes) in whole {
         let text = String::from_utf8_lossy(bytes);
-        assert_eq!(response(*answers_head, bytes), (Advance::Pass, true), "{text}");
+        assert_eq!(
+            response(*answers_head, bytes),
+            (Advance::Pass, true),
+            "{text}"
+        );
     }
     let until_close = b"HTTP/1.1 200 OK\r\n\r\nanything\n\nat all";
     assert_eq!(response(false, until_close), (Advance::Pass, false));
@@ -259,6 +335,11 @@ fn random_bytes_never_panic_and_split_reads_agree_with_whole_ones() {
         };
         let mut split = Framer::new(Role::Request, HeadLimits::default());
         let (_, got) = drip(&mut split, &bytes);
-        assert_eq!(got, expected, "seed {seed}: {:?}", String::from_utf8_lossy(&bytes));
+        assert_eq!(
+            got,
+            expected,
+            "seed {seed}: {:?}",
+            String::from_utf8_lossy(&bytes)
+        );
     }
 }

@@ -186,4 +186,34 @@ mod tests {
             }
         }
     }
+
+    /// Status, code, meaning and remedy of each row of the page.
+    fn documented() -> Vec<(u16, &'static str, &'static str, &'static str)> {
+        include_str!("../../../../docs/reason-codes.md")
+            .lines()
+            .filter_map(|line| {
+                let cells: Vec<_> = line.split('|').map(str::trim).collect();
+                let ["", status, code, meaning, remedy, ""] = cells[..] else {
+                    return None;
+                };
+                let code = code.strip_prefix('`')?.strip_suffix('`')?;
+                Some((status.parse().ok()?, code, meaning, remedy))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_reason_is_documented_with_its_status_and_remedy_and_nothing_else_is() {
+        let documented = documented();
+        let page: Vec<_> = documented.iter().map(|row| (row.0, row.1)).collect();
+        let reasons = Reason::ALL.iter();
+        let code: Vec<_> = reasons
+            .map(|reason| (reason.status().as_u16(), reason.code()))
+            .collect();
+        let remedy = "docs/reason-codes.md lists the reasons in the order of this file";
+        assert_eq!(page, code, "{remedy}");
+        for (_, code, meaning, remedy) in documented {
+            assert!(!meaning.is_empty() && !remedy.is_empty(), "{code}");
+        }
+    }
 }

@@ -1,0 +1,149 @@
+//! JSON objects in which no name comes twice, at any depth.
+//!
+//! RFC 7519 section 4 lets a parser keep the last of several claims of one name, and RFC 8259
+//! section 4 calls the outcome unpredictable: whoever reads the token after the gateway may keep
+//! the first. So a repeated name is an error.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
+use serde_json::{Map, Value};
+
+use super::printable;
+
+/// A JSON object without repeated names.
+#[derive(Debug)]
+pub(super) struct UniqueObject(pub(super) Map<String, Value>);
+
+impl<'de> Deserialize<'de> for UniqueObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor).map(Self)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            match object.entry(name) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(entries.next_value::<UniqueValue>()?.0);
+                }
+                Entry::Occupied(taken) => {
+                    let name = printable(taken.key());
+                    return Err(A::Error::custom(format!("`{name}` comes twice")));
+                }
+            }
+        }
+        Ok(object)
+    }
+}
+
+/// Any JSON value whose objects have no repeated names.
+struct UniqueValue(Value);
+
+impl<'de> Deserialize<'de> for UniqueValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor).map(Self)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element::<UniqueValue>()? {
+            list.push(item.0);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Value, A::Error> {
+        ObjectVisitor.visit_map(entries).map(Value::Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_repeated_name_is_read_as_serde_json_reads_it() {
+        let depth = |depth: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        for json in [
+            "{}",
+            r#"{"a":null,"b":true,"c":-1,"d":18446744073709551615,"e":1.5e300,"f":"\u0041\ud83d\ude00"}"#,
+            r#"{"a":{"a":{"a":1}},"b":[{"a":1},{"a":2}]}"#,
+            " {\t\"a\" : [ ] }\r\n",
+            &depth(100),
+        ] {
+            let ours: UniqueObject = serde_json::from_str(json).expect(json);
+            assert_eq!(ours.0, serde_json::from_str(json).unwrap(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_name_is_refused_at_any_depth_and_in_any_spelling() {
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        for (json, message) in [
+            (r#"{"a":1,"a":1}"#, "`a` comes twice"),
+            (r#"{"a":1,"b":2,"\u0061":3}"#, "`a` comes twice"),
+            (r#"{"x":{"a":1,"a":2}}"#, "`a` comes twice"),
+            (r#"{"x":[1,{"a":{},"a":{}}]}"#, "`a` comes twice"),
+            (r#"{"\u0007a":1,"\u0007a":2}"#, "`a` comes twice"),
+            ("[]", "a JSON object"),
+            (r#""a""#, "a JSON object"),
+            ("null", "a JSON object"),
+            (r#"{"a":1}{"a":1}"#, "trailing characters"),
+            (r#"{"a":"\ud800"}"#, "hex escape"),
+            (r#"{"a":01}"#, "invalid number"),
+            (r#"{"a":1e999}"#, "out of range"),
+            (r#"{"a":NaN}"#, "expected"),
+            (r#"{"a":1,}"#, "trailing comma"),
+            (deep.as_str(), "recursion limit"),
+        ] {
+            let error = serde_json::from_str::<UniqueObject>(json).expect_err(json);
+            assert!(error.to_string().contains(message), "{json}: {error}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Files with one thing wrong. Every message names it and the remedy.
+
+use expect_test::{expect, expect_file};
+
+use super::*;
+
+/// A good file; each case replaces one piece of it.
+const GOOD: &str = r#"version: 1
+listeners: [{address: "127.0.0.1:8080"}]
+jwt_providers:
+  main:
+    issuer: https://issuer.example/
+    audiences: [api]
+    algorithms: [RS256]
+    jwks_uri: https://issuer.example/jwks.json
+upstreams:
+  users: {static: ["127.0.0.1:9001"]}
+  products: {cloud_map: {namespace: prod.internal, service: products}}
+  byname: {dns: {name: api.internal, port: 80}}
+defaults: {timeout: 10s}
+routes:
+  - name: users
+    match: {path_prefix: /users, methods: [GET]}
+    auth: {jwt: main, claims_to_headers: {sub: x-user-id}}
+    retries: {attempts: 2}
+    backends: [{upstream: users, weight: 1}]
+  - name: status
+    match: {path: /status}
+    auth: none
+    respond: {status: 200, body: ok}
+"#;
+
+/// Each case replaces a piece by one of the texts beside it; what is then said is in the file.
+fn check(name: &str, cases: &[(&str, &[&str])]) {
+    let mut report = String::new();
+    for (piece, replacements) in cases {
+        assert_eq!(GOOD.matches(piece).count(), 1, "{piece}");
+        for replacement in *replacements {
+            let problems = problems(&GOOD.replace(piece, replacement));
+            writeln!(report, "{replacement:?}\n{problems}").unwrap();
+        }
+    }
+    assert!(!report.contains("nothing is wrong"), "{report}");
+    let has_remedy = |line: &str| !line.ends_with("NO REMEDY");
+    assert!(report.lines().all(has_remedy), "{report}");
+    expect_file![format!("broken/{name}.txt")].assert_eq(&report);
+}
+
+#[test]
+fn what_the_cases_start_from_is_good() {
+    compiled(GOOD);
+}
+
+#[test]
+fn top_level() {
+    let version: &[_] = &[
+        "version: 2\n",
+        "",
+        "version: \"1\"\n",
+        "version: 1\nlisteners_: []\n",
+        "version: 1\nworkers: 0\n",
+        "version: 1\nworkers: 1000\n",
+        "version: 1\nversion: 1\n",
+    ];
+    let defaults: &[_] = &[
+        "default: {timeout: 10s}",
+        "defaults: {timeout: 2h}",
+        "defaults: {retries: {attempts: 6}}",
+        "defaults: {max_request_body: 2000GiB}",
+    ];
+    check(
+        "top_level",
+        &[
+            ("version: 1\n", version),
+            ("defaults: {timeout: 10s}", defaults),
+        ],
+    );
+}
+
+#[test]
+fn settings() {
+    let listeners: &[_] = &[
+        "[]",
+        "[{address: 8080}]",
+        r#"[{address: "localhost:8080"}]"#,
+        r#"[{adress: "127.0.0.1:8080"}]"#,
+        r#"[{address: "127.0.0.1:80"}, {address: "127.0.0.1:80"}]"#,
+        r#"[{address: "127.0.0.1:80"}, {address: "0.0.0.0:80"}]"#,
+        r#"[{address: "0.0.0.0:80"}, {address: "[::]:80"}]"#,
+        r#"[{address: "0.0.0.0:9090"}]"#,
+    ];
+    let others: &[_] = &[
+        "version: 1\nadmin: {address: \"0.0.0.0:8080\"}\n",
+        "version: 1\naccess_log: {format: jsn}\n",
+        "version: 1\naccess_log: {output: stderr}\n",
+        "version: 1\nlimits: {head_size: 100, headers: 0, target_size: 1MiB}\n",
+        "version: 1\nlimits: {head_timeout: 10}\n",
+        "version: 1\nlimits: {idle_timeout: 0s, send_timeout: 2h}\n",
+        "version: 1\nlimits: {connections: 0, requests_per_connection: 0}\n",
+        "version: 1\nlimits: {connection: 5}\n",
+        "version: 1\nshutdown: {lame_duck: 100s, drain: 20s}\n",
+        "version: 1\nshutdown: {drain: 1h}\n",
+        "version: 1\nforwarded: {trusted_proxies: [10.0.0.0/33, here]}\n",
+    ];
+    check(
+        "settings",
+        &[
+            (r#"[{address: "127.0.0.1:8080"}]"#, listeners),
+            ("version: 1\n", others),
+        ],
+    );
+}
+
+#[test]
+fn jwt_providers() {
+    let place: &[_] = &[
+        "clock_skew: 1s",
+        "jwks_uri: https://issuer.example/jwks.json\n    jwks_file: keys.json",
+        "jwks_url: https://issuer.example/jwks.json",
+        "jwks_uri: http://issuer.example/jwks.json",
+        "jwks_uri: http://127.0.0.1@issuer.example/jwks.json",
+        "jwks_uri: http://localhost.issuer.example/jwks.json",
+        "jwks_uri: /jwks.json",
+        "jwks_uri: issuer.example/jwks.json",
+        "jwks_uri: ftp://issuer.example/jwks.json",
+        "jwks_uri: https://issuer example/jwks.json",
+        "jwks_uri: ''",
+        "jwks_file: ''",
+    ];
+    let issuer: &[_] = &["issuer: ''\n", "isuer: https://issuer.example/\n"];
+    let audiences: &[_] = &[
+        "audiences: []",
+        "audiences: api",
+        "audiences: [api, '']",
+        "subject: api",
+    ];
+    let algorithms: &[_] = &[
+        "algorithms: []",
+        "algorithms: [RS255]",
+        "algorithms: [none, HS256]",
+        "algorithms: [RS256]\n    clock_skew: 1h",
+        "algorithms: [RS256]\n    clock_skew: 60",
+        "algorithms: [RS256]\n    refresh_interval: 1s",
+        "algorithms: [RS256]\n    max_token_size: 1MiB",
+    ];
+    check(
+        "jwt_providers",
+        &[
+            ("jwks_uri: https://issuer.example/jwks.json", place),
+            ("issuer: https://issuer.example/\n", issuer),
+            ("audiences: [api]", audiences),
+            ("algorithms: [RS256]", algorithms),
+            ("main:\n", &["my provider:\n"]),
+        ],
+    );
+}
+
+#[test]
+fn jwks_over_plain_http_is_for_loopback() {
+    for host in [
+        "localhost",
+        "LOCALHOST",
+        "127.0.0.1",
+        "127.0.0.2:8000",
+        "[::1]:8000",
+    ] {
+        let uri = format!("http://{host}/jwks");
+        compiled(&GOOD.replace("https://issuer.example/jwks", &uri));
+    }
+}
+
+#[test]
+fn upstreams() {
+    let addresses: &[_] = &[
+        "{}",
+        r#"{static: ["127.0.0.1:9001"], dns: {name: x, port: 1}}"#,
+        "{static: []}",
+        r#"{static: ["127.0.0.1"]}"#,
+        r#"{static: ["users:80"]}"#,
+        r#"{static: ["127.0.0.1:0"]}"#,
+        r#"{static: ["127.0.0.1:1", "127.0.0.1:1"]}"#,
+        r#"{statics: ["127.0.0.1:1"]}"#,
+        r#"{static: ["127.0.0.1:1"], load_balancer: least_requests}"#,
+        r#"{static: ["127.0.0.1:1"], connect_timeout: 0s}"#,
+        r#"{static: ["127.0.0.1:1"], connect_timeout: 2m}"#,
+    ];
+    let map: &[_] = &[
+        "{namespace: '', service: ' '}",
+        "{service: products}",
+        "{namespace: a, service: b, interval: 0s, port: 0}",
+        "{namespace: a, service: b, port: 65536}",
+        "{namespace: a, service: b, endpoint: 'localhost:4566'}",
+    ];
+    let dns: &[_] = &["{name: api.internal}", "{name: '', port: 0, interval: 1d}"];
+    check(
+        "upstreams",
+        &[
+            (r#"{static: ["127.0.0.1:9001"]}"#, addresses),
+            ("{namespace: prod.internal, service: products}", map),
+            ("{name: api.internal, port: 80}", dns),
+            ("  users: {", &["  \"us ers\": {"]),
+        ],
+    );
+}
+
+#[test]
+fn routes() {
+    let route: &[_] = &[
+        "name: status\n",
+        "name: ''\n",
+        "name: my users\n",
+        "nam: users\n",
+        "name: users\n    timout: 1s\n",
+        "name: users\n    timeout: 0s\n",
+        "name: users\n    timeout: 1\n",
+        "name: users\n    max_request_body: 10X\n",
+        "name: users\n    respond: {status: 200}\n",
+    ];
+    let retries: &[_] = &[
+        "retries: {attempts: 4294967295}",
+        "retries: {attempt: 2}",
+        "retries: {per_try_timeout: 2h}",
+        "retries: 2",
+    ];
+    let respond: &[_] = &[
+        "respond: {status: 99, content_type: \"a\\nb\"}",
+        "respond: {status: 204, body: ok}",
+        "respond: {status: ok}",
+        "respond: {body: ok}",
+        "timeout: 1s",
+    ];
+    check(
+        "routes",
+        &[
+            ("name: users\n", route),
+            ("retries: {attempts: 2}", retries),
+            ("respond: {status: 200, body: ok}", respond),
+        ],
+    );
+    expect![[r"
+        2:1 routes: there is no route: every request would be a 404 | add a route with `name`, `match`, `auth` and `backends`
+    "]]
+    .assert_eq(&problems("version: 1\nroutes: []\n"));
+}
+
+#[test]
+fn backends() {
+    let backends: &[_] = &[
+        "[]",
+        "[{upstream: user}]",
+        "[{upstream: completely}]",
+        "[{upsteam: users}]",
+        "[{weight: 1}]",
+        "[users]",
+        "[{upstream: users, weight: 0}, {upstream: byname, weight: 0}]",
+        "[{upstream: users, weight: 4294967295}, {upstream: byname, weight: 4294967295}]",
+        "[{upstream: users, weight: -1}]",
+    ];
+    check("backends", &[("[{upstream: users, weight: 1}]", backends)]);
+}
+
+#[test]
+fn match_() {
+    let users: &[_] = &[
+        "{}",
+        "/users",
+        "{path_prefix: /users, path: /users}",
+        "{path_prefx: /users}",
+        "{path_prefix: users}",
+        "{path_prefix: /users/*}",
+        "{path_pattern: '/users/{id'}",
+        "{path_prefix: /users, methods: []}",
+        "{path_prefix: /users, methods: [get]}",
+        "{path_prefix: /users, method: [GET]}",
+        "{path_prefix: /users, hosts: ['users.example:80']}",
+        "{path_prefix: /users, headers: [{name: 'x y', equals: a}]}",
+        "{path_prefix: /users, headers: [{name: x-a}]}",
+        "{path_prefix: /users, query: [{name: a, matches: '['}]}",
+        "{path: /status}",
+        "{path: /status}\n    timeout: 0s",
+    ];
+    check("match", &[("{path_prefix: /users, methods: [GET]}", users)]);
+}
+
+#[test]
+fn a_route_that_can_never_win_is_refused() {
+    let route = |name: &str, matches: &str| {
+        format!("  - {{name: {name}, match: {matches}, auth: none, respond: {{status: 200}}}}\n")
+    };
+    let text = [
+        "version: 1\nroutes:\n",
+        &route("all", "{path_prefix: /files}"),
+        &route("one", "{path: /files}"),
+        &route("rest", "{path_pattern: '/files/{rest...}'}"),
+    ]
+    .concat();
+    expect![[r"
+        3:38 routes[0].match.path_prefix: route `all` can never win, because all its requests go to `one`, `rest` | remove it, or narrow the others
+    "]].assert_eq(&problems(&text));
+}
+
+#[test]
+fn auth() {
+    let open: &[_] = &[
+        "auth: open",
+        "auth: None",
+        "auth:",
+        "auth: {}",
+        "auth: {none: true}",
+        "auth: false",
+        "timeout: 1s",
+    ];
+    let jwt: &[_] = &[
+        "{jwt: mian}",
+        "{jwt: somebody}",
+        "{jtw: main}",
+        "{jwt: main, requires: {}}",
+        "{jwt: main, require: {scope: {all: [a]}}}",
+        "{jwt: main, require: {scopes: [a]}}",
+        "{jwt: main, require: {claims: {tenant: a}}}",
+        "{jwt: main, require: {claims: {tenant: {equal: a}}}}",
+    ];
+    let headers: &[_] = &[
+        "{sub: 'x user'}",
+        "{sub: ''}",
+        "{sub: Host}",
+        "{sub: x_forwarded_for}",
+        "{sub: x-user-id, name: X_User-Id}",
+        "[sub]",
+    ];
+    check(
+        "auth",
+        &[
+            ("auth: none", open),
+            ("{jwt: main, claims_to_headers: {sub: x-user-id}}", jwt),
+            ("{sub: x-user-id}", headers),
+        ],
+    );
+}
+
+#[test]
+fn variables_that_are_not_set() {
+    let service: &[_] = &[
+        "service: \"${SERVICE}\"",
+        "service: \"${SERVICE:-}\"",
+        "service: \"${EMPTY}\"",
+        "service: \"${SERVICE\"",
+        "service: \"${NAMESPCE}\"",
+    ];
+    let workers: &[_] = &["version: 1\nworkers: ${WORKERS}\n"];
+    check(
+        "variables",
+        &[("service: products", service), ("version: 1\n", workers)],
+    );
+}

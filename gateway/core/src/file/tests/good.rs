@@ -1,0 +1,334 @@
+//! Good files compile to what they say.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use jsonwebtoken::Algorithm;
+
+use super::super::{AccessLogOutput, EndpointSource, KeyPlace};
+use super::*;
+use crate::auth::{Auth, JwtAuth};
+use crate::path::CleanPath;
+use crate::plan::{Action, Route};
+use crate::route::{Outcome, Request};
+
+const SMALLEST: &str = "
+version: 1
+routes: [{name: all, match: {path_prefix: /}, auth: none, respond: {status: 204}}]
+";
+
+const FULL: &str = r#"
+version: 1
+listeners: [{address: "127.0.0.1:${PORT}"}, {address: "[::1]:8081"}]
+admin: {address: "127.0.0.1:9191"}
+workers: 2
+access_log: {format: json, output: ./access.log}
+limits:
+  head_size: 32KiB
+  headers: 50
+  target_size: 4KiB
+  head_timeout: 5s
+  idle_timeout: 1m15s
+  send_timeout: 20s
+  connections: 500
+  requests_per_connection: 1000
+shutdown: {lame_duck: 1s, drain: 15s}
+forwarded: {trusted_proxies: [10.0.0.0/8, "fd00::/8"], send_standard: true}
+jwt_providers:
+  main:
+    issuer: https://issuer.example/
+    audiences: [api, admin]
+    algorithms: [RS256, ES256]
+    jwks_uri: https://issuer.example/.well-known/jwks.json
+    clock_skew: 10s
+    refresh_interval: 1m
+    max_token_size: 8KiB
+  local: {issuer: local, audiences: [api], algorithms: [EdDSA], jwks_file: /etc/keys.json}
+upstreams:
+  users:    {cloud_map: {namespace: "${NAMESPACE}", service: users, port: 8080, interval: 10s}}
+  products: {cloud_map: {namespace: "${NAMESPACE}", service: products}}
+  legacy:   {static: ["127.0.0.1:9001", "127.0.0.1:9002"], load_balancer: least_request}
+  byname:   {dns: {name: api.internal, port: 8080}, connect_timeout: 250ms}
+defaults: {timeout: 8s, retries: {attempts: 1, per_try_timeout: 2s}, max_request_body: 1MiB}
+routes:
+  - name: users
+    match: {path_prefix: /users, methods: [GET]}
+    auth:
+      jwt: main
+      require: {scopes: {all: ["users:read"]}, claims: {tenant: {any_of: [a, b]}}}
+      claims_to_headers: {sub: x-user-id, tenant: x-tenant}
+    timeout: 3s
+    retries: {attempts: 0}
+    backends: [{upstream: users, weight: 90}, {upstream: legacy, weight: 10}]
+  - name: products
+    match: {path_prefix: /products}
+    auth: {jwt: local}
+    retries: {per_try_timeout: 500ms}
+    max_request_body: 0
+    backends: [{upstream: products}]
+  - {name: byname, match: {path_pattern: "/n/{rest...}"}, auth: none, backends: [{upstream: byname}]}
+  - {name: status, match: {path: /status}, auth: none, respond: {status: 200, body: '{}', content_type: application/json}}
+"#;
+
+fn jwt(route: &Route) -> &JwtAuth {
+    match &route.auth {
+        Auth::Jwt(auth) => auth,
+        Auth::Open => panic!("{} is open", route.name),
+    }
+}
+
+/// The backends' clusters by name.
+fn backends(compiled: &Compiled, route: usize) -> Vec<&str> {
+    let Action::Forward(backends) = &compiled.plan.routes[route].action else {
+        panic!("the route answers by itself");
+    };
+    let clusters = backends.clusters();
+    clusters
+        .map(|cluster| &*compiled.plan.clusters[cluster].name)
+        .collect()
+}
+
+#[test]
+fn the_smallest_file_has_the_documented_defaults() {
+    let Compiled { plan, settings } = compiled(SMALLEST);
+    assert_eq!(settings.listeners, ["0.0.0.0:8080".parse().unwrap()]);
+    assert_eq!(settings.admin, "127.0.0.1:9090".parse().unwrap());
+    assert_eq!(settings.workers, None);
+    assert_eq!(settings.access_log, Some(AccessLogOutput::Stdout));
+    let limits = &settings.limits;
+    assert_eq!(limits.head.head_bytes_max, 64 * 1024);
+    assert_eq!(limits.head.headers_max, 100);
+    assert_eq!(limits.head.target_bytes_max, 8 * 1024);
+    assert_eq!(limits.head_timeout, Duration::from_secs(10));
+    assert_eq!(limits.idle_timeout, Duration::from_secs(75));
+    assert_eq!(limits.send_timeout, Duration::from_secs(30));
+    assert_eq!(limits.connections_max, 10_000);
+    assert_eq!(limits.requests_per_connection_max, 10_000);
+    assert_eq!(settings.shutdown.lame_duck, Duration::from_secs(5));
+    assert_eq!(settings.shutdown.drain, Duration::from_secs(20));
+    assert!(plan.forwarded.trusted_proxies.is_empty() && !plan.forwarded.is_standard_sent);
+
+    let route = &plan.routes[0];
+    assert!(matches!(route.auth, Auth::Open));
+    assert_eq!(route.timeout, Duration::from_secs(10));
+    assert_eq!((route.tries_max, route.per_try_timeout), (3, None));
+    assert_eq!(route.body_bytes_max, 10 * 1024 * 1024);
+    let Action::Respond(response) = &route.action else {
+        panic!("it forwards");
+    };
+    assert_eq!(response.status.as_u16(), 204);
+    assert_eq!(response.content_type, "text/plain; charset=utf-8");
+    assert!(response.body.is_empty());
+}
+
+#[test]
+fn settings_are_those_of_the_file() {
+    let settings = compiled(FULL).settings;
+    let listeners = ["127.0.0.1:8081", "[::1]:8081"].map(|address| address.parse().unwrap());
+    assert_eq!(settings.listeners, listeners);
+    assert_eq!(settings.admin, "127.0.0.1:9191".parse().unwrap());
+    assert_eq!(settings.workers, Some(2));
+    assert_eq!(
+        settings.access_log,
+        Some(AccessLogOutput::File("./access.log".into()))
+    );
+    let limits = &settings.limits;
+    assert_eq!(limits.head.head_bytes_max, 32 * 1024);
+    assert_eq!(limits.head.headers_max, 50);
+    assert_eq!(limits.head.target_bytes_max, 4 * 1024);
+    assert_eq!(limits.head_timeout, Duration::from_secs(5));
+    assert_eq!(limits.idle_timeout, Duration::from_secs(75));
+    assert_eq!(limits.send_timeout, Duration::from_secs(20));
+    assert_eq!(limits.connections_max, 500);
+    assert_eq!(limits.requests_per_connection_max, 1000);
+    assert_eq!(settings.shutdown.lame_duck, Duration::from_secs(1));
+    assert_eq!(settings.shutdown.drain, Duration::from_secs(15));
+    let none = compiled(&SMALLEST.replace("routes:", "access_log: {format: none}\nroutes:"));
+    assert_eq!(none.settings.access_log, None);
+}
+
+#[test]
+fn providers_and_their_keys_share_their_indices() {
+    let Compiled { plan, settings } = compiled(FULL);
+    let names: Vec<_> = plan
+        .providers
+        .iter()
+        .map(|provider| &*provider.name)
+        .collect();
+    assert_eq!(names, ["local", "main"]);
+    let [local, main] = &plan.providers[..] else {
+        panic!("two providers");
+    };
+    assert_eq!(&*main.issuer, "https://issuer.example/");
+    assert_eq!(main.audiences, ["api".into(), "admin".into()]);
+    assert_eq!(main.algorithms, [Algorithm::RS256, Algorithm::ES256]);
+    assert_eq!(
+        (main.clock_skew_seconds, main.token_bytes_max),
+        (10, 8 * 1024)
+    );
+    assert_eq!(
+        (local.clock_skew_seconds, local.token_bytes_max),
+        (60, 16 * 1024)
+    );
+    let [local, main] = &settings.key_sources[..] else {
+        panic!("two sources");
+    };
+    assert_eq!(local.place, KeyPlace::File("/etc/keys.json".into()));
+    assert_eq!(local.refresh_interval, Duration::from_mins(5));
+    let uri = "https://issuer.example/.well-known/jwks.json";
+    assert_eq!(main.place, KeyPlace::Url(uri.into()));
+    assert_eq!(main.refresh_interval, Duration::from_mins(1));
+}
+
+#[test]
+fn upstreams_and_their_endpoints_share_their_indices() {
+    let Compiled { plan, settings } = compiled(FULL);
+    let names: Vec<_> = plan.clusters.iter().map(|cluster| &*cluster.name).collect();
+    assert_eq!(names, ["byname", "legacy", "products", "users"]);
+    assert_eq!(plan.clusters[0].connect_timeout, Duration::from_millis(250));
+    assert_eq!(plan.clusters[1].connect_timeout, Duration::from_secs(1));
+    let [
+        EndpointSource::Dns { spec: dns, .. },
+        EndpointSource::Static(addresses),
+        EndpointSource::CloudMap {
+            interval: products_interval,
+            ..
+        },
+        EndpointSource::CloudMap {
+            spec: users,
+            interval: users_interval,
+        },
+    ] = &settings.endpoint_sources[..]
+    else {
+        panic!("{:?}", settings.endpoint_sources);
+    };
+    assert_eq!((dns.name.as_str(), dns.port), ("api.internal", 8080));
+    assert_eq!(addresses.len(), 2);
+    assert_eq!(
+        (users.namespace.as_str(), users.service.as_str()),
+        ("prod.internal", "users")
+    );
+    assert_eq!((users.port, users.endpoint.as_deref()), (Some(8080), None));
+    assert_eq!(*users_interval, Duration::from_secs(10));
+    assert_eq!(*products_interval, Duration::from_secs(5));
+}
+
+#[test]
+fn routes_are_those_of_the_file_with_its_defaults_key_by_key() {
+    let compiled = compiled(FULL);
+    let [users, products, byname, status] = &compiled.plan.routes[..] else {
+        panic!("four routes");
+    };
+    let long = Duration::from_secs(2);
+    assert_eq!(users.timeout, Duration::from_secs(3));
+    assert_eq!((users.tries_max, users.per_try_timeout), (1, Some(long)));
+    assert_eq!(products.timeout, Duration::from_secs(8));
+    let short = Duration::from_millis(500);
+    assert_eq!(
+        (products.tries_max, products.per_try_timeout),
+        (2, Some(short))
+    );
+    assert_eq!((byname.tries_max, byname.per_try_timeout), (2, Some(long)));
+    assert_eq!(
+        (users.body_bytes_max, products.body_bytes_max),
+        (1024 * 1024, 0)
+    );
+    assert_eq!(backends(&compiled, 0), ["users", "legacy"]);
+    assert_eq!(backends(&compiled, 1), ["products"]);
+    assert!(matches!(byname.auth, Auth::Open));
+    let Action::Respond(response) = &status.action else {
+        panic!("it forwards");
+    };
+    assert_eq!(
+        (&response.body[..], &response.content_type),
+        (&b"{}"[..], &"application/json".parse().unwrap())
+    );
+}
+
+#[test]
+fn authentication_is_that_of_the_file() {
+    let plan = compiled(FULL).plan;
+    let (users, products) = (jwt(&plan.routes[0]), jwt(&plan.routes[1]));
+    assert_eq!(&*plan.providers[users.provider].name, "main");
+    assert_eq!(&*plan.providers[products.provider].name, "local");
+    assert_ne!(users.policy_id, products.policy_id, "one cache serves both");
+    assert_eq!(users.requirements.scopes.all, ["users:read"]);
+    assert!(users.requirements.claims.contains_key("tenant"));
+    let headers: Vec<_> = users
+        .claims_to_headers
+        .0
+        .iter()
+        .map(|(claim, header)| (claim.as_str(), header.as_str()))
+        .collect();
+    assert_eq!(headers, [("sub", "x-user-id"), ("tenant", "x-tenant")]);
+    for (name, is_stripped) in [
+        ("x-user-id", true),
+        ("x_user_id", true),
+        ("x-tenant", true),
+        ("accept", false),
+    ] {
+        let name = name.parse().unwrap();
+        assert_eq!(plan.identity_headers.covers(&name), is_stripped, "{name}");
+    }
+}
+
+#[test]
+fn the_table_finds_the_routes_of_the_plan() {
+    let plan = compiled(FULL).plan;
+    let headers = HeaderMap::new();
+    for (method, path, expected) in [
+        (Method::GET, "/users/7", Some("users")),
+        (Method::POST, "/products", Some("products")),
+        (Method::GET, "/n/a/b", Some("byname")),
+        (Method::GET, "/status", Some("status")),
+        (Method::POST, "/users", None),
+        (Method::GET, "/", None),
+    ] {
+        let request = Request {
+            host: None,
+            path: &CleanPath::parse(path).unwrap(),
+            method: &method,
+            headers: &headers,
+            query: None,
+        };
+        let found = match plan.table.find(&request) {
+            Outcome::Route { index, .. } => Some(&*plan.routes[index.get()].name),
+            _ => None,
+        };
+        assert_eq!(found, expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn retries_may_leave_out_their_attempts() {
+    for (retries, expected) in [
+        ("", (3, None)),
+        ("retries: {}", (3, None)),
+        (
+            "retries: {per_try_timeout: 1s}",
+            (3, Some(Duration::from_secs(1))),
+        ),
+        ("retries: {attempts: 0}", (1, None)),
+        ("retries: {attempts: 5}", (6, None)),
+    ] {
+        let auth = format!("auth: none, {retries}");
+        let text = SMALLEST.replace("auth: none", auth.trim_end_matches(", "));
+        let route = &compiled(&text).plan.routes[0];
+        assert_eq!(
+            (route.tries_max, route.per_try_timeout),
+            expected,
+            "{retries}"
+        );
+    }
+}
+
+#[test]
+fn port_0_and_one_port_on_two_addresses_do_not_clash() {
+    for listeners in [
+        r#"[{address: "127.0.0.1:0"}, {address: "127.0.0.1:0"}]"#,
+        r#"[{address: "127.0.0.1:80"}, {address: "127.0.0.2:80"}]"#,
+        r#"[{address: "127.0.0.2:9090"}]"#,
+    ] {
+        compiled(&SMALLEST.replace("routes:", &format!("listeners: {listeners}\nroutes:")));
+    }
+}

@@ -1,0 +1,124 @@
+//! A decision about a request with a token that was seen before costs no heap allocation.
+//!
+//! The allocator that counts is that of a development dependency, because it takes `unsafe` to
+//! write one. It counts by thread, so that other tests do not disturb; this file is a process of
+//! its own all the same, for an allocator serves a whole process.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use allocation_counter::measure;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gateway_core::auth::cache::TokenCache;
+use gateway_core::auth::keys::KeyRing;
+use gateway_core::config::Source;
+use gateway_core::file::read;
+use gateway_core::path::CleanPath;
+use gateway_core::pipeline::{Head, decide};
+use gateway_core::plan::Plan;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::json;
+
+const NOW: u64 = 1_700_000_000;
+
+/// Every kind of rule, so that none allocates unnoticed.
+const ROUTES: &str = r#"
+version: 1
+jwt_providers:
+  main: {issuer: me, audiences: [api], algorithms: [EdDSA], jwks_file: keys.json}
+upstreams:
+  users: {static: ["127.0.0.1:9001"]}
+routes:
+  - name: pattern
+    match:
+      path_pattern: /users/{id}/orders/{rest...}
+      hosts: ["*.example.com"]
+      methods: [GET]
+      headers: [{name: x-tenant, prefix: acme-}, {name: x-mode, matches: "[a-z]+"}]
+      query: [{name: version, equals: "2"}]
+    auth:
+      jwt: main
+      require: {scopes: {all: ["users:read"]}, claims: {tenant: {any_of: [a, b]}}}
+      claims_to_headers: {sub: x-user-id}
+    backends: [{upstream: users}]
+  - {name: prefix, match: {path_prefix: /users}, auth: {jwt: main}, backends: [{upstream: users}]}
+  - {name: exact, match: {path: /users}, auth: {jwt: main}, backends: [{upstream: users}]}
+  - {name: open, match: {path_prefix: /open}, auth: none, backends: [{upstream: users}]}
+"#;
+
+fn plan() -> Plan {
+    let source = Source {
+        name: "routes.yaml",
+        text: ROUTES,
+    };
+    let compiled = read(source, &|_| None);
+    compiled
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .plan
+}
+
+/// A ring of one key, and a token signed with it.
+fn ring_and_token() -> (Arc<KeyRing>, String) {
+    let signer = Ed25519KeyPair::generate().expect("random numbers");
+    let x = URL_SAFE_NO_PAD.encode(signer.public_key());
+    let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k"}]});
+    let ring = KeyRing::from_jwk_set(set.to_string().as_bytes()).expect("a JWK set");
+    let claims = json!({
+        "iss": "me", "aud": "api", "sub": "ann", "exp": NOW + 60,
+        "scope": "users:read", "tenant": "a",
+    });
+    let parts = [json!({"alg": "EdDSA", "kid": "k"}), claims];
+    let [header, payload] = parts.map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let message = format!("{header}.{payload}");
+    let signature = signer.sign(message.as_bytes());
+    let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
+    (Arc::new(ring), token)
+}
+
+#[test]
+fn a_decision_on_a_cached_token_allocates_nothing() {
+    let plan = plan();
+    let (ring, token) = ring_and_token();
+    let mut cache = TokenCache::new(10, 100_000);
+    let mut headers = HeaderMap::new();
+    let credential = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+    headers.insert(AUTHORIZATION, credential);
+    headers.insert("x-tenant", HeaderValue::from_static("acme-1"));
+    headers.insert("x-mode", HeaderValue::from_static("fast"));
+    for (path, expected) in [
+        ("/users/7/orders/a/b", "pattern"),
+        ("/users/7", "prefix"),
+        ("/users", "exact"),
+        ("/open/7", "open"),
+    ] {
+        let mut serve = || {
+            let path = CleanPath::parse(black_box(path)).unwrap();
+            let head = Head {
+                method: &Method::GET,
+                host: Some("api.example.com"),
+                path: &path,
+                query: Some("a=b&version=2"),
+                headers: &headers,
+                body_bytes: Some(0),
+            };
+            let decision = decide(&plan, &head, |_| &ring, &mut cache, NOW).unwrap();
+            assert_eq!(&*decision.route.name, expected);
+            black_box(decision.caller);
+        };
+        let first = measure(&mut serve);
+        // The regular expression makes room for its working memory at its first use.
+        serve();
+        let next = measure(|| (0..100).for_each(|_| serve()));
+        assert_eq!(next.count_total, 0, "{path}: {next:?}");
+        let is_verified = expected != "open";
+        assert_eq!(
+            first.count_total > 0,
+            is_verified,
+            "{path}: the counter counts"
+        );
+    }
+    assert_eq!(cache.len(), 3, "one entry for each route");
+}
