@@ -74,7 +74,11 @@ fn values_that_cannot_be_meant_are_refused() {
         ("JWT_JWKS_URI", "http://issuer.example/jwks", "plain http"),
         ("JWT_ISSUER", "", "`issuer` is empty"),
         ("JWT_AUDIENCE", "", "`audiences[0]` is empty"),
-        ("COPILOT_SERVICE_DISCOVERY_ENDPOINT", "", "`namespace` is empty"),
+        (
+            "COPILOT_SERVICE_DISCOVERY_ENDPOINT",
+            "",
+            "`namespace` is empty",
+        ),
         ("TRUSTED_PROXIES", "anybody", "trusted_proxies"),
     ] {
         let mut variables = VARIABLES.to_vec();
