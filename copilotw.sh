@@ -287,10 +287,14 @@ command_test() {
     install_moto
     export MOTO_SERVER=$here/.venv/bin/moto_server
     cd "$here"
-    cargo test --locked --workspace --all-features --no-fail-fast
-    # What the tests have just built is enough for the script's own tests.
-    COPILOTW_PROFILE=dev tests/copilotw.sh
-    COPILOTW_PROFILE=dev tests/local.sh
+    # All of them, whatever fails: one run tells everything.
+    local failed=()
+    cargo test --locked --workspace --all-features --no-fail-fast || failed+=('cargo test')
+    # A release build would take longer than all of these.
+    export COPILOTW_PROFILE=dev
+    tests/copilotw.sh || failed+=(tests/copilotw.sh)
+    tests/local.sh || failed+=(tests/local.sh)
+    [ "${#failed[@]}" -eq 0 ] || fail "failed: ${failed[*]}"
 }
 
 command_help() {
