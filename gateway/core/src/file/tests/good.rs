@@ -17,7 +17,7 @@ version: 1
 routes: [{name: all, match: {path_prefix: /}, auth: none, respond: {status: 204}}]
 ";
 
-const FULL: &str = r#"
+pub(super) const FULL: &str = r#"
 version: 1
 listeners: [{address: "127.0.0.1:${PORT}"}, {address: "[::1]:8081"}]
 admin: {address: "127.0.0.1:9191"}
@@ -320,6 +320,17 @@ fn retries_may_leave_out_their_attempts() {
             "{retries}"
         );
     }
+}
+
+#[test]
+fn the_example_in_the_readme_is_a_good_file() {
+    let readme = include_str!("../../../../../README.md");
+    let (_, example) = readme.split_once("```yaml\n").expect("it has an example");
+    let (example, _) = example.split_once("```").expect("the example ends");
+    let namespace = "${COPILOT_SERVICE_DISCOVERY_ENDPOINT}";
+    let plan = compiled(&example.replace(namespace, "prod.internal")).plan;
+    let names: Vec<_> = plan.routes.iter().map(|route| &*route.name).collect();
+    assert_eq!(names, ["users", "products", "status"]);
 }
 
 #[test]
