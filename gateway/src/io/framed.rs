@@ -34,8 +34,10 @@ pub(crate) struct ConnectionState {
     deadline: AtomicU64,
     phase: AtomicU8,
     idle_timeout: Millis,
+    head_timeout: Millis,
     head_began: AtomicU64,
     has_expired: AtomicBool,
+    is_write_blocked: AtomicBool,
     refusal: OnceLock<Refusal>,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
@@ -63,14 +65,17 @@ struct Refusal {
 }
 
 impl ConnectionState {
-    /// A fresh connection. `idle_timeout` runs between requests.
-    pub(crate) fn new(idle_timeout: Millis) -> Self {
+    /// A fresh connection. `idle_timeout` runs between requests, `head_timeout` from the first
+    /// byte of a head.
+    pub(crate) fn new(idle_timeout: Millis, head_timeout: Millis) -> Self {
         Self {
             deadline: AtomicU64::new(NEVER),
             phase: AtomicU8::new(Phase::Idle as u8),
             idle_timeout,
+            head_timeout,
             head_began: AtomicU64::new(NEVER),
             has_expired: AtomicBool::new(false),
+            is_write_blocked: AtomicBool::new(false),
             refusal: OnceLock::new(),
             bytes_read: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
@@ -122,7 +127,12 @@ impl ConnectionState {
     /// The answer is over; the connection may idle from now on.
     pub(crate) fn end_answer(&self, now: Millis) {
         self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
-        self.set_deadline(now.saturating_add(self.idle_timeout));
+        // A head that came behind the last request has its time from now on.
+        let limit = match self.is_head_under_way() {
+            true => self.head_timeout,
+            false => self.idle_timeout,
+        };
+        self.set_deadline(now.saturating_add(limit));
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -137,6 +147,11 @@ impl ConnectionState {
     /// Whether part of a head has arrived.
     pub(crate) fn is_head_under_way(&self) -> bool {
         self.head_began.load(Ordering::Relaxed) != NEVER
+    }
+
+    /// Whether the client takes nothing of what it is sent; else it is the upstream that is slow.
+    pub(crate) fn is_write_blocked(&self) -> bool {
+        self.is_write_blocked.load(Ordering::Relaxed)
     }
 
     /// Makes the next read refuse the head under way with 408.
@@ -156,9 +171,10 @@ pub(crate) struct Downstream<S> {
     sent: usize,
     cleared: usize,
     stand_in_sent: usize,
+    /// Why the body under way is broken; said once what came before it has gone on.
+    broken: Option<Reason>,
     /// Bytes read after the last answer.
     thrown_away: usize,
-    head_timeout: Millis,
     clock: crate::clock::Clock,
 }
 
@@ -167,7 +183,6 @@ impl<S> Downstream<S> {
         socket: S,
         limits: HeadLimits,
         state: Arc<ConnectionState>,
-        head_timeout: Millis,
         clock: crate::clock::Clock,
     ) -> Self {
         Self {
@@ -178,39 +193,47 @@ impl<S> Downstream<S> {
             sent: 0,
             cleared: 0,
             stand_in_sent: 0,
+            broken: None,
             thrown_away: 0,
-            head_timeout,
             clock,
         }
     }
 
+    /// A broken body fails the request that it belongs to; a broken head is a request by itself.
     fn refuse(&mut self, reason: Reason) {
+        if reason == Reason::BodyMalformed {
+            self.broken = Some(reason);
+            return;
+        }
         let ordinal = self.framer.heads() + 1;
         let _already_refused = self.state.refusal.set(Refusal { ordinal, reason });
         self.state.head_began.store(NEVER, Ordering::Relaxed);
     }
 
+    /// Whether the client has not sent the whole of what it began, or something was refused.
+    fn is_more_to_come(&self) -> bool {
+        self.state.has_refused()
+            || self.broken.is_some()
+            || self.framer.is_in_body()
+            || self.thrown_away > 0
+    }
+
     /// Looks at `held` after it grew.
-    fn inspect_held(&mut self) -> io::Result<()> {
-        let was_in_body = self.framer.is_in_body();
+    fn inspect_held(&mut self) {
         match self.framer.advance(&self.held) {
             Advance::Pass => self.cleared = self.held.len(),
             Advance::Hold { at } => self.cleared = at,
             Advance::Refuse { at, reason } => {
                 self.cleared = at;
                 self.held.truncate(at);
-                if was_in_body && reason == Reason::BodyMalformed {
-                    return Err(violation(reason));
-                }
                 self.refuse(reason);
             }
         }
         self.mark_head();
-        Ok(())
     }
 
     /// Looks at bytes that lie in hyper's buffer, and takes back what must not go on.
-    fn inspect_in_place(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+    fn inspect_in_place(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let fresh = &buffer.filled()[before..];
         match self.framer.advance(fresh) {
             Advance::Pass => {}
@@ -219,17 +242,11 @@ impl<S> Downstream<S> {
                 buffer.set_filled(before + at);
             }
             Advance::Refuse { at, reason } => {
-                let is_body = reason == Reason::BodyMalformed;
                 buffer.set_filled(before + at);
-                if is_body {
-                    // What came before in this body is not worth passing on.
-                    return Err(violation(reason));
-                }
                 self.refuse(reason);
             }
         }
         self.mark_head();
-        Ok(())
     }
 
     /// Starts the head's deadline when only part of it is here.
@@ -239,7 +256,7 @@ impl<S> Downstream<S> {
             let now = self.clock.now_ms();
             self.state.head_began.store(now, Ordering::Relaxed);
             if self.state.phase() == Phase::Idle {
-                self.state.set_deadline(now + self.head_timeout);
+                self.state.set_deadline(now + self.state.head_timeout);
             }
         } else if !is_partial && self.state.is_head_under_way() {
             self.state.head_began.store(NEVER, Ordering::Relaxed);
@@ -291,6 +308,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Downstream<S> {
         if this.deliver(buffer) {
             return Poll::Ready(Ok(()));
         }
+        if let Some(reason) = this.broken {
+            return Poll::Ready(Err(violation(reason)));
+        }
         if this.state.has_refused() {
             // Nothing after a refused head is read as HTTP.
             return Poll::Pending;
@@ -310,14 +330,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Downstream<S> {
             }
             add(&this.state.bytes_read, count);
             if this.held.is_empty() {
-                this.inspect_in_place(buffer, before)?;
+                this.inspect_in_place(buffer, before);
             } else {
                 this.held.extend_from_slice(&buffer.filled()[before..]);
                 buffer.set_filled(before);
-                this.inspect_held()?;
+                this.inspect_held();
             }
             if buffer.filled().len() > before || this.deliver(buffer) {
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(reason) = this.broken {
+                return Poll::Ready(Err(violation(reason)));
             }
         }
     }
@@ -337,7 +360,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.socket).poll_write(context, bytes))?;
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        let is_blocked = written.is_pending();
+        self.state.is_write_blocked.store(is_blocked, Ordering::Relaxed);
+        let written = ready!(written)?;
         add(&self.state.bytes_written, written);
         Poll::Ready(Ok(written))
     }
@@ -346,24 +372,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
-    /// After a refusal, or with a body that nobody read, the socket is read on for a while:
-    /// closing it with unread bytes would reset the connection before the client has read why
+    /// While the client may still be sending, the socket is read on for a while: closing it with
+    /// unread bytes would reset the connection before the client has read its answer
     /// (RFC 9112 section 9.6).
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
-        if !this.state.has_refused() && !this.framer.is_in_body() {
-            return Poll::Ready(Ok(()));
-        }
         this.state.begin_lingering(this.clock.now_ms());
         let mut scratch = [0; 4096];
         while this.thrown_away < LINGER_BYTES_MAX {
             let mut buffer = ReadBuf::new(&mut scratch);
-            ready!(Pin::new(&mut this.socket).poll_read(context, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                break;
+            match Pin::new(&mut this.socket).poll_read(context, &mut buffer)? {
+                Poll::Pending if this.is_more_to_come() => return Poll::Pending,
+                Poll::Pending => break,
+                Poll::Ready(()) if buffer.filled().is_empty() => break,
+                Poll::Ready(()) => this.thrown_away += buffer.filled().len(),
             }
-            this.thrown_away += buffer.filled().len();
         }
         Poll::Ready(Ok(()))
     }

@@ -9,8 +9,9 @@ use gateway_core::cluster::retry::{Attempt, Failure, may_retry};
 use gateway_core::plan::{Backends, Cluster, Route};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
+use http::header::TRANSFER_ENCODING;
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::ResponseBody;
@@ -19,9 +20,6 @@ use super::record::Record;
 use super::reply;
 use crate::cause::chain;
 use crate::upstream::{ExchangeError, Link, Reply, RequestBody};
-
-/// The longest silence within a body, in either direction.
-const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// One request on its way upstream.
 struct Forwarding<'a> {
@@ -64,11 +62,12 @@ pub(super) async fn forward(
         wants_new_link: false,
         is_body_consumed: Arc::default(),
     };
-    let mut body = forwarding.body(incoming);
+    let body_timeout = record.connection.body_timeout;
+    let mut body = forwarding.body(incoming, body_timeout);
     loop {
         let has_body = !matches!(body, RequestBody::Empty);
         let failed = match forwarding.attempt(&mut record, body).await {
-            Ok(answer) => return reply::pass(record, answer, BODY_SILENCE_MAX),
+            Ok(answer) => return reply::pass(record, answer, body_timeout),
             Err(failed) => failed,
         };
         let attempt = Attempt {
@@ -87,14 +86,14 @@ pub(super) async fn forward(
 }
 
 impl Forwarding<'_> {
-    fn body(&self, incoming: Incoming) -> RequestBody {
+    fn body(&self, incoming: Incoming, silence_max: Duration) -> RequestBody {
         if incoming.is_end_stream() {
             return RequestBody::Empty;
         }
         RequestBody::stream(
             incoming,
             self.route.body_bytes_max,
-            BODY_SILENCE_MAX,
+            silence_max,
             Arc::clone(&self.is_body_consumed),
         )
     }
@@ -227,6 +226,7 @@ fn explain(error: ExchangeError) -> Failed {
 
 fn upstream_request(record: &Record, body: RequestBody) -> Request<RequestBody> {
     let parts = &record.parts;
+    let is_length_known = body.size_hint().exact().is_some();
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = upstream_target(&parts.uri, record.rewritten_path.as_deref());
@@ -241,6 +241,11 @@ fn upstream_request(record: &Record, body: RequestBody) -> Request<RequestBody> 
         trace: &record.trace,
     }
     .headers();
+    if !is_length_known {
+        // hyper would send a GET without its body otherwise.
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+    }
     request
 }
 

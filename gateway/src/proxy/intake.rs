@@ -21,16 +21,27 @@ pub(super) fn check(parts: &Parts) -> Result<(), Reason> {
         return Err(Reason::MethodNotSupported);
     }
     check_host(parts)?;
-    match parts.headers.get(EXPECT) {
-        Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-            Err(Reason::ExpectationFailed)
-        }
-        _ => Ok(()),
+    let mut expectations = parts.headers.get_all(EXPECT).iter();
+    if expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Reason::ExpectationFailed);
     }
+    Ok(())
+}
+
+/// Whether a request asks about the server and not about a resource: `OPTIONS *`, which the
+/// framer lets no other method say (RFC 9110 section 9.3.7).
+pub(super) fn is_about_server(parts: &Parts) -> bool {
+    parts.uri.path() == "*"
 }
 
 /// One `Host`, and a valid one (RFC 9112 section 3.2).
 fn check_host(parts: &Parts) -> Result<(), Reason> {
+    // It replaces `Host`, so it must be one: userinfo above all is refused (RFC 9110 section 4.2.4).
+    if let Some(authority) = parts.uri.authority()
+        && !is_host(authority.as_str().as_bytes())
+    {
+        return Err(Reason::HostInvalid);
+    }
     let mut hosts = parts.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, None) if parts.version < Version::HTTP_11 => Ok(()),
@@ -41,14 +52,30 @@ fn check_host(parts: &Parts) -> Result<(), Reason> {
 
 /// `name`, `address` or `[address]`, with an optional port.
 fn is_host(host: &[u8]) -> bool {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
-    let is_simple = !matches!(host, [] | [b':', ..])
-        && host.iter().all(is_plain)
-        && memchr::memchr_iter(b':', host).count() <= 1;
-    is_simple
-        || Authority::try_from(host).is_ok_and(|authority| {
-            !host.contains(&b'@') && !authority.host().is_empty() && !host.contains(&b'%')
-        })
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let name = host.split(|&byte| byte == b':').next().unwrap_or(host);
+    if !name.is_empty() && name.iter().all(is_plain) {
+        return is_port(&host[name.len()..]);
+    }
+    Authority::try_from(host).is_ok_and(|authority| {
+        let name = authority.host();
+        !host.contains(&b'@')
+            && !host.contains(&b'%')
+            && !name.is_empty()
+            && is_port(&host[name.len()..])
+    })
+}
+
+/// Nothing, or a colon and a number; the number may be left out (RFC 3986 section 3.2.3).
+fn is_port(port: &[u8]) -> bool {
+    let [b':', digits @ ..] = port else {
+        return port.is_empty();
+    };
+    let number = digits.iter().try_fold(0_u16, |number, digit| match digit {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u16::from(digit - b'0')),
+        _ => None,
+    });
+    number.is_some()
 }
 
 /// The authority that routes look at: the target's own before `Host` (RFC 9112 section 3.2.2).
@@ -121,7 +148,17 @@ mod tests {
             ("a@b", false),
             ("a/b", false),
             ("a b", false),
+            ("a:", true),
+            ("a:65535", true),
+            ("a_b:80", true),
+            ("a:65536", false),
+            ("a:b", false),
+            ("a:80:80", false),
+            ("a_b:c", false),
             ("a:b:c", false),
+            ("[::1]:b", false),
+            ("[::1", false),
+            ("user@a", false),
             ("a%41", false),
             (":80", false),
         ];

@@ -41,6 +41,12 @@ pub(crate) async fn serve(
     if let Some(reason) = refused {
         return reply::reject(record, reason.into());
     }
+    if let Err(reason) = intake::check(&record.parts) {
+        return reply::reject(record, reason.into());
+    }
+    if intake::is_about_server(&record.parts) {
+        return reply::nothing(record);
+    }
     let decided = match decide(worker, &mut record, &incoming) {
         Ok(decided) => decided,
         Err(refusal) => return reply::refuse(record, *refusal),
@@ -74,7 +80,6 @@ fn decide(
             allow: None,
         })
     };
-    intake::check(&record.parts).map_err(|reason| refuse(reason.into()))?;
     let path = CleanPath::parse(record.parts.uri.path()).map_err(|error| {
         let mut rejection = Rejection::with_hint(Reason::PathInvalid, error.to_string());
         rejection.detail = Some(error.reason().into());

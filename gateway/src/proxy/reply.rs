@@ -47,6 +47,13 @@ pub(super) fn fixed(mut record: Box<Record>, fixed: &FixedResponse) -> Response<
     own(record, fixed.status, headers, fixed.body.clone())
 }
 
+/// The answer to `OPTIONS *`: there is a server here, and nothing more to say of it.
+pub(super) fn nothing(mut record: Box<Record>) -> Response<ResponseBody> {
+    let status = StatusCode::NO_CONTENT;
+    record.status = Some(status);
+    own(record, status, HeaderMap::with_capacity(2), Bytes::new())
+}
+
 /// A refusal that the core decided on.
 pub(super) fn refuse(mut record: Box<Record>, refusal: Refusal) -> Response<ResponseBody> {
     record.route = refusal.route_index;

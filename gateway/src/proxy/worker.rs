@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
 use gateway_core::auth::keys::KeyRing;
 use gateway_core::cluster::EndpointSet;
+use gateway_core::file::Limits;
 use gateway_core::plan::{Action, Plan};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::time::Millis;
@@ -192,20 +193,23 @@ pub(crate) struct Connection {
     pub(crate) peer_text: Box<str>,
     pub(crate) peer_header: HeaderValue,
     pub(crate) state: Arc<ConnectionState>,
+    /// The longest silence within a body, in either direction.
+    pub(super) body_timeout: Duration,
     requests: AtomicU64,
     requests_max: u64,
 }
 
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr, state: Arc<ConnectionState>, requests_max: u64) -> Self {
+    pub(crate) fn new(peer: SocketAddr, state: Arc<ConnectionState>, limits: &Limits) -> Self {
         let ip = peer.ip().to_canonical().to_string();
         Self {
             peer,
             peer_header: HeaderValue::from_str(&ip).expect("an address is a header value"),
             peer_text: ip.into(),
             state,
+            body_timeout: limits.body_timeout,
             requests: AtomicU64::new(0),
-            requests_max,
+            requests_max: limits.requests_per_connection_max,
         }
     }
 

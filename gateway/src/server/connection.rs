@@ -35,17 +35,16 @@ pub(super) async fn serve(
     let _best_effort = socket.set_nodelay(true);
     let clock = worker.clock.clone();
     let idle_timeout = micros(limits.idle_timeout) / 1000;
-    let state = Arc::new(ConnectionState::new(idle_timeout));
+    let head_timeout = micros(limits.head_timeout) / 1000;
+    let state = Arc::new(ConnectionState::new(idle_timeout, head_timeout));
     state.set_deadline(clock.now_ms() + idle_timeout);
     let downstream = Downstream::new(
         socket,
         limits.head,
         Arc::clone(&state),
-        micros(limits.head_timeout) / 1000,
         clock.clone(),
     );
-    let requests_max = limits.requests_per_connection_max;
-    let connection = Arc::new(Connection::new(peer, Arc::clone(&state), requests_max));
+    let connection = Arc::new(Connection::new(peer, Arc::clone(&state), limits));
     let stopping = {
         let worker = Arc::clone(&worker);
         async move { worker.lifecycle.stopping().await }
@@ -146,7 +145,7 @@ impl Timer {
                     return Poll::Ready(Expired::Head);
                 }
                 Phase::Idle => return Poll::Ready(Expired::Idle),
-                Phase::Sending if self.has_progressed() => {
+                Phase::Sending if self.has_progressed() || !self.state.is_write_blocked() => {
                     self.state.set_deadline(self.clock.now_ms() + self.send_timeout);
                 }
                 Phase::Sending | Phase::Lingering => return Poll::Ready(Expired::Cut),

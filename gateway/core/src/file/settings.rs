@@ -90,6 +90,9 @@ pub struct LimitsSpec {
     /// Time between two requests on a connection; default 75 s, above the 60 s after which an
     /// AWS load balancer closes, so that it is never the gateway that closes first.
     pub idle_timeout: Option<HumanDuration>,
+    /// Time in which nothing comes of a body that has begun, a client's or an upstream's;
+    /// default 30 s.
+    pub body_timeout: Option<HumanDuration>,
     /// Time in which a client takes nothing of its answer; default 30 s.
     pub send_timeout: Option<HumanDuration>,
     /// Connections at a time, 1 to 1,000,000; default 10,000.
@@ -107,6 +110,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Time between two requests on a connection.
     pub idle_timeout: Duration,
+    /// Time in which nothing comes of a body that has begun.
+    pub body_timeout: Duration,
     /// Time in which a client takes nothing of its answer.
     pub send_timeout: Duration,
     /// Connections at a time.
@@ -302,6 +307,12 @@ fn limits(spec: &LimitsSpec, check: &mut Checker<'_>) -> Limits {
             "limits.idle_timeout",
             spec.idle_timeout,
             second(75),
+            long.clone(),
+        ),
+        body_timeout: check.duration(
+            "limits.body_timeout",
+            spec.body_timeout,
+            second(30),
             long.clone(),
         ),
         send_timeout: check.duration("limits.send_timeout", spec.send_timeout, second(30), long),

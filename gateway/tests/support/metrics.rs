@@ -1,0 +1,79 @@
+//! The OpenMetrics text format, read line by line.
+
+use std::collections::BTreeMap;
+
+/// One scrape.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    /// Values by series: name and labels as written.
+    values: BTreeMap<String, f64>,
+    /// Types by family.
+    pub(crate) types: BTreeMap<String, String>,
+}
+
+impl Metrics {
+    /// Reads a scrape; panics with the line that is not OpenMetrics.
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut metrics = Self {
+            values: BTreeMap::new(),
+            types: BTreeMap::new(),
+        };
+        let lines = text.strip_suffix("# EOF\n").unwrap_or_else(|| panic!("no end: {text}"));
+        for line in lines.lines() {
+            if let Some(comment) = line.strip_prefix("# ") {
+                metrics.comment(comment);
+            } else {
+                metrics.sample(line);
+            }
+        }
+        metrics
+    }
+
+    fn comment(&mut self, comment: &str) {
+        let mut words = comment.splitn(3, ' ');
+        let (kind, name, rest) = (words.next(), words.next(), words.next());
+        let name = name.unwrap_or_else(|| panic!("no name: {comment}"));
+        match (kind, rest) {
+            (Some("TYPE"), Some(kind)) => {
+                let earlier = self.types.insert(name.into(), kind.into());
+                assert_eq!(earlier, None, "a family twice: {comment}");
+            }
+            (Some("HELP"), Some(_)) => {}
+            _ => panic!("not OpenMetrics: {comment}"),
+        }
+    }
+
+    fn sample(&mut self, line: &str) {
+        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
+        let value: f64 = value.parse().unwrap_or_else(|error| panic!("{error}: {line}"));
+        let name = series.split('{').next().unwrap_or(series);
+        let suffixes: &[&str] = match self.family(name) {
+            Some("counter") => &["_total"],
+            Some("gauge") => &[""],
+            Some("histogram") => &["_bucket", "_sum", "_count"],
+            other => panic!("{other:?}: {line}"),
+        };
+        assert!(suffixes.iter().any(|suffix| name.ends_with(suffix)), "{line}");
+        let earlier = self.values.insert(series.into(), value);
+        assert_eq!(earlier, None, "a series twice: {line}");
+    }
+
+    /// The type of the family that a sample belongs to.
+    fn family(&self, sample: &str) -> Option<&str> {
+        let suffixes = ["", "_total", "_bucket", "_sum", "_count"];
+        let names = suffixes.iter().filter_map(|suffix| sample.strip_suffix(suffix));
+        names.filter_map(|name| self.types.get(name)).map(String::as_str).next()
+    }
+
+    /// The value of a series; 0 where it is absent, as a sum would have it.
+    pub(crate) fn value(&self, series: &str) -> f64 {
+        self.values.get(series).copied().unwrap_or(0.0)
+    }
+
+    /// All series of a name, with their values.
+    pub(crate) fn series(&self, name: &str) -> Vec<(&str, f64)> {
+        let of_name = |series: &&String| series.split('{').next() == Some(name);
+        let found = self.values.iter().filter(|(series, _)| of_name(series));
+        found.map(|(series, value)| (series.as_str(), *value)).collect()
+    }
+}
