@@ -23,6 +23,7 @@ Environment:
   CARGO_TARGET_DIR   where cargo builds (default: target)
   COPILOTW_PROFILE   cargo profile of local and token (default: release;
                      dev builds faster and runs slower)
+  COPILOTW_DATA      where local keeps its databases and keys (default: .local)
 TEXT
 }
 
@@ -36,6 +37,10 @@ issuer of tokens in the foreground. Ctrl-C stops everything.
   --port N         port of the gateway on 127.0.0.1, 1 to 65535 (default 8080)
   --admin-port N   port of its admin listener, 1 to 65535 (default 9090)
   --replicas N     instances of each service, 1 to 16 (default 2)
+
+Standard output carries the gateway's access log, one JSON object a request;
+send it to jq or to /dev/null. All else goes to standard error: what the
+services say stands after their names. LOG=debug makes them say more.
 
 Databases and keys are kept in .local; remove it to start afresh.
 TEXT
@@ -60,8 +65,9 @@ usage_test() {
     cat <<'TEXT'
 Usage: ./copilotw.sh test
 
-Installs moto, an emulator of AWS, into .venv, then runs every test.
-Needs python3 with venv. `cargo test` alone runs all that needs no server.
+Installs moto, an emulator of AWS, into .venv, then runs every test, the last
+of them against the whole system. Needs python3 with venv, curl and openssl.
+`cargo test` alone runs all that needs no server.
 TEXT
 }
 
@@ -167,6 +173,24 @@ bin_directory() {
     esac
 }
 
+# Where databases and keys are; a relative path is the clone's.
+data_directory() {
+    case ${COPILOTW_DATA:-.local} in
+        /*) printf '%s\n' "$COPILOTW_DATA" ;;
+        *) printf '%s\n' "$here/${COPILOTW_DATA:-.local}" ;;
+    esac
+}
+
+# A command that prints a token from any directory and in any terminal, which does not have
+# what was set in this one.
+token_command() {
+    local name
+    for name in CARGO_TARGET_DIR COPILOTW_PROFILE COPILOTW_DATA; do
+        [ -z "${!name:-}" ] || printf '%s=%q ' "$name" "${!name}"
+    done
+    printf '%q token\n' "$here/copilotw.sh"
+}
+
 # build PACKAGE...: quick when nothing changed. Cargo shows its progress on standard error.
 build() {
     local package packages=()
@@ -215,8 +239,8 @@ command_local() {
         --listen "127.0.0.1:$port" \
         --admin "127.0.0.1:$admin_port" \
         --replicas "$replicas" \
-        --data-dir "$here/.local" \
-        --token-command "$(printf '%q' "$here/copilotw.sh") token"
+        --data-dir "$(data_directory)" \
+        --token-command "$(token_command)"
 }
 
 command_token() {
@@ -237,7 +261,7 @@ command_token() {
     done
     gateway=$(bin_directory)/gateway
     [ -x "$gateway" ] || build gateway
-    exec "$gateway" token --data-dir "$here/.local" ${options[@]+"${options[@]}"}
+    exec "$gateway" token --data-dir "$(data_directory)" ${options[@]+"${options[@]}"}
 }
 
 # Installs moto into .venv, unless this very version is there.
@@ -263,9 +287,10 @@ command_test() {
     install_moto
     export MOTO_SERVER=$here/.venv/bin/moto_server
     cd "$here"
-    cargo test --locked --workspace --all-features
+    cargo test --locked --workspace --all-features --no-fail-fast
     # What the tests have just built is enough for the script's own tests.
     COPILOTW_PROFILE=dev tests/copilotw.sh
+    COPILOTW_PROFILE=dev tests/local.sh
 }
 
 command_help() {

@@ -5,7 +5,7 @@
 # called; the last one mints a token with the real gateway.
 # shellcheck disable=SC2016 # backticks in what the script says are not commands
 set -euo pipefail
-unset COPILOTW_PROFILE
+unset COPILOTW_PROFILE COPILOTW_DATA
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 script=$root/copilotw.sh
@@ -118,7 +118,11 @@ test_with_stubs() {
     ran 'local listens on loopback' $'<dev>\n<--listen>\n<127.0.0.1:8080>\n<--admin>\n<127.0.0.1:9090>' local
     check 'two replicas' contains "$out" $'<--replicas>\n<2>'
     check 'data in the clone' contains "$out" "<$root/.local>"
-    check 'the token command can be pasted' contains "$out" 'copilotw.sh token>'
+    check 'the pasted token command knows the target folder' contains "$out" \
+        "<CARGO_TARGET_DIR=$CARGO_TARGET_DIR $root/copilotw.sh token>"
+    COPILOTW_PROFILE=release COPILOTW_DATA='my data' ran 'local elsewhere' "<$root/my data>" local
+    check 'the pasted token command knows profile and data' contains "$out" \
+        'COPILOTW_PROFILE=release COPILOTW_DATA=my\ data '
     ran 'local with options' $'<127.0.0.1:1234>\n<--admin>\n<127.0.0.1:65535>\n<--replicas>\n<16>' \
         local --port 1234 --admin-port=65535 --replicas 16
 
@@ -153,11 +157,11 @@ test_without_rust() {
 
 test_real_token() {
     local part='[A-Za-z0-9_-][A-Za-z0-9_-]*'
-    COPILOTW_PROFILE=dev run token --ttl 1m
+    COPILOTW_PROFILE=dev COPILOTW_DATA=$scratch/data run token --ttl 1m
     check 'a token: exit code' [ "$status" -eq 0 ]
     check 'a token is three parts on one line' \
         [ "$(grep -c "^$part\.$part\.$part\$" "$scratch/out")/$(wc -l <"$scratch/out" | tr -d ' ')" = 1/1 ]
-    COPILOTW_PROFILE=dev run token --ttl 25h
+    COPILOTW_PROFILE=dev COPILOTW_DATA=$scratch/data run token --ttl 25h
     check 'a life out of bounds: exit code' [ "$status" -ne 0 ]
     check 'a life out of bounds: silent on standard output' [ -z "$out" ]
     check 'a life out of bounds is said' contains "$err" '24h'

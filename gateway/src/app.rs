@@ -27,7 +27,7 @@ use crate::discovery::cloud_map::{ClientError, CloudMapClient, CloudMapService};
 use crate::discovery::dns::{DnsError, DnsResolver};
 use crate::discovery::watch::{Discovery, WatchOptions, Watcher};
 use crate::jwks::{self, KeyError, KeyWatch};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::{Live, Worker};
 use crate::server::{Acceptor, BindError, bind, seats};
 use crate::telemetry::access_log::{AccessLog, Buffer, Output, WriterThread};
@@ -268,6 +268,12 @@ impl Gateway {
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Tells when it is ready, once it runs.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        Readiness::of(&self.lifecycle)
     }
 
     /// Runs until it is told to stop and has drained.

@@ -1,6 +1,7 @@
 //! The command line.
 
-use std::collections::BTreeMap;
+mod dev;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -10,11 +11,10 @@ use clap::{Args, Parser, Subcommand};
 use gateway_core::config::Source;
 use gateway_core::file::{Compiled, read};
 use mesh::client::Client;
-use mesh::shutdown::Signal;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::{Gateway, Stop};
-use crate::dev::{self, DevOptions, TokenOptions};
+use crate::dev::{DevOptions, TokenOptions};
 
 /// API gateway and service mesh for Amazon ECS.
 #[derive(Debug, Parser)]
@@ -35,6 +35,11 @@ enum Command {
     /// Check a routes file: exit 0 if it is good, 1 with all problems on standard error if not.
     Check(CheckArgs),
     /// Run the whole system on this machine: gateway, services, registry and issuer.
+    ///
+    /// Standard output carries the gateway's access log and nothing else: one JSON object a
+    /// request, as in production, to be filtered with jq or sent to /dev/null. Standard error
+    /// carries everything for people: what the gateway logs, what the services say (each line
+    /// after the name of its instance), and, once all is ready, a line to try.
     Dev(DevOptions),
     /// Print a token that the gateway of `dev` accepts.
     Token(TokenOptions),
@@ -60,7 +65,11 @@ struct CheckArgs {
 #[derive(Debug, Args)]
 struct HealthcheckArgs {
     /// What to ask; answers other than 2xx count as unhealthy.
-    #[arg(long, env = "GATEWAY_HEALTHCHECK_URL", default_value = "http://127.0.0.1:9090/healthz")]
+    #[arg(
+        long,
+        env = "GATEWAY_HEALTHCHECK_URL",
+        default_value = "http://127.0.0.1:9090/healthz"
+    )]
     url: String,
     /// How long to wait.
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
@@ -74,7 +83,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run(&args, &cli.log),
         Command::Check(args) => return check(&args),
-        Command::Dev(options) => run_dev(options, &cli.log),
+        Command::Dev(options) => start_log(&cli.log).and_then(|()| dev::run(options)),
         Command::Token(options) => token(&options),
         Command::Healthcheck(args) => healthcheck(&args),
     };
@@ -98,8 +107,9 @@ fn tell(text: &str) {
 }
 
 fn start_log(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .with_context(|| format!("`--log {filter}` is not a log filter; write for example `info`"))?;
+    let filter = EnvFilter::try_new(filter).with_context(|| {
+        format!("`--log {filter}` is not a log filter; write for example `info`")
+    })?;
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -134,7 +144,10 @@ fn load(path: &Path) -> anyhow::Result<Compiled> {
         text: &text,
     };
     read(source, &environment).map_err(|problems| {
-        anyhow!("{name} has {}\n\n{problems}", count(problems.len(), "problem"))
+        anyhow!(
+            "{name} has {}\n\n{problems}",
+            count(problems.len(), "problem")
+        )
     })
 }
 
@@ -184,63 +197,12 @@ fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<()> {
     let answer = runtime.block_on(Client::new(args.timeout).get(&args.url))?;
     if !answer.status().is_success() {
         let body = String::from_utf8_lossy(answer.body());
-        return Err(anyhow!("{} answered {}: {}", args.url, answer.status(), body.trim()));
+        return Err(anyhow!(
+            "{} answered {}: {}",
+            args.url,
+            answer.status(),
+            body.trim()
+        ));
     }
     Ok(())
-}
-
-fn run_dev(options: DevOptions, log: &str) -> anyhow::Result<()> {
-    start_log(log)?;
-    // The registry, the issuer and the services' supervisor live here, beside the gateway's
-    // own runtimes.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
-    let system = runtime.block_on(dev::start(options))?;
-    let compiled = compile_dev(&system.variables())?;
-    let gateway = Gateway::build(compiled)?;
-    let listen = gateway.addresses()[0];
-    let (stop, stopped) = Stop::on_signals_or();
-    let watching = runtime.spawn(watch_dev(system, listen, stop.clone()));
-    gateway.run(stopped);
-    // Signals first: the supervision ends only when it is told to.
-    stop.send_replace(Some(Signal::Interrupt));
-    runtime.block_on(watching)?
-}
-
-fn compile_dev(variables: &BTreeMap<String, String>) -> anyhow::Result<Compiled> {
-    let source = Source {
-        name: "the routes file of `gateway dev`",
-        text: dev::ROUTES,
-    };
-    read(source, &|name| variables.get(name).cloned()).map_err(|problems| anyhow!("{problems}"))
-}
-
-/// Says when the system is ready; ends it when a service cannot be kept running, or when the
-/// gateway has left.
-async fn watch_dev(
-    mut system: dev::DevSystem,
-    listen: std::net::SocketAddr,
-    stop: tokio::sync::watch::Sender<Option<Signal>>,
-) -> anyhow::Result<()> {
-    let mut left = stop.subscribe();
-    let failed = tokio::select! {
-        failed = supervise(&mut system, listen) => Some(failed),
-        _ = left.wait_for(Option::is_some) => None,
-    };
-    stop.send_replace(Some(Signal::Interrupt));
-    system.shutdown().await;
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
-    }
-}
-
-async fn supervise(system: &mut dev::DevSystem, listen: std::net::SocketAddr) -> dev::DevError {
-    if let Err(error) = system.ready().await {
-        return error;
-    }
-    system.announce(listen).await;
-    system.failed().await
 }

@@ -22,3 +22,4 @@ mod upstream;
 pub mod cli;
 
 pub use app::{Gateway, Handle, StartError, Stop};
+pub use lifecycle::Readiness;

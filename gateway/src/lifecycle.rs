@@ -1,12 +1,11 @@
 //! How far the process is on its way out, and how many connections are open.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mesh::shutdown::{Phase, Shutdown, Signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Shared by everything that accepts or serves.
 #[derive(Debug, Default)]
@@ -16,7 +15,34 @@ pub(crate) struct Lifecycle {
     connections: AtomicUsize,
     all_closed: Notify,
     /// What readiness still waits for; empty when ready.
-    waiting_for: Mutex<Vec<String>>,
+    waiting_for: watch::Sender<Vec<String>>,
+}
+
+/// Tells when a gateway is ready: every upstream has answered once, every provider's keys
+/// are there.
+#[derive(Clone, Debug)]
+pub struct Readiness(Arc<Lifecycle>);
+
+impl Readiness {
+    pub(crate) fn of(lifecycle: &Arc<Lifecycle>) -> Self {
+        Self(Arc::clone(lifecycle))
+    }
+
+    /// Waits until nothing is waited for any more.
+    pub async fn reached(&self) {
+        self.0
+            .waiting_for
+            .subscribe()
+            .wait_for(Vec::is_empty)
+            .await
+            .expect("this very value holds a sender");
+    }
+
+    /// What is still waited for, in words; empty when ready.
+    #[must_use]
+    pub fn waiting_for(&self) -> Vec<String> {
+        self.0.waiting_for.borrow().clone()
+    }
 }
 
 impl Lifecycle {
@@ -47,16 +73,17 @@ impl Lifecycle {
 
     /// Sets what readiness waits for, by name; an empty list means ready.
     pub(crate) fn wait_for(&self, names: impl IntoIterator<Item = String>) {
-        let mut waiting = self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner);
-        *waiting = names.into_iter().collect();
+        self.waiting_for.send_replace(names.into_iter().collect());
     }
 
     /// One thing that readiness waited for is there.
     pub(crate) fn arrived(&self, name: &str) {
-        let mut waiting = self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = waiting.len();
-        waiting.retain(|waiting| waiting != name);
-        if before > 0 && waiting.is_empty() {
+        let was_last = self.waiting_for.send_if_modified(|waiting| {
+            let before = waiting.len();
+            waiting.retain(|waiting| waiting != name);
+            before > 0 && waiting.is_empty()
+        });
+        if was_last {
             tracing::info!("ready");
         }
     }
@@ -66,7 +93,7 @@ impl Lifecycle {
         if self.is_leaving() {
             return Some(vec!["leaving".into()]);
         }
-        let waiting = self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.waiting_for.borrow();
         (!waiting.is_empty()).then(|| waiting.clone())
     }
 
@@ -80,14 +107,22 @@ impl Lifecycle {
         };
         self.is_leaving.store(true, Ordering::Relaxed);
         self.shutdown.advance(Phase::LameDuck);
-        tracing::info!(?signal, ?lame_duck, "leaving: readiness fails, requests are still served");
+        tracing::info!(
+            ?signal,
+            ?lame_duck,
+            "leaving: readiness fails, requests are still served"
+        );
         tokio::time::sleep(lame_duck).await;
         self.shutdown.advance(Phase::Stopping);
         let open = self.connections.load(Ordering::Relaxed);
         tracing::info!(connections = open, "draining: no new connections");
         if tokio::time::timeout(drain, self.drained()).await.is_err() {
             let open = self.connections.load(Ordering::Relaxed);
-            tracing::warn!(connections = open, ?drain, "the drain limit is reached; connections are cut");
+            tracing::warn!(
+                connections = open,
+                ?drain,
+                "the drain limit is reached; connections are cut"
+            );
         }
     }
 

@@ -9,6 +9,11 @@ fn the_program_lives_and_dies_as_an_orchestrator_expects() {
 }
 
 #[test]
+fn nobody_waits_for_a_program_that_is_asked_twice_or_has_lost_its_supervisor() {
+    process::check_hurry(env!("CARGO_BIN_EXE_products-svc"));
+}
+
+#[test]
 fn a_request_leaves_an_access_line_that_continues_the_callers_trace() {
     process::check_access_line::<Product>(env!("CARGO_BIN_EXE_products-svc"));
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal as listen};
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
 
 /// What asked the process to stop.
@@ -14,6 +14,36 @@ pub enum Signal {
     Interrupt,
 }
 
+/// SIGTERM and SIGINT, one after the other as they come.
+///
+/// From its making on, neither signal ends the process by itself any more.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    /// Starts to listen. Must be called on a Tokio runtime.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one; one that came since the last call is not lost.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Signal::Interrupt,
+        }
+    }
+}
+
 /// Waits for SIGTERM or SIGINT.
 ///
 /// From the first poll on, neither signal ends the process by itself any more.
@@ -21,12 +51,7 @@ pub enum Signal {
 /// # Errors
 /// When the handlers cannot be installed.
 pub async fn signal() -> io::Result<Signal> {
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => Signal::Terminate,
-        _ = interrupt.recv() => Signal::Interrupt,
-    })
+    Ok(Signals::listen()?.next().await)
 }
 
 /// How far the stop has come; a phase never goes back.

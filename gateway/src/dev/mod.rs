@@ -27,12 +27,14 @@ use self::issuer::{ISSUER, Issuer, IssuerServer, KeysError};
 use self::output::Output;
 use self::registry::{Directory, Registry};
 use self::supervisor::{ChildSpec, Policy, SuperviseError, Supervisor};
+use crate::lifecycle::Readiness;
 
 /// Namespace that the services register in.
 pub const NAMESPACE: &str = "test.local";
 /// The routes file of `gateway dev`, with `${…}` variables; see [`DevSystem::variables`].
 pub const ROUTES: &str = include_str!("routes.yaml");
-/// Time for every instance to register: a database is created and filled in it.
+/// Time for every instance to register (a database is created and filled in it), and again
+/// for the gateway to find them and to fetch the keys.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 struct Service {
@@ -74,7 +76,7 @@ pub enum DevError {
         script_flag: &'static str,
     },
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another address with `{flag}`")]
+    #[error("cannot listen on {address}; choose another address with `{flag}`")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -84,7 +86,7 @@ pub enum DevError {
         source: io::Error,
     },
     /// The registry or the issuer found no port.
-    #[error("cannot open a port of 127.0.0.1 for the {what}: {source}")]
+    #[error("cannot open a port of 127.0.0.1 for the {what}")]
     Internal {
         /// Which of them.
         what: &'static str,
@@ -92,7 +94,7 @@ pub enum DevError {
         source: io::Error,
     },
     /// The data directory cannot be made.
-    #[error("cannot create `{}`: {source}; choose another directory with `--data-dir`", path.display())]
+    #[error("cannot create `{}`; choose another directory with `--data-dir`", path.display())]
     DataDirectory {
         /// The directory.
         path: PathBuf,
@@ -101,7 +103,7 @@ pub enum DevError {
     },
     /// This program's own path is not known, so what lies beside it is not either.
     #[error(
-        "cannot tell where this program is: {0}; name the services with `--users-svc` and `--products-svc`"
+        "cannot tell where this program is; name the services with `--users-svc` and `--products-svc`"
     )]
     Executable(#[source] io::Error),
     /// A service has not been built.
@@ -132,6 +134,16 @@ pub enum DevError {
     NotReady {
         /// Their names.
         missing: Vec<String>,
+    },
+    /// The gateway did not find what it needs in time.
+    #[error(
+        "the gateway did not become ready within {}: it waits for {}; the lines above say why",
+        humantime::format_duration(READY_TIMEOUT),
+        waiting_for.join(", ")
+    )]
+    GatewayNotReady {
+        /// What it lacks.
+        waiting_for: Vec<String>,
     },
 }
 
@@ -171,10 +183,11 @@ pub async fn start(options: DevOptions) -> Result<DevSystem, DevError> {
         .iter()
         .zip(programs)
         .flat_map(|(service, program)| {
+            let log = &options.services_log;
             let database = data_directory.join(format!("{}.db", service.name));
             let endpoint = registry.url();
             (1..=options.replicas)
-                .map(move |replica| child(service, replica, &program, &database, &endpoint))
+                .map(move |replica| child(service, replica, &program, &database, &endpoint, log))
         })
         .collect();
     let instances = children
@@ -237,6 +250,21 @@ impl DevSystem {
         }
     }
 
+    /// Waits until the gateway in front of it is ready, too.
+    ///
+    /// # Errors
+    /// `Supervise` when a service does not run, `GatewayNotReady` after 30 s.
+    pub async fn gateway_ready(&mut self, readiness: &Readiness) -> Result<(), DevError> {
+        tokio::select! {
+            () = readiness.reached() => Ok(()),
+            error = self.supervisor.failed() => Err(error.into()),
+            () = tokio::time::sleep(READY_TIMEOUT) => {
+                let waiting_for = readiness.waiting_for();
+                Err(DevError::GatewayNotReady { waiting_for })
+            }
+        }
+    }
+
     /// Waits until a service cannot be kept running; forever, when all is well.
     pub async fn failed(&mut self) -> DevError {
         self.supervisor.failed().await.into()
@@ -264,7 +292,7 @@ impl DevSystem {
         let _ = self.output.lines().send(self.banner(listen)).await;
     }
 
-    /// Stops the services, within 3 s; the gateway must have drained before.
+    /// Stops the services, within 2.5 s; the gateway must have drained before.
     pub async fn shutdown(self) {
         self.supervisor.shutdown().await;
         self.output.finish().await;
@@ -277,6 +305,7 @@ fn child(
     program: &Path,
     database: &Path,
     endpoint: &str,
+    log: &str,
 ) -> ChildSpec {
     let name = format!("{}-{replica}", service.name);
     ChildSpec {
@@ -288,9 +317,10 @@ fn child(
             ("CLOUD_MAP_SERVICE_ID", service.id.into()),
             ("CLOUD_MAP_INSTANCE_ID", name.clone().into()),
             ("DATABASE", database.into()),
+            ("LOG", log.into()),
             // Nobody has to notice a stop here, and a person at a terminal waits for it.
             ("LAME_DUCK", "0s".into()),
-            ("DRAIN_LIMIT", "1500ms".into()),
+            ("DRAIN_LIMIT", "1s".into()),
         ],
         name,
     }

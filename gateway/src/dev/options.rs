@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use gateway_core::words::units::{HumanDuration, UnitError};
+
 use super::issuer::{
     DEFAULT_AUDIENCE, DEFAULT_SCOPE, DEFAULT_SUBJECT, Issuer, KeysError, MintError,
     SigningAlgorithm, TokenRequest,
@@ -31,6 +33,15 @@ pub struct DevOptions {
     /// The products service [default: products-svc beside this program]
     #[arg(long, value_name = "FILE")]
     pub products_svc: Option<PathBuf>,
+    /// What the services log, as their own `--log` has it. Their access lines are off: the
+    /// gateway's say the same, and a slow terminal must not slow the services down
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "LOG",
+        default_value = "info,access=off"
+    )]
+    pub services_log: String,
     /// Command that prints a token, as the ready line shows it [default: this program's own]
     #[arg(long, value_name = "COMMAND", hide = true)]
     pub token_command: Option<String>,
@@ -85,7 +96,7 @@ pub struct TokenOptions {
     #[arg(long, value_name = "SCOPES", default_value = DEFAULT_SCOPE)]
     pub scope: String,
     /// How long the token is valid, 1s to 24h
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration, allow_hyphen_values = true)]
     pub ttl: Duration,
     /// Audience; may be given up to 8 times
     #[arg(long, value_name = "AUDIENCE", default_value = DEFAULT_AUDIENCE)]
@@ -129,6 +140,11 @@ impl TokenOptions {
         let issuer = Issuer::open(&keys_directory(&self.data_dir))?;
         Ok(issuer.mint(&request, now)?)
     }
+}
+
+/// As durations in a routes file, so that a sign or a missing unit gets the remedy, too.
+fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    text.parse::<HumanDuration>().map(Duration::from)
 }
 
 fn keys_directory(data_dir: &Path) -> PathBuf {

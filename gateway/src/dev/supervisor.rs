@@ -49,7 +49,7 @@ pub struct ChildSpec {
 #[derive(Debug, thiserror::Error)]
 pub enum SuperviseError {
     /// The executable did not start.
-    #[error("{name}: cannot start `{}`: {source}", program.display())]
+    #[error("{name}: cannot start `{}`", program.display())]
     Start {
         /// The child's name.
         name: String,

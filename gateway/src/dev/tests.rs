@@ -1,11 +1,14 @@
 //! The whole system but the gateway, with shell scripts for services.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::Parser;
+use futures_util::FutureExt as _;
 
 use super::*;
+use crate::lifecycle::Lifecycle;
 
 #[derive(Debug, Parser)]
 struct Dev {
@@ -42,6 +45,7 @@ fn options(home: &Path) -> DevOptions {
         replicas: 1,
         users_svc: Some(program.clone()),
         products_svc: Some(program),
+        services_log: "info".to_owned(),
         token_command: None,
     }
 }
@@ -65,7 +69,14 @@ fn options_out_of_bounds_are_refused() {
         let arguments = [&["dev"], &arguments[..]].concat();
         Dev::try_parse_from(&arguments).unwrap_err();
     }
-    token(&["--ttl", "soon"]).unwrap_err();
+    for (ttl, remedy) in [
+        ("-5m", "`-5m` is not a duration"),
+        ("soon", "such as `1m30s`"),
+        ("60", "no unit"),
+    ] {
+        let error = token(&["--ttl", ttl]).unwrap_err().to_string();
+        assert!(error.contains(remedy), "{error}");
+    }
     token(&["--algorithm", "none"]).unwrap_err();
 }
 
@@ -78,7 +89,7 @@ fn a_token_needs_no_running_issuer_and_a_wrong_option_makes_no_keys() {
         options.data_dir.clone_from(&data);
         options.mint(SystemTime::now())
     };
-    mint(&["--ttl", "2days"]).unwrap_err();
+    mint(&["--ttl", "2d"]).unwrap_err();
     assert!(!data.exists());
     let token = mint(&[
         "--sub",
@@ -183,6 +194,7 @@ fn a_child_is_told_where_to_register_and_as_whom() {
         Path::new("/bin/users-svc"),
         Path::new("/data/users.db"),
         "http://127.0.0.1:1",
+        "debug",
     );
     assert_eq!(child.name, "users-2");
     assert_eq!(child.args, ["--listen", "127.0.0.1:0"]);
@@ -191,6 +203,7 @@ fn a_child_is_told_where_to_register_and_as_whom() {
     assert_eq!(env["CLOUD_MAP_SERVICE_ID"], "srv-users");
     assert_eq!(env["CLOUD_MAP_INSTANCE_ID"], "users-2");
     assert_eq!(env["DATABASE"], "/data/users.db");
+    assert_eq!(env["LOG"], "debug");
     let drain_limit = env["DRAIN_LIMIT"].to_str().unwrap();
     let drain_limit = humantime::parse_duration(drain_limit).unwrap();
     assert!(
@@ -212,6 +225,22 @@ async fn a_service_that_cannot_run_ends_the_wait() {
     .unwrap();
     let error = system.ready().await.unwrap_err().to_string();
     assert!(error.contains("cannot start"), "{error}");
+    system.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_banner_waits_for_the_gateway() {
+    let home = tempfile::tempdir().unwrap();
+    let mut system = start(options(home.path())).await.unwrap();
+    let lifecycle = Arc::new(Lifecycle::default());
+    lifecycle.wait_for(["keys".to_owned(), "endpoints".to_owned()]);
+    let readiness = Readiness::of(&lifecycle);
+    let mut ready = Box::pin(system.gateway_ready(&readiness));
+    lifecycle.arrived("keys");
+    assert!((&mut ready).now_or_never().is_none());
+    assert_eq!(readiness.waiting_for(), ["endpoints"]);
+    lifecycle.arrived("endpoints");
+    ready.await.unwrap();
     system.shutdown().await;
 }
 

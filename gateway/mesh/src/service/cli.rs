@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use fastrand::Rng;
@@ -43,6 +44,18 @@ pub struct Settings {
     pub max_connections: usize,
     /// The local registry, if there is one.
     pub registration: Option<Registration>,
+    /// Who may ask the process to stop.
+    pub supervision: Supervision,
+}
+
+/// Who may ask the process to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supervision {
+    /// SIGTERM and SIGINT only.
+    Signals,
+    /// The end of standard input, too: its other end is held by a supervisor, and closes
+    /// even when the supervisor is killed.
+    SignalsAndStdin,
 }
 
 /// What `healthcheck` asks.
@@ -122,6 +135,9 @@ struct ServeArgs {
         default_value = "65536"
     )]
     max_body_bytes: usize,
+    /// Stop as on SIGINT when standard input ends; for a supervisor that holds its other end
+    #[arg(long, env = "EXIT_ON_STDIN_EOF", value_parser = BoolishValueParser::new())]
+    exit_on_stdin_eof: bool,
     #[command(
         flatten,
         next_help_heading = "Registration with a local registry (not on AWS, where ECS registers tasks)"
@@ -222,6 +238,11 @@ impl ServeArgs {
             },
             max_connections: self.max_connections,
             registration,
+            supervision: if self.exit_on_stdin_eof {
+                Supervision::SignalsAndStdin
+            } else {
+                Supervision::Signals
+            },
         })
     }
 }

@@ -6,6 +6,7 @@
 //! ```text
 //! cli        what the user said        → Settings
 //! server     bind, accept, drain, register
+//! stops      what asks the process to stop
 //! observe    request id, trace context, access line, problem+json
 //! router     paths, and the bounds around them
 //! rows       list and get     page   limit, after, Link
@@ -21,6 +22,7 @@ mod probes;
 mod router;
 mod rows;
 mod server;
+mod stops;
 pub mod store;
 
 use std::io;
@@ -29,13 +31,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use cli::{Command, HealthCheck, Settings, parse};
+pub use cli::{Command, HealthCheck, Settings, Supervision, parse};
 pub use router::{Endpoint, Limits, router};
 pub use server::{HEAD_TIMEOUT, MAX_HEAD_BYTES, Server};
 
 use crate::client::{Client, ClientError};
 use crate::registration::RegistrationError;
-use crate::shutdown::{self, Signal};
+use stops::Stops;
 use store::sqlite::{self, SqliteRow, SqliteStore};
 
 /// Time for the whole of `healthcheck`.
@@ -107,9 +109,6 @@ pub enum Error {
     },
 }
 
-/// What ends [`Server::run`]: a signal, or that none can be received.
-pub type Stop = Result<Signal, Error>;
-
 /// The whole program: reads the command line and the environment, runs the command.
 ///
 /// `--help`, `--version` and wrong arguments end the process from in here.
@@ -141,8 +140,10 @@ fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error>
 }
 
 async fn serve<R: SqliteRow>(settings: Settings, store: SqliteStore<R>) -> Result<(), Error> {
-    let stop = async { Ok(shutdown::signal().await?) };
-    Server::bind(settings, store).await?.run(stop).await
+    // Before the address is taken: who sees it listen may ask it to stop.
+    let mut stops = Stops::listen(settings.supervision)?;
+    let server = Server::bind(settings, store).await?;
+    server.run(async || stops.next().await).await
 }
 
 async fn health_check(check: &HealthCheck) -> Result<(), Error> {

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::store::Store;
-use super::{Error, Resource, Settings, Stop, router};
+use super::{Error, Resource, Settings, router};
 use crate::registration::RegistrationError;
 use crate::shutdown::{Phase, Shutdown, Signal};
 
@@ -41,6 +41,8 @@ pub struct Server {
     router: Router,
     shutdown: Shutdown,
     settings: Settings,
+    /// One for each connection that may be open.
+    slots: Arc<Semaphore>,
 }
 
 impl Server {
@@ -73,6 +75,7 @@ impl Server {
             address,
             router,
             shutdown,
+            slots: Arc::new(Semaphore::new(settings.max_connections)),
             settings,
         })
     }
@@ -83,7 +86,7 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop`, then leaves as soon as it is idle and at the latest after
+    /// Serves until `next_stop`, then leaves as soon as it is idle and at the latest after
     /// the drain limit:
     ///
     /// 1. `/readyz` answers 503, the registry forgets us; on [`Signal::Terminate`]
@@ -91,44 +94,54 @@ impl Server {
     /// 2. the listener closes, idle connections close, others after their request;
     /// 3. what is left when the limit is reached is cut off.
     ///
+    /// `next_stop` is called again at once: whoever asks twice does not want to wait, and
+    /// goes straight to 3.
+    ///
     /// # Errors
-    /// What `stop` fails with, and [`Error::Registration`].
-    pub async fn run(self, stop: impl Future<Output = Stop>) -> Result<(), Error> {
+    /// [`Error::Registration`].
+    pub async fn run(self, mut next_stop: impl AsyncFnMut() -> Signal) -> Result<(), Error> {
         let mut connections = JoinSet::new();
-        let deadline = tokio::select! {
+        let signal = tokio::select! {
             never = self.accept(&mut connections) => match never {},
-            deadline = self.until_stopping(stop) => deadline?,
+            error = self.stay_registered() => return Err(error.into()),
+            signal = next_stop() => signal,
         };
-        drop(self.listener);
-        let idle = async { while connections.join_next().await.is_some() {} };
-        match tokio::time::timeout_at(deadline, idle).await {
-            Ok(()) => tracing::info!("stopped"),
-            Err(_) => {
-                tracing::warn!(
-                    connections = connections.len(),
-                    "drain limit reached, connections cut off"
-                );
-            }
+        tokio::select! {
+            () = self.leave(signal, &mut connections) => {}
+            signal = next_stop() => tracing::warn!(?signal, "asked twice, leaving at once"),
         }
+        while connections.try_join_next().is_some() {}
+        if !connections.is_empty() {
+            tracing::warn!(connections = connections.len(), "connections cut off");
+        }
+        tracing::info!("stopped");
         Ok(())
     }
 
-    /// Runs through the phases up to [`Phase::Stopping`]; hands back when the exit is due.
-    async fn until_stopping(&self, stop: impl Future<Output = Stop>) -> Result<Instant, Error> {
-        let signal = tokio::select! {
-            signal = stop => signal?,
-            error = self.stay_registered() => return Err(error.into()),
-        };
-        let deadline = Instant::now() + self.settings.drain_limit;
+    /// Runs through the phases, within the drain limit; `connections` holds what is left.
+    async fn leave(self, signal: Signal, connections: &mut JoinSet<()>) {
+        let Settings {
+            drain_limit,
+            lame_duck,
+            ..
+        } = self.settings;
+        let deadline = Instant::now() + drain_limit;
         let lame_duck = match signal {
-            Signal::Terminate => self.settings.lame_duck,
+            Signal::Terminate => lame_duck,
             Signal::Interrupt => Duration::ZERO,
         };
-        tracing::info!(?signal, ?lame_duck, drain_limit = ?self.settings.drain_limit, "stopping");
+        tracing::info!(?signal, ?lame_duck, ?drain_limit, "stopping");
         self.shutdown.advance(Phase::LameDuck);
-        tokio::join!(self.deregister(), tokio::time::sleep(lame_duck));
+        tokio::select! {
+            never = self.accept(connections) => match never {},
+            _ = async { tokio::join!(self.deregister(), tokio::time::sleep(lame_duck)) } => {}
+        }
         self.shutdown.advance(Phase::Stopping);
-        Ok(deadline)
+        drop(self.listener);
+        let idle = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(deadline, idle).await.is_err() {
+            tracing::warn!("drain limit reached");
+        }
     }
 
     /// Registers, and then waits for ever.
@@ -158,9 +171,8 @@ impl Server {
 
     /// Accepts for ever; each connection is a task in `connections`.
     async fn accept(&self, connections: &mut JoinSet<()>) -> Infallible {
-        let slots = Arc::new(Semaphore::new(self.settings.max_connections));
         loop {
-            let slot = Arc::clone(&slots).acquire_owned().await;
+            let slot = Arc::clone(&self.slots).acquire_owned().await;
             let slot = slot.expect("the semaphore is never closed");
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,

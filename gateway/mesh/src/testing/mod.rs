@@ -11,14 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
 use crate::problem;
 use crate::service::store::Store;
 use crate::service::store::sqlite::{Database, SqliteRow, SqliteStore};
-use crate::service::{Error, Limits, Resource, Server, Settings};
+use crate::service::{Error, Limits, Resource, Server, Settings, Supervision};
 use crate::shutdown::Signal;
 
 /// Time that anything in a test may take on a busy machine.
@@ -40,6 +40,7 @@ pub fn settings() -> Settings {
         },
         max_connections: 1024,
         registration: None,
+        supervision: Supervision::Signals,
     }
 }
 
@@ -48,7 +49,7 @@ pub fn settings() -> Settings {
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
-    stop: oneshot::Sender<Signal>,
+    stop: mpsc::UnboundedSender<Signal>,
     task: JoinHandle<Result<(), Error>>,
 }
 
@@ -57,9 +58,10 @@ impl Running {
     pub async fn start<R: Resource, S: Store<R>>(settings: Settings, store: S) -> Self {
         let server = Server::bind(settings, store).await.expect("port 0 is free");
         let address = server.address();
-        let (stop, stopped) = oneshot::channel();
-        let task =
-            tokio::spawn(server.run(async { Ok(stopped.await.unwrap_or(Signal::Interrupt)) }));
+        let (stop, mut asked) = mpsc::unbounded_channel();
+        // A test that fails drops the sender, and with it what is under way.
+        let next_stop = async move || asked.recv().await.unwrap_or(Signal::Interrupt);
+        let task = tokio::spawn(server.run(next_stop));
         Self {
             address,
             stop,
@@ -104,6 +106,7 @@ impl Running {
         self.stop.send(signal).expect("the server runs");
         Stopping {
             address: self.address,
+            stop: self.stop,
             task: self.task,
         }
     }
@@ -125,16 +128,27 @@ impl Running {
 pub struct Stopping {
     /// Where it listens, or listened.
     pub address: SocketAddr,
+    stop: mpsc::UnboundedSender<Signal>,
     task: JoinHandle<Result<(), Error>>,
 }
 
 impl Stopping {
+    /// Asks a second time.
+    pub fn stop(&self, signal: Signal) {
+        // It may have stopped already.
+        let _ = self.stop.send(signal);
+    }
+
     /// Waits for the end.
     ///
     /// # Errors
     /// What the server ended with.
     pub async fn ended(self) -> Result<(), Error> {
-        join(self.task).await
+        // Held: a sender that is gone would ask a second time.
+        let Self {
+            stop: _stop, task, ..
+        } = self;
+        join(task).await
     }
 }
 

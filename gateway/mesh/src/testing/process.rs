@@ -43,6 +43,7 @@ impl Process {
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         let mut child = command(program, &["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -88,6 +89,11 @@ impl Process {
         assert!(status.expect("kill(1) is there").success());
     }
 
+    /// Ends its standard input, as the death of a supervisor does.
+    pub fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Waits for the end; hands back the exit code.
     #[must_use]
     pub fn ended(mut self) -> Option<i32> {
@@ -110,8 +116,8 @@ impl Drop for Process {
     }
 }
 
-/// Fails unless the program starts, calls itself healthy and stops with exit code 0 on either signal, and unless its `healthcheck` tells a
-/// service that does not answer.
+/// Fails unless the program starts, calls itself healthy and stops with exit code 0 on
+/// either signal, and unless its `healthcheck` tells a service that does not answer.
 pub fn check_life_cycle(program: &str) {
     for signal in ["TERM", "INT"] {
         let process = Process::start(program, &["--lame-duck", "0s"]);
@@ -143,6 +149,24 @@ pub fn check_life_cycle(program: &str) {
     let unhealthy = run(program, &["healthcheck", "--listen", &address]);
     assert_eq!(unhealthy.status.code(), Some(1));
     assert!(started.elapsed() >= HEALTH_CHECK_TIMEOUT);
+}
+
+/// Fails unless the program leaves at once, its lame duck notwithstanding, when it is asked
+/// twice and when its supervisor is gone, and unless only a supervised one heeds the latter.
+pub fn check_hurry(program: &str) {
+    let patient = ["--lame-duck", "1h", "--drain-limit", "2h"];
+    let mut process = Process::start(program, &patient);
+    process.close_stdin();
+    process.signal("TERM");
+    assert_eq!(process.wait_for("stopping")["signal"], "Terminate");
+    process.signal("TERM");
+    assert_eq!(process.ended(), Some(0), "asked twice");
+
+    let supervised = [&patient[..], &["--exit-on-stdin-eof"]].concat();
+    let mut process = Process::start(program, &supervised);
+    process.close_stdin();
+    let _ = process.wait_for("standard input has ended, the supervisor is gone");
+    assert_eq!(process.ended(), Some(0), "without a supervisor");
 }
 
 /// Fails unless a request's access line says what was asked and how it ended, and

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mesh::service::{Command, parse};
+use mesh::service::{Command, Supervision, parse};
 
 use crate::notes::Note;
 
@@ -32,6 +32,15 @@ fn a_command_line_is_read_as_documented() {
             panic!("{arguments:?}")
         };
         assert_eq!(settings.drain_limit, Duration::from_secs(7));
+    }
+    for (arguments, supervision) in [
+        (&[][..], Supervision::Signals),
+        (&["--exit-on-stdin-eof"], Supervision::SignalsAndStdin),
+    ] {
+        let Ok(Command::Serve(settings)) = parse(arguments) else {
+            panic!("{arguments:?}")
+        };
+        assert_eq!(settings.supervision, supervision);
     }
     for (arguments, part) in [
         (

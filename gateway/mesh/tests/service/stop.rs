@@ -72,6 +72,22 @@ async fn the_drain_limit_cuts_off_a_request_that_does_not_end() {
 }
 
 #[tokio::test]
+async fn asking_twice_cuts_the_lame_duck_and_the_request_in_flight_short() {
+    let patience = Duration::from_hours(1);
+    let (server, gate) = gated(|settings| {
+        settings.lame_duck = patience;
+        settings.drain_limit = 2 * patience;
+    })
+    .await;
+    let in_flight = spawn_get(server.url("/notes"));
+    gate.entered.notified().await;
+    let stopping = server.stop(Signal::Terminate);
+    stopping.stop(Signal::Terminate);
+    stopping.ended().await.unwrap();
+    assert!(in_flight.await.unwrap().is_err());
+}
+
+#[tokio::test]
 async fn an_address_in_use_is_named_together_with_the_remedy() {
     let (server, gate) = gated(|_| {}).await;
     let mut settings = settings();

@@ -25,7 +25,7 @@ const OTHERS: u32 = 0o077;
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// A file or the directory could not be read or written.
-    #[error("development keys: cannot {verb} `{}`: {source}", path.display())]
+    #[error("development keys: cannot {verb} `{}`", path.display())]
     Io {
         /// What was tried.
         verb: &'static str,

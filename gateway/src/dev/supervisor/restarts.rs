@@ -16,7 +16,7 @@ pub struct Policy {
     pub window: Duration,
     /// Deaths in the window that are borne; one more ends the run. Default 5.
     pub max_deaths: u32,
-    /// Time to stop after SIGTERM; then SIGKILL. Default 2 s.
+    /// Time to stop after SIGTERM; then SIGKILL. Default 1.5 s.
     pub stop_timeout: Duration,
 }
 
@@ -27,7 +27,7 @@ impl Default for Policy {
             max_pause: Duration::from_secs(2),
             window: Duration::from_secs(30),
             max_deaths: 5,
-            stop_timeout: Duration::from_secs(2),
+            stop_timeout: Duration::from_millis(1_500),
         }
     }
 }
