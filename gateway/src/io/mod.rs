@@ -2,4 +2,4 @@
 
 mod framed;
 
-pub(crate) use framed::{ConnectionState, Downstream, NEVER, Phase, Upstream, Violation};
+pub(crate) use framed::{ConnectionState, Downstream, NEVER, Phase, Upstream, UpstreamState, Violation};

@@ -5,3 +5,4 @@ mod support;
 
 mod framing;
 mod requests;
+mod upstream_answers;

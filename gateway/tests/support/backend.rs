@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -80,13 +80,20 @@ impl Gate {
     }
 }
 
-type Answering = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+/// The body of an answer.
+pub(crate) type AnswerBody = Either<Full<Bytes>, Incoming>;
+type Answering = Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>;
+
+/// A body that is known in full.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> AnswerBody {
+    Either::Left(Full::new(bytes.into()))
+}
 
 impl Backend {
     /// Answers each request as `answer` says.
     pub(crate) fn answering<F>(answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+        F: Future<Output = Response<AnswerBody>> + Send + 'static,
     {
         let answer: Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync> =
             Arc::new(move |request| Box::pin(answer(request)));
@@ -113,7 +120,7 @@ impl Backend {
         Self::answering(move |request| async move {
             // The next request must not find the rest of this one.
             let _all = request.into_body().collect().await;
-            Response::new(Full::new(Bytes::from_static(text.as_bytes())))
+            Response::new(full(text))
         })
     }
 
@@ -134,7 +141,14 @@ impl Backend {
                 "body": body.as_ref().map(|body| String::from_utf8_lossy(body)).unwrap_or_default(),
                 "body_is_whole": body.is_ok(),
             });
-            Response::new(Full::new(Bytes::from(echo.to_string())))
+            Response::new(full(echo.to_string()))
+        })
+    }
+
+    /// Sends each body back while it comes.
+    pub(crate) fn mirroring() -> Self {
+        Self::answering(|request| async move {
+            Response::new(AnswerBody::Right(request.into_body()))
         })
     }
 
