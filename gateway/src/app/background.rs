@@ -39,13 +39,12 @@ pub(super) fn watchers(live: &Live, settings: &Settings) -> Result<Vec<Option<Wa
                     return Ok(None);
                 }
                 EndpointSource::CloudMap { spec, interval } => {
-                    let client =
-                        sources
-                            .cloud_map(spec.endpoint.as_deref())
-                            .map_err(|source| Cause::CloudMap {
-                                upstream: cluster.name.to_string(),
-                                source,
-                            })?;
+                    let client = sources
+                        .cloud_map(spec.endpoint.as_deref())
+                        .map_err(|source| Cause::CloudMap {
+                            upstream: cluster.name.to_string(),
+                            source,
+                        })?;
                     let service = client.service(CloudMapService {
                         namespace: spec.namespace.clone(),
                         service: spec.service.clone(),
@@ -71,7 +70,12 @@ pub(super) fn watchers(live: &Live, settings: &Settings) -> Result<Vec<Option<Wa
                 ..WatchOptions::default()
             };
             let name: Arc<str> = Arc::from(&*cluster.name);
-            Ok(Some(Watcher::new(name, source, options, fastrand::Rng::new())))
+            Ok(Some(Watcher::new(
+                name,
+                source,
+                options,
+                fastrand::Rng::new(),
+            )))
         })
         .collect()
 }

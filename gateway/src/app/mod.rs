@@ -115,7 +115,10 @@ impl Gateway {
             .collect();
         let observed = Arc::new(Observed {
             live: Arc::clone(&live),
-            workers: workers.iter().map(|worker| Arc::clone(&worker.cells)).collect(),
+            workers: workers
+                .iter()
+                .map(|worker| Arc::clone(&worker.cells))
+                .collect(),
             discovery: watchers
                 .iter()
                 .map(|watched| watched.as_ref().map(|(_, discovery)| discovery.clone()))

@@ -362,7 +362,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(context, bytes);
         let is_blocked = written.is_pending();
-        self.state.is_write_blocked.store(is_blocked, Ordering::Relaxed);
+        self.state
+            .is_write_blocked
+            .store(is_blocked, Ordering::Relaxed);
         let written = ready!(written)?;
         add(&self.state.bytes_written, written);
         Poll::Ready(Ok(written))
@@ -505,17 +507,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Upstream<S> {
         Pin::new(&mut self.socket).poll_write(context, bytes)
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }

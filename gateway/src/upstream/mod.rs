@@ -105,7 +105,8 @@ impl Link {
     }
 
     fn expect_answer_to(&self, method: &http::Method) {
-        self.state.expect_answer_to_head(method == http::Method::HEAD);
+        self.state
+            .expect_answer_to_head(method == http::Method::HEAD);
     }
 }
 
