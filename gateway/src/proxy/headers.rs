@@ -42,7 +42,23 @@ enum Fate {
     FromTrusted,
 }
 
+/// An underscore counts as a dash, because CGI and its heirs make no difference (RFC 3875
+/// section 4.1.18): `x_forwarded_for` must not come in beside ours, nor a second length.
 fn fate(name: &str) -> Fate {
+    match fate_as_written(name) {
+        Fate::Keep if name.contains('_') => {
+            let dashed = name.replace('_', "-");
+            if dashed == "content-length" || fate_as_written(&dashed) != Fate::Keep {
+                Fate::Drop
+            } else {
+                Fate::Keep
+            }
+        }
+        fate => fate,
+    }
+}
+
+fn fate_as_written(name: &str) -> Fate {
     match name {
         "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer"
         | "transfer-encoding" | "upgrade" | "http2-settings" | "proxy-authorization"
