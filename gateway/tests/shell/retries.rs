@@ -20,7 +20,10 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 #[test]
 fn an_endpoint_that_refuses_costs_no_request_and_is_left_out() {
     let (bad, good) = (Refusing::new(), Backend::echo());
-    let gateway = TestGateway::start(TWO, &[("FIRST", &bad.address()), ("SECOND", &good.address())]);
+    let gateway = TestGateway::start(
+        TWO,
+        &[("FIRST", &bad.address()), ("SECOND", &good.address())],
+    );
     for _ in 0..50 {
         for method in [Method::GET, Method::POST] {
             let reply = gateway.request(method, "/").body("body").fetch();
@@ -34,9 +37,18 @@ fn an_endpoint_that_refuses_costs_no_request_and_is_left_out() {
     let failures = metrics.value("gateway_upstream_connect_failures_total{upstream=\"backend\"}");
     assert!((1.0..=4.0).contains(&failures), "{failures}");
     let retries = metrics.value("gateway_upstream_retries_total{upstream=\"backend\"}");
-    assert!((retries - failures).abs() < f64::EPSILON, "{retries} {failures}");
-    assert_eq!(metrics.value("gateway_upstream_endpoints{upstream=\"backend\",state=\"ejected\"}"), 1.0);
-    assert_eq!(metrics.value("gateway_upstream_endpoints{upstream=\"backend\",state=\"used\"}"), 1.0);
+    assert!(
+        (retries - failures).abs() < f64::EPSILON,
+        "{retries} {failures}"
+    );
+    assert_eq!(
+        metrics.value("gateway_upstream_endpoints{upstream=\"backend\",state=\"ejected\"}"),
+        1.0
+    );
+    assert_eq!(
+        metrics.value("gateway_upstream_endpoints{upstream=\"backend\",state=\"used\"}"),
+        1.0
+    );
 }
 
 #[test]
@@ -52,8 +64,10 @@ fn a_request_that_broke_off_is_sent_again_only_if_that_means_the_same() {
     ] {
         let bad = Backend::scripted([ReadHead, Reset]);
         let good = Backend::replying("good");
-        let gateway =
-            TestGateway::start(TWO, &[("FIRST", &bad.address()), ("SECOND", &good.address())]);
+        let gateway = TestGateway::start(
+            TWO,
+            &[("FIRST", &bad.address()), ("SECOND", &good.address())],
+        );
         // Enough that the bad one is drawn with near certainty.
         let mut refused = 0;
         for _ in 0..20 {
@@ -82,7 +96,10 @@ fn a_request_that_broke_off_is_sent_again_only_if_that_means_the_same() {
 fn a_body_that_has_begun_to_go_is_never_sent_again() {
     let bad = Backend::scripted([ReadUntil("whole body"), Reset]);
     let good = Backend::echo();
-    let gateway = TestGateway::start(TWO, &[("FIRST", &bad.address()), ("SECOND", &good.address())]);
+    let gateway = TestGateway::start(
+        TWO,
+        &[("FIRST", &bad.address()), ("SECOND", &good.address())],
+    );
     let mut refused = 0;
     for _ in 0..20 {
         let reply = gateway.request(Method::PUT, "/").body("whole body").fetch();
@@ -159,5 +176,7 @@ fn tries_end_with_the_routes_time() {
     let settings = "defaults: {timeout: 100ms, retries: {attempts: 5}}";
     let gateway = TestGateway::with(settings, &backend);
     assert_eq!(gateway.get("/").fetch().reason(), "upstream_timeout");
-    eventually("the connection is given up", || (backend.connections() == 1).then_some(()));
+    eventually("the connection is given up", || {
+        (backend.connections() == 1).then_some(())
+    });
 }
