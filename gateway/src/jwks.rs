@@ -185,9 +185,15 @@ impl KeyWatch {
         let ring = ring.succeeding(&previous);
         self.stats.successes.fetch_add(1, Ordering::Relaxed);
         let now = self.clock.to_unix_seconds(std::time::Instant::now());
-        self.stats.last_success_unix_seconds.store(now, Ordering::Relaxed);
+        self.stats
+            .last_success_unix_seconds
+            .store(now, Ordering::Relaxed);
         if ring.generation() != previous.generation() {
-            let ids: Vec<_> = ring.keys().iter().filter_map(|key| key.id.as_deref()).collect();
+            let ids: Vec<_> = ring
+                .keys()
+                .iter()
+                .filter_map(|key| key.id.as_deref())
+                .collect();
             tracing::info!(
                 provider = %self.provider,
                 keys = ring.keys().len(),

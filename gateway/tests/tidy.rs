@@ -19,7 +19,7 @@ const SHELL: &[Floor] = &[
     &["proxy"],
     &["upstream", "discovery", "jwks", "telemetry"],
     &["io", "lifecycle"],
-    &["clock"],
+    &["clock", "cause"],
 ];
 
 /// `gateway-core`, below all of the shell: what decides. It does no I/O.
@@ -27,8 +27,7 @@ const CORE: &[Floor] = &[
     &["file", "pipeline"],
     &["plan"],
     &["route", "auth", "cluster", "framing"],
-    &["config", "path"],
-    &["words"],
+    &["config", "path", "words"],
 ];
 
 /// Our crates: where each stands, and which others of ours it may depend on.
@@ -104,6 +103,26 @@ fn rooms_of_the_shell_import_lower_floors_only() {
 #[test]
 fn rooms_of_the_core_import_lower_floors_only() {
     check_floors("gateway/core/src", CORE);
+}
+
+#[test]
+fn the_map_in_the_architecture_page_is_this_one() {
+    let floors = |floors: &[Floor]| {
+        let floors: Vec<_> = floors.iter().map(|rooms| rooms.join(", ")).collect();
+        floors.join(" → ")
+    };
+    let page = read(&root().join("ARCHITECTURE.md"));
+    let words: Vec<_> = page.split_whitespace().collect();
+    let page = words.join(" ");
+    for line in [
+        format!("gateway-core: {} gateway:", floors(CORE)),
+        format!("gateway: {} → gateway-core, mesh", floors(SHELL)),
+    ] {
+        assert!(
+            page.contains(&line),
+            "ARCHITECTURE.md lacks this map: {line}"
+        );
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use gateway_core::plan::{Action, Plan};
 use gateway_core::words::reason::Reason;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -76,16 +76,24 @@ impl Observed {
     fn encode_upstreams(&self, live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Pick = fn(&UpstreamCells) -> &Counter;
         let counters: [(&str, &str, Pick); 4] = [
-            ("gateway_upstream_tries", "Tries, by upstream", |cells| &cells.tries),
-            ("gateway_upstream_retries", "Tries after the first, by upstream", |cells| {
-                &cells.retries
+            ("gateway_upstream_tries", "Tries, by upstream", |cells| {
+                &cells.tries
             }),
-            ("gateway_upstream_connections_opened", "Connections opened, by upstream", |cells| {
-                &cells.connections_opened
-            }),
-            ("gateway_upstream_connect_failures", "Connections that failed, by upstream", |cells| {
-                &cells.connect_failures
-            }),
+            (
+                "gateway_upstream_retries",
+                "Tries after the first, by upstream",
+                |cells| &cells.retries,
+            ),
+            (
+                "gateway_upstream_connections_opened",
+                "Connections opened, by upstream",
+                |cells| &cells.connections_opened,
+            ),
+            (
+                "gateway_upstream_connect_failures",
+                "Connections that failed, by upstream",
+                |cells| &cells.connect_failures,
+            ),
         ];
         let clusters = || live.plan.clusters.iter().enumerate();
         for (name, help, pick) in counters {
@@ -116,11 +124,19 @@ impl Observed {
         )?;
         for (index, cluster) in clusters() {
             let set = live.endpoints[index].load();
-            let ejected = set.endpoints().iter().filter(|endpoint| endpoint.is_ejected(now));
+            let ejected = set
+                .endpoints()
+                .iter()
+                .filter(|endpoint| endpoint.is_ejected(now));
             let ejected = ejected.count();
-            for (state, count) in [("used", set.endpoints().len() - ejected), ("ejected", ejected)]
-            {
-                family.set(&[("upstream", &cluster.name), ("state", state)], count as u64)?;
+            for (state, count) in [
+                ("used", set.endpoints().len() - ejected),
+                ("ejected", ejected),
+            ] {
+                family.set(
+                    &[("upstream", &cluster.name), ("state", state)],
+                    count as u64,
+                )?;
             }
         }
         self.encode_discovery(&live.plan, encoder)
@@ -174,19 +190,35 @@ impl Observed {
     }
 
     fn encode_process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let total = |pick: fn(&WorkerCells) -> &Counter| sum(self.workers.iter().map(|it| pick(it)));
+        let total =
+            |pick: fn(&WorkerCells) -> &Counter| sum(self.workers.iter().map(|it| pick(it)));
         let opened = total(|cells| &cells.connections);
         let closed = total(|cells| &cells.connections_closed);
-        let dropped = self.access_log.as_ref().map_or(0, |log| log.lines_dropped());
+        let dropped = self
+            .access_log
+            .as_ref()
+            .map_or(0, |log| log.lines_dropped());
         let counters = [
-            ("gateway_connections_opened", "Client connections so far", opened),
-            ("gateway_access_log_lines_dropped", "Access lines lost to a slow output", dropped),
+            (
+                "gateway_connections_opened",
+                "Client connections so far",
+                opened,
+            ),
+            (
+                "gateway_access_log_lines_dropped",
+                "Access lines lost to a slow output",
+                dropped,
+            ),
         ];
         for (name, help, count) in counters {
             Family::counter(encoder, name, help)?.count(&[], count)?;
         }
         let gauges = [
-            ("gateway_connections", "Client connections now", opened.saturating_sub(closed)),
+            (
+                "gateway_connections",
+                "Client connections now",
+                opened.saturating_sub(closed),
+            ),
             (
                 "gateway_requests_in_flight",
                 "Requests now",
@@ -202,7 +234,11 @@ impl Observed {
                 "Verified tokens in the workers' caches",
                 total(|cells| &cells.tokens_cached),
             ),
-            ("gateway_ready", "1 when ready", u64::from(self.lifecycle.unready().is_none())),
+            (
+                "gateway_ready",
+                "1 when ready",
+                u64::from(self.lifecycle.unready().is_none()),
+            ),
         ];
         for (name, help, value) in gauges {
             Family::gauge(encoder, name, help)?.set(&[], value)?;
@@ -221,16 +257,23 @@ fn encode_routes(live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Resul
         "Requests, by route, upstream and class of status",
     )?;
     for (index, name) in names.iter().enumerate() {
-        let slots = live.cells.first().map_or(0, |cells| cells.routes[index].requests.len());
+        let slots = live
+            .cells
+            .first()
+            .map_or(0, |cells| cells.routes[index].requests.len());
         for slot in 0..slots {
             let upstream = upstream_of_slot(plan, index, slot);
             for (class, class_name) in STATUS_CLASSES.iter().enumerate() {
-                let count = sum(live.cells.iter().map(|cells| {
-                    &cells.routes[index].requests[slot][class]
-                }));
+                let count = sum(live
+                    .cells
+                    .iter()
+                    .map(|cells| &cells.routes[index].requests[slot][class]));
                 if count > 0 {
-                    let labels =
-                        [("route", *name), ("upstream", upstream), ("status_class", class_name)];
+                    let labels = [
+                        ("route", *name),
+                        ("upstream", upstream),
+                        ("status_class", class_name),
+                    ];
                     family.count(&labels, count)?;
                 }
             }
@@ -334,7 +377,10 @@ impl<'e> Family<'e> {
         self.0.encode_family(&labels)?.encode_gauge(&value)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "seconds with microseconds fit 52 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds with microseconds fit 52 bits"
+    )]
     fn histogram(&mut self, labels: &Labels<'_>, total: &DurationsSum) -> fmt::Result {
         let bounds = BUCKETS_MICROS
             .iter()
@@ -343,12 +389,9 @@ impl<'e> Family<'e> {
         let buckets: Vec<_> = bounds.zip(total.buckets).collect();
         let count = total.buckets.iter().sum();
         let labels = LabelSet(labels);
-        self.0.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-            total.micros as f64 / 1e6,
-            count,
-            &buckets,
-            None,
-        )
+        self.0
+            .encode_family(&labels)?
+            .encode_histogram::<NoLabelSet>(total.micros as f64 / 1e6, count, &buckets, None)
     }
 }
 
@@ -356,7 +399,10 @@ impl<'e> Family<'e> {
 struct LabelSet<'a>(&'a Labels<'a>);
 
 impl EncodeLabelSet for LabelSet<'_> {
-    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>) -> fmt::Result {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>,
+    ) -> fmt::Result {
         self.0.encode(encoder)
     }
 }

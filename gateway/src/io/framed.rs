@@ -128,9 +128,10 @@ impl ConnectionState {
     pub(crate) fn end_answer(&self, now: Millis) {
         self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
         // A head that came behind the last request has its time from now on.
-        let limit = match self.is_head_under_way() {
-            true => self.head_timeout,
-            false => self.idle_timeout,
+        let limit = if self.is_head_under_way() {
+            self.head_timeout
+        } else {
+            self.idle_timeout
         };
         self.set_deadline(now.saturating_add(limit));
     }
@@ -362,7 +363,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(context, bytes);
         let is_blocked = written.is_pending();
-        self.state.is_write_blocked.store(is_blocked, Ordering::Relaxed);
+        self.state
+            .is_write_blocked
+            .store(is_blocked, Ordering::Relaxed);
         let written = ready!(written)?;
         add(&self.state.bytes_written, written);
         Poll::Ready(Ok(written))
@@ -393,23 +396,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
     }
 }
 
+/// What the socket of an upstream and the owner of the connection tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct UpstreamState {
+    answers_head: AtomicBool,
+    holds_part: AtomicBool,
+}
+
+impl UpstreamState {
+    /// Set by the owner before each request.
+    pub(crate) fn expect_answer_to_head(&self, yes: bool) {
+        self.answers_head.store(yes, Ordering::Relaxed);
+    }
+
+    /// Whether part of a head has come, which nobody but the socket has seen yet. Between two
+    /// requests it belongs to no answer.
+    pub(crate) fn holds_part_of_head(&self) -> bool {
+        self.holds_part.load(Ordering::Relaxed)
+    }
+}
+
 /// The socket of an upstream: an invalid answer becomes an error with a [`Violation`] in it.
 pub(crate) struct Upstream<S> {
     socket: S,
     framer: Framer,
-    answers_head: Arc<AtomicBool>,
+    state: Arc<UpstreamState>,
     held: Vec<u8>,
     sent: usize,
     cleared: usize,
 }
 
 impl<S> Upstream<S> {
-    /// `answers_head` is set by the owner before each request.
-    pub(crate) fn new(socket: S, limits: HeadLimits, answers_head: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(socket: S, limits: HeadLimits, state: Arc<UpstreamState>) -> Self {
         Self {
             socket,
             framer: Framer::new(Role::Response, limits),
-            answers_head,
+            state,
             held: Vec::new(),
             sent: 0,
             cleared: 0,
@@ -447,12 +469,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Upstream<S> {
             if buffer.filled().len() == before {
                 return Poll::Ready(Ok(()));
             }
-            let answers_head = this.answers_head.load(Ordering::Relaxed);
+            let answers_head = this.state.answers_head.load(Ordering::Relaxed);
             this.framer.expect_answer_to_head(answers_head);
             if this.held.is_empty() {
                 match this.framer.advance(&buffer.filled()[before..]) {
                     Advance::Pass => return Poll::Ready(Ok(())),
                     Advance::Hold { at } => {
+                        this.state.holds_part.store(true, Ordering::Relaxed);
                         this.held.extend_from_slice(&buffer.filled()[before + at..]);
                         buffer.set_filled(before + at);
                         if at > 0 {
@@ -470,6 +493,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Upstream<S> {
                 Advance::Hold { at } => at,
                 Advance::Refuse { reason, .. } => return Poll::Ready(Err(violation(reason))),
             };
+            let holds_part = this.cleared < this.held.len();
+            this.state.holds_part.store(holds_part, Ordering::Relaxed);
         }
     }
 }
@@ -483,17 +508,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Upstream<S> {
         Pin::new(&mut self.socket).poll_write(context, bytes)
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }

@@ -2,4 +2,6 @@
 
 mod framed;
 
-pub(crate) use framed::{ConnectionState, Downstream, NEVER, Phase, Upstream, Violation};
+pub(crate) use framed::{
+    ConnectionState, Downstream, NEVER, Phase, Upstream, UpstreamState, Violation,
+};

@@ -128,7 +128,8 @@ impl Body for ResponseBody {
                     Poll::Ready(None)
                 }
                 Some(Ok(frame)) => {
-                    this.record.count_sent(frame.data_ref().map_or(0, Bytes::len));
+                    this.record
+                        .count_sent(frame.data_ref().map_or(0, Bytes::len));
                     this.end_if_over();
                     Poll::Ready(Some(Ok(frame)))
                 }

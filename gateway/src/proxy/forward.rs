@@ -49,7 +49,10 @@ pub(super) async fn forward(
 ) -> Response<ResponseBody> {
     let pinned = Arc::clone(&record.pinned);
     let plan = &pinned.live.plan;
-    #[expect(clippy::cast_possible_truncation, reason = "32 of the 64 bits are enough")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "32 of the 64 bits are enough"
+    )]
     let (position, cluster_index) = backends.choose(record.worker.random() as u32);
     record.backend = Some((position, cluster_index));
     let route = &plan.routes[record.route.expect("set before forwarding")];
@@ -183,7 +186,12 @@ impl Forwarding<'_> {
                 });
             }
             Ok(Ok(reply)) => {
-                record.lease.as_ref().expect("leased before").endpoint().answered();
+                record
+                    .lease
+                    .as_ref()
+                    .expect("leased before")
+                    .endpoint()
+                    .answered();
                 return Ok(reply);
             }
             Ok(Err(error)) => error,

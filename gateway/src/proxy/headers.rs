@@ -42,11 +42,35 @@ enum Fate {
     FromTrusted,
 }
 
+/// An underscore counts as a dash, because CGI and its heirs make no difference (RFC 3875
+/// section 4.1.18): `x_forwarded_for` must not come in beside ours, nor a second length.
 fn fate(name: &str) -> Fate {
+    match fate_as_written(name) {
+        Fate::Keep if name.contains('_') => {
+            let dashed = name.replace('_', "-");
+            if dashed == "content-length" || fate_as_written(&dashed) != Fate::Keep {
+                Fate::Drop
+            } else {
+                Fate::Keep
+            }
+        }
+        fate => fate,
+    }
+}
+
+fn fate_as_written(name: &str) -> Fate {
     match name {
-        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer"
-        | "transfer-encoding" | "upgrade" | "http2-settings" | "proxy-authorization"
-        | "proxy-authenticate" | "expect" => Fate::Drop,
+        "connection"
+        | "keep-alive"
+        | "proxy-connection"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade"
+        | "http2-settings"
+        | "proxy-authorization"
+        | "proxy-authenticate"
+        | "expect" => Fate::Drop,
         "forwarded" | "x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port"
         | "x-real-ip" => Fate::FromTrusted,
         _ => Fate::Keep,
@@ -79,7 +103,10 @@ impl Outgoing<'_> {
         self.add_forwarding(&mut headers);
         headers.insert(X_REQUEST_ID, self.request_id.clone());
         let trace = HeaderValue::from_bytes(&self.trace.encode());
-        headers.insert(TRACEPARENT, trace.expect("a trace context is a header value"));
+        headers.insert(
+            TRACEPARENT,
+            trace.expect("a trace context is a header value"),
+        );
         if let Some(caller) = self.caller {
             for (name, value) in &caller.headers {
                 headers.insert(name, value.clone());

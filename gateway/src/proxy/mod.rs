@@ -97,7 +97,13 @@ fn decide(
     let now = worker.clock.to_unix_seconds(record.started);
     let decision = worker
         .with_tokens(|tokens| {
-            pipeline::decide(&live.plan, &head, |ring| live.rings[ring].load(), tokens, now)
+            pipeline::decide(
+                &live.plan,
+                &head,
+                |ring| live.rings[ring].load(),
+                tokens,
+                now,
+            )
         })
         .map_err(Box::new)?;
     Ok(Decided {

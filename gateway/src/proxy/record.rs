@@ -162,6 +162,8 @@ impl Drop for Record {
         self.worker.log.write(unix_micros, |line| {
             self.write_line(line, elapsed, status, reason);
         });
-        self.connection.state.end_answer(self.worker.clock.to_ms(ended));
+        self.connection
+            .state
+            .end_answer(self.worker.clock.to_ms(ended));
     }
 }

@@ -120,7 +120,10 @@ impl Worker {
         parts: Parts,
     ) -> Box<Record> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::ptr::eq(&raw const **self.current.load(), Arc::as_ptr(&state.pinned.live)) {
+        if !std::ptr::eq(
+            &raw const **self.current.load(),
+            Arc::as_ptr(&state.pinned.live),
+        ) {
             state.pinned = pin(self.current.load_full(), self.index);
         }
         let pinned = Arc::clone(&state.pinned);
@@ -177,7 +180,9 @@ impl Worker {
         self.pool.sweep(self.clock.now_ms());
         let tokens = self.with_tokens(|tokens| tokens.len()) as u64;
         self.cells.tokens_cached.set(tokens);
-        self.cells.connections_idle_upstream.set(self.pool.len() as u64);
+        self.cells
+            .connections_idle_upstream
+            .set(self.pool.len() as u64);
     }
 }
 

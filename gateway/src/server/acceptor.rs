@@ -51,7 +51,11 @@ pub(crate) enum BindError {
 /// Opens a listening socket; `key` names the setting in an error.
 pub(crate) fn bind(address: SocketAddr, key: &'static str) -> Result<StdListener, BindError> {
     let open = || -> io::Result<StdListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         // A restart must not wait for old connections in TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
@@ -197,15 +201,26 @@ mod tests {
     fn the_prepared_refusal_says_its_length() {
         let text = std::str::from_utf8(OVERLOADED).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
+        assert!(
+            head.contains(&format!("content-length: {}\r\n", body.len())),
+            "{}",
+            body.len()
+        );
         serde_json::from_str::<serde_json::Value>(body).unwrap();
     }
 
     #[test]
     fn an_address_in_use_names_its_setting() {
-        let first = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "listeners[0].address").unwrap();
+        let first = bind(
+            SocketAddr::from(([127, 0, 0, 1], 0)),
+            "listeners[0].address",
+        )
+        .unwrap();
         let error = bind(first.local_addr().unwrap(), "listeners[0].address").unwrap_err();
         assert!(error.to_string().contains("already in use"), "{error}");
-        assert!(error.to_string().contains("`listeners[0].address`"), "{error}");
+        assert!(
+            error.to_string().contains("`listeners[0].address`"),
+            "{error}"
+        );
     }
 }

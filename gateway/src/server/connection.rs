@@ -38,12 +38,7 @@ pub(super) async fn serve(
     let head_timeout = micros(limits.head_timeout) / 1000;
     let state = Arc::new(ConnectionState::new(idle_timeout, head_timeout));
     state.set_deadline(clock.now_ms() + idle_timeout);
-    let downstream = Downstream::new(
-        socket,
-        limits.head,
-        Arc::clone(&state),
-        clock.clone(),
-    );
+    let downstream = Downstream::new(socket, limits.head, Arc::clone(&state), clock.clone());
     let connection = Arc::new(Connection::new(peer, Arc::clone(&state), limits));
     let stopping = {
         let worker = Arc::clone(&worker);
@@ -146,7 +141,8 @@ impl Timer {
                 }
                 Phase::Idle => return Poll::Ready(Expired::Idle),
                 Phase::Sending if self.has_progressed() || !self.state.is_write_blocked() => {
-                    self.state.set_deadline(self.clock.now_ms() + self.send_timeout);
+                    self.state
+                        .set_deadline(self.clock.now_ms() + self.send_timeout);
                 }
                 Phase::Sending | Phase::Lingering => return Poll::Ready(Expired::Cut),
             }

@@ -17,7 +17,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::io::Upstream;
+use crate::io::{Upstream, UpstreamState};
 
 type Driver = http1::Connection<TokioIo<Upstream<TcpStream>>, RequestBody>;
 
@@ -36,7 +35,7 @@ type Driver = http1::Connection<TokioIo<Upstream<TcpStream>>, RequestBody>;
 pub(crate) struct Link {
     sender: http1::SendRequest<RequestBody>,
     driver: Driver,
-    answers_head: Arc<AtomicBool>,
+    state: Arc<UpstreamState>,
     is_closed: bool,
     /// Whether it has carried a request before: then it may have been closed meanwhile.
     pub(crate) is_reused: bool,
@@ -65,9 +64,9 @@ impl Link {
             .await
             .map_err(|_elapsed| ConnectError::Timeout(timeout))??;
         socket.set_nodelay(true)?;
-        let answers_head = Arc::new(AtomicBool::new(false));
+        let state = Arc::<UpstreamState>::default();
         let limits = HeadLimits::default();
-        let io = Upstream::new(socket, limits, Arc::clone(&answers_head));
+        let io = Upstream::new(socket, limits, Arc::clone(&state));
         let (sender, driver) = http1::Builder::new()
             // One write is cheaper than a vector of a head and a small body.
             .writev(false)
@@ -77,7 +76,7 @@ impl Link {
         Ok(Box::new(Self {
             sender,
             driver,
-            answers_head,
+            state,
             is_closed: false,
             is_reused: false,
             opened_at: now,
@@ -102,12 +101,12 @@ impl Link {
     /// when the kernel has reported it readable.
     pub(crate) fn is_reusable(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.is_closed && self.sender.is_ready()
+        !self.is_closed && self.sender.is_ready() && !self.state.holds_part_of_head()
     }
 
     fn expect_answer_to(&self, method: &http::Method) {
-        self.answers_head
-            .store(method == http::Method::HEAD, Ordering::Relaxed);
+        self.state
+            .expect_answer_to_head(method == http::Method::HEAD);
     }
 }
 

@@ -98,9 +98,7 @@ impl Body for RequestBody {
         };
         match Pin::new(&mut stream.incoming).poll_frame(context) {
             Poll::Pending => match stream.silence.poll(context) {
-                Poll::Ready(()) => {
-                    Poll::Ready(Some(Err(BodyError(Reason::RequestBodyTimeout))))
-                }
+                Poll::Ready(()) => Poll::Ready(Some(Err(BodyError(Reason::RequestBodyTimeout)))),
                 Poll::Pending => Poll::Pending,
             },
             Poll::Ready(Some(Ok(frame))) => {

@@ -3,5 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod balancing;
 mod framing;
+mod headers;
 mod requests;
+mod retries;
+mod upstream_answers;

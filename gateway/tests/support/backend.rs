@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -74,19 +74,33 @@ impl Gate {
         self.0.add_permits(Semaphore::MAX_PERMITS / 2);
     }
 
+    /// Lets one through.
+    pub(crate) fn open_once(&self) {
+        self.0.add_permits(1);
+    }
+
     pub(crate) async fn pass(&self) {
         let permit = self.0.acquire().await.expect("a gate is never destroyed");
         permit.forget();
     }
 }
 
-type Answering = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+/// The body of an answer.
+pub(crate) type AnswerBody = Either<Full<Bytes>, Incoming>;
+type Answering = Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>;
+
+/// A body that is known in full.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> AnswerBody {
+    Either::Left(Full::new(bytes.into()))
+}
 
 impl Backend {
     /// Answers each request as `answer` says.
-    pub(crate) fn answering<F>(answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static) -> Self
+    pub(crate) fn answering<F>(
+        answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    ) -> Self
     where
-        F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+        F: Future<Output = Response<AnswerBody>> + Send + 'static,
     {
         let answer: Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync> =
             Arc::new(move |request| Box::pin(answer(request)));
@@ -113,7 +127,7 @@ impl Backend {
         Self::answering(move |request| async move {
             // The next request must not find the rest of this one.
             let _all = request.into_body().collect().await;
-            Response::new(Full::new(Bytes::from_static(text.as_bytes())))
+            Response::new(full(text))
         })
     }
 
@@ -121,11 +135,16 @@ impl Backend {
     pub(crate) fn echo() -> Self {
         Self::answering(|request| async move {
             let (head, body) = request.into_parts();
-            let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+            let body = body
+                .collect()
+                .await
+                .map(http_body_util::Collected::to_bytes);
             let headers: Vec<_> = head
                 .headers
                 .iter()
-                .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+                .map(|(name, value)| {
+                    json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())])
+                })
                 .collect();
             let echo = json!({
                 "method": head.method.as_str(),
@@ -134,8 +153,15 @@ impl Backend {
                 "body": body.as_ref().map(|body| String::from_utf8_lossy(body)).unwrap_or_default(),
                 "body_is_whole": body.is_ok(),
             });
-            Response::new(Full::new(Bytes::from(echo.to_string())))
+            Response::new(full(echo.to_string()))
         })
+    }
+
+    /// Sends each body back while it comes.
+    pub(crate) fn mirroring() -> Self {
+        Self::answering(
+            |request| async move { Response::new(AnswerBody::Right(request.into_body())) },
+        )
     }
 
     /// Each connection runs through these steps.
@@ -192,7 +218,11 @@ impl Backend {
 
     /// All bytes that a scripted upstream has read.
     pub(crate) fn received(&self) -> String {
-        let bytes = self.seen.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = self
+            .seen
+            .bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
@@ -246,7 +276,9 @@ async fn run(steps: Vec<Step>, mut socket: TcpStream, seen: Arc<Seen>) {
             }
             Step::Reset => {
                 let now = Some(std::time::Duration::ZERO);
-                socket2::SockRef::from(&socket).set_linger(now).expect("a socket option");
+                socket2::SockRef::from(&socket)
+                    .set_linger(now)
+                    .expect("a socket option");
                 false
             }
         };
@@ -257,12 +289,7 @@ async fn run(steps: Vec<Step>, mut socket: TcpStream, seen: Arc<Seen>) {
 }
 
 /// Reads until `end` has come and drops all up to it; `false` if the other side closes before.
-async fn read_until(
-    socket: &mut TcpStream,
-    unread: &mut Vec<u8>,
-    end: &[u8],
-    seen: &Seen,
-) -> bool {
+async fn read_until(socket: &mut TcpStream, unread: &mut Vec<u8>, end: &[u8], seen: &Seen) -> bool {
     loop {
         if let Some(at) = unread.windows(end.len()).position(|window| window == end) {
             unread.drain(..at + end.len());

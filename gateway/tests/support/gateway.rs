@@ -113,7 +113,9 @@ impl TestGateway {
 
     /// Asks the admin listener.
     pub(crate) fn admin(&self, path: &str) -> Reply {
-        client().get(format!("http://{}{path}", self.admin_address())).fetch()
+        client()
+            .get(format!("http://{}{path}", self.admin_address()))
+            .fetch()
     }
 
     pub(crate) fn metrics(&self) -> Metrics {

@@ -18,7 +18,9 @@ impl Metrics {
             values: BTreeMap::new(),
             types: BTreeMap::new(),
         };
-        let lines = text.strip_suffix("# EOF\n").unwrap_or_else(|| panic!("no end: {text}"));
+        let lines = text
+            .strip_suffix("# EOF\n")
+            .unwrap_or_else(|| panic!("no end: {text}"));
         for line in lines.lines() {
             if let Some(comment) = line.strip_prefix("# ") {
                 metrics.comment(comment);
@@ -44,8 +46,12 @@ impl Metrics {
     }
 
     fn sample(&mut self, line: &str) {
-        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
-        let value: f64 = value.parse().unwrap_or_else(|error| panic!("{error}: {line}"));
+        let (series, value) = line
+            .rsplit_once(' ')
+            .unwrap_or_else(|| panic!("no value: {line}"));
+        let value: f64 = value
+            .parse()
+            .unwrap_or_else(|error| panic!("{error}: {line}"));
         let name = series.split('{').next().unwrap_or(series);
         let suffixes: &[&str] = match self.family(name) {
             Some("counter") => &["_total"],
@@ -53,7 +59,10 @@ impl Metrics {
             Some("histogram") => &["_bucket", "_sum", "_count"],
             other => panic!("{other:?}: {line}"),
         };
-        assert!(suffixes.iter().any(|suffix| name.ends_with(suffix)), "{line}");
+        assert!(
+            suffixes.iter().any(|suffix| name.ends_with(suffix)),
+            "{line}"
+        );
         let earlier = self.values.insert(series.into(), value);
         assert_eq!(earlier, None, "a series twice: {line}");
     }
@@ -61,8 +70,13 @@ impl Metrics {
     /// The type of the family that a sample belongs to.
     fn family(&self, sample: &str) -> Option<&str> {
         let suffixes = ["", "_total", "_bucket", "_sum", "_count"];
-        let names = suffixes.iter().filter_map(|suffix| sample.strip_suffix(suffix));
-        names.filter_map(|name| self.types.get(name)).map(String::as_str).next()
+        let names = suffixes
+            .iter()
+            .filter_map(|suffix| sample.strip_suffix(suffix));
+        names
+            .filter_map(|name| self.types.get(name))
+            .map(String::as_str)
+            .next()
     }
 
     /// The value of a series; 0 where it is absent, as a sum would have it.
@@ -74,6 +88,8 @@ impl Metrics {
     pub(crate) fn series(&self, name: &str) -> Vec<(&str, f64)> {
         let of_name = |series: &&String| series.split('{').next() == Some(name);
         let found = self.values.iter().filter(|(series, _)| of_name(series));
-        found.map(|(series, value)| (series.as_str(), *value)).collect()
+        found
+            .map(|(series, value)| (series.as_str(), *value))
+            .collect()
     }
 }

@@ -58,7 +58,11 @@ impl Refusing {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         socket.bind(&any_port.into()).expect("port 0 is free");
-        let address = socket.local_addr().expect("bound").as_socket().expect("of IP");
+        let address = socket
+            .local_addr()
+            .expect("bound")
+            .as_socket()
+            .expect("of IP");
         Self {
             address,
             _socket: socket,

@@ -100,9 +100,9 @@ impl<T> Partial<T> {
     /// Whether what the value has at `path` may not be what the file says.
     #[must_use]
     pub fn is_unsound(&self, path: &str) -> bool {
-        self.unsound
-            .iter()
-            .any(|bad| bad == path || positions::is_below(bad, path) || positions::is_below(path, bad))
+        self.unsound.iter().any(|bad| {
+            bad == path || positions::is_below(bad, path) || positions::is_below(path, bad)
+        })
     }
 }
 

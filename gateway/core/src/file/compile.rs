@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{RoutesFile, Settings};
 use crate::auth::Auth;
-use crate::config::{Positions, Problems, Source, decode, near};
+use crate::config::{Partial, Problems, Source, decode_partial, item, join, near};
 use crate::plan::{Forwarded, NameSet, Plan, Route};
 use crate::route::{NamedMatch, RouteTable};
 use crate::words::units::{ByteSize, HumanDuration};
@@ -35,12 +35,12 @@ pub fn read(
     source: Source<'_>,
     variables: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Compiled, Problems> {
-    let (file, positions) = decode::<RoutesFile>(source, variables)?;
+    let partial = decode_partial::<RoutesFile>(source, variables)?;
     let mut check = Checker {
-        positions: &positions,
-        problems: Problems::new(&source),
+        problems: partial.problems.clone(),
+        partial: &partial,
     };
-    let compiled = compile(&file, &mut check);
+    let compiled = compile(&partial.value, &mut check);
     match (compiled, check.problems.into_result()) {
         (Some(compiled), Ok(())) => Ok(compiled),
         (_, Err(problems)) => Err(problems),
@@ -122,28 +122,34 @@ fn routes(file: &RoutesFile, names: &Names<'_>, check: &mut Checker<'_>) -> Vec<
 }
 
 fn table(file: &RoutesFile, check: &mut Checker<'_>) -> Option<RouteTable> {
-    let matches: Vec<_> = file
-        .routes
+    // A stand-in would clash with routes that are right.
+    let sound: Vec<_> = (0..file.routes.len())
+        .filter(|index| {
+            let at = item("routes", *index);
+            check.is_sound(&join(&at, "match")) && check.is_sound(&join(&at, "name"))
+        })
+        .collect();
+    let matches: Vec<_> = sound
         .iter()
+        .map(|index| &file.routes[*index])
         .map(|route| NamedMatch {
             name: &route.name,
             spec: &route.r#match,
         })
         .collect();
-    match RouteTable::build(&matches) {
-        Ok(table) => Some(table),
-        Err(problems) => {
-            for problem in problems {
-                let mut path = format!("routes[{}].match", problem.route);
-                if !problem.path.is_empty() {
-                    path = format!("{path}.{}", problem.path);
-                }
-                let (message, help) = split_help(&problem.message);
-                check.problem(path, message, help);
-            }
-            None
+    let problems = match RouteTable::build(&matches) {
+        Ok(table) => return Some(table),
+        Err(problems) => problems,
+    };
+    for problem in problems {
+        let mut path = format!("routes[{}].match", sound[problem.route]);
+        if !problem.path.is_empty() {
+            path = format!("{path}.{}", problem.path);
         }
+        let (message, help) = split_help(&problem.message);
+        check.problem(path, message, help);
     }
+    None
 }
 
 /// The near miss among the names of a section, or else all of them.
@@ -184,18 +190,39 @@ fn identity_headers(routes: &[Route]) -> NameSet {
 
 /// Collects problems while a file is compiled.
 pub(super) struct Checker<'a> {
-    positions: &'a Positions,
+    partial: &'a Partial<RoutesFile>,
     problems: Problems,
 }
 
 impl Checker<'_> {
+    /// Adds a problem with what the file says at `path`, unless it is known already that
+    /// something is wrong there: what follows from a mistake is not one more.
     pub(super) fn problem(
         &mut self,
         path: impl Into<String>,
         message: impl Into<String>,
         help: Option<String>,
     ) {
-        self.problems.add(self.positions, path, message, help);
+        let path = path.into();
+        if self.is_sound(&path) {
+            self.problems
+                .add(&self.partial.positions, path, message, help);
+        }
+    }
+
+    /// Whether the value at `path` is what the file says there.
+    pub(super) fn is_sound(&self, path: &str) -> bool {
+        // Items that could not be read are left out, and the others move up.
+        let is_moved = |bad: &String| {
+            let list = bad.strip_suffix(']').and_then(|bad| bad.rsplit_once('['));
+            list.is_some_and(|(list, index)| {
+                index.parse::<usize>().is_ok()
+                    && path
+                        .strip_prefix(list)
+                        .is_some_and(|rest| rest.starts_with('['))
+            })
+        };
+        !self.partial.is_unsound(path) && !self.partial.unsound.iter().any(is_moved)
     }
 
     /// The index of a name that must be defined under `section`.
@@ -207,7 +234,8 @@ impl Checker<'_> {
         known: impl Iterator<Item = &'n str> + Clone,
     ) -> Option<usize> {
         let found = known.clone().position(|known| known == name);
-        if found.is_none() {
+        // An entry that could not be read is defined all the same.
+        if found.is_none() && self.is_sound(&join(section, name)) {
             let help = suggest(section, name, known);
             self.problem(
                 path,
@@ -258,7 +286,7 @@ impl Checker<'_> {
 
     /// Whether the file itself says something at `path`.
     pub(super) fn is_given(&self, path: &str) -> bool {
-        self.positions.is_given(path)
+        self.partial.positions.is_given(path)
     }
 
     pub(super) fn range(
@@ -280,11 +308,11 @@ impl Checker<'_> {
     pub(super) fn count(
         &mut self,
         path: impl Into<String>,
-        given: Option<usize>,
+        given: Option<u32>,
         default: usize,
         range: RangeInclusive<u64>,
     ) -> usize {
-        let value = given.unwrap_or(default);
+        let value = given.map_or(default, |given| given as usize);
         self.range(path, value as u64, range);
         value
     }

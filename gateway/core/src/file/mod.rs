@@ -42,7 +42,7 @@ pub struct RoutesFile {
     pub admin: AdminSpec,
     /// Worker threads, 1 to 256; default one a core.
     #[serde(default)]
-    pub workers: Option<usize>,
+    pub workers: Option<u32>,
     /// One line a request.
     #[serde(default)]
     pub access_log: AccessLogSpec,

@@ -82,7 +82,7 @@ pub struct LimitsSpec {
     /// Bytes of a request's head, 1 KiB to 1 MiB; default 64 KiB.
     pub head_size: Option<ByteSize>,
     /// Headers of a request, 1 to 1000; default 100.
-    pub headers: Option<usize>,
+    pub headers: Option<u32>,
     /// Bytes of a request's target, 64 B to 64 KiB; default 8 KiB.
     pub target_size: Option<ByteSize>,
     /// Time for a whole head, from its first byte; default 10 s.
@@ -96,7 +96,7 @@ pub struct LimitsSpec {
     /// Time in which a client takes nothing of its answer; default 30 s.
     pub send_timeout: Option<HumanDuration>,
     /// Connections at a time, 1 to 1,000,000; default 10,000.
-    pub connections: Option<usize>,
+    pub connections: Option<u32>,
     /// Requests on one connection, from 1; default 10,000.
     pub requests_per_connection: Option<u64>,
 }
@@ -189,12 +189,12 @@ impl Settings {
     ) -> Self {
         let listeners = listeners(file, check);
         if let Some(workers) = file.workers {
-            check.range("workers", workers as u64, 1..=256);
+            check.range("workers", u64::from(workers), 1..=256);
         }
         Self {
             listeners,
             admin: file.admin.address.0,
-            workers: file.workers,
+            workers: file.workers.map(|workers| workers as usize),
             access_log: match file.access_log.format {
                 AccessLogFormat::Json => Some(access_log(&file.access_log.output, check)),
                 AccessLogFormat::None => None,
@@ -220,6 +220,10 @@ fn listeners(file: &RoutesFile, check: &mut Checker<'_>) -> Vec<SocketAddr> {
             );
         }
         listeners.push(DEFAULT_LISTENER);
+    }
+    // A stand-in for an address that could not be read clashes with nothing.
+    if !check.is_sound("listeners") || !check.is_sound("admin") {
+        return listeners;
     }
     for (index, address) in listeners.iter().enumerate() {
         let place = format!("listeners[{index}].address");

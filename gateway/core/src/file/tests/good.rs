@@ -17,7 +17,7 @@ version: 1
 routes: [{name: all, match: {path_prefix: /}, auth: none, respond: {status: 204}}]
 ";
 
-const FULL: &str = r#"
+pub(super) const FULL: &str = r#"
 version: 1
 listeners: [{address: "127.0.0.1:${PORT}"}, {address: "[::1]:8081"}]
 admin: {address: "127.0.0.1:9191"}
@@ -30,6 +30,7 @@ limits:
   head_timeout: 5s
   idle_timeout: 1m15s
   send_timeout: 20s
+  body_timeout: 25s
   connections: 500
   requests_per_connection: 1000
 shutdown: {lame_duck: 1s, drain: 15s}
@@ -102,6 +103,7 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert_eq!(limits.head_timeout, Duration::from_secs(10));
     assert_eq!(limits.idle_timeout, Duration::from_secs(75));
     assert_eq!(limits.send_timeout, Duration::from_secs(30));
+    assert_eq!(limits.body_timeout, Duration::from_secs(30));
     assert_eq!(limits.connections_max, 10_000);
     assert_eq!(limits.requests_per_connection_max, 10_000);
     assert_eq!(settings.shutdown.lame_duck, Duration::from_secs(5));
@@ -139,6 +141,7 @@ fn settings_are_those_of_the_file() {
     assert_eq!(limits.head_timeout, Duration::from_secs(5));
     assert_eq!(limits.idle_timeout, Duration::from_secs(75));
     assert_eq!(limits.send_timeout, Duration::from_secs(20));
+    assert_eq!(limits.body_timeout, Duration::from_secs(25));
     assert_eq!(limits.connections_max, 500);
     assert_eq!(limits.requests_per_connection_max, 1000);
     assert_eq!(settings.shutdown.lame_duck, Duration::from_secs(1));
@@ -320,6 +323,17 @@ fn retries_may_leave_out_their_attempts() {
             "{retries}"
         );
     }
+}
+
+#[test]
+fn the_example_in_the_readme_is_a_good_file() {
+    let readme = include_str!("../../../../../README.md");
+    let (_, example) = readme.split_once("```yaml\n").expect("it has an example");
+    let (example, _) = example.split_once("```").expect("the example ends");
+    let namespace = "${COPILOT_SERVICE_DISCOVERY_ENDPOINT}";
+    let plan = compiled(&example.replace(namespace, "prod.internal")).plan;
+    let names: Vec<_> = plan.routes.iter().map(|route| &*route.name).collect();
+    assert_eq!(names, ["users", "products", "status"]);
 }
 
 #[test]

@@ -1,0 +1,201 @@
+//! What runs beside the workers: discovery, keys, the clock's correction.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use gateway_core::cluster::EndpointSet;
+use gateway_core::file::{EndpointSource, Settings};
+use pingora_core::server::{ListenFds, ShutdownWatch};
+use pingora_core::services::Service;
+
+use super::Cause;
+use crate::clock::Clock;
+use crate::discovery::Source;
+use crate::discovery::cloud_map::{ClientError, CloudMapClient, CloudMapService};
+use crate::discovery::dns::{DnsError, DnsResolver};
+use crate::discovery::watch::{Discovery, WatchOptions, Watcher};
+use crate::jwks::{self, KeyWatch};
+use crate::lifecycle::Lifecycle;
+use crate::proxy::Live;
+
+pub(super) type Watched = (Watcher<Source>, Discovery);
+
+/// Prepares discovery; static upstreams get their endpoints here and now.
+pub(super) fn watchers(live: &Live, settings: &Settings) -> Result<Vec<Option<Watched>>, Cause> {
+    let mut sources = Sources::default();
+    live.plan
+        .clusters
+        .iter()
+        .zip(&live.endpoints)
+        .zip(&settings.endpoint_sources)
+        .map(|((cluster, endpoints), source)| {
+            let (source, interval) = match source {
+                EndpointSource::Static(addresses) => {
+                    let found = addresses.iter().map(|address| (*address, None));
+                    let set = EndpointSet::succeeding(&EndpointSet::default(), found);
+                    endpoints.store(Arc::new(set));
+                    return Ok(None);
+                }
+                EndpointSource::CloudMap { spec, interval } => {
+                    let client = sources
+                        .cloud_map(spec.endpoint.as_deref())
+                        .map_err(|source| Cause::CloudMap {
+                            upstream: cluster.name.to_string(),
+                            source,
+                        })?;
+                    let service = client.service(CloudMapService {
+                        namespace: spec.namespace.clone(),
+                        service: spec.service.clone(),
+                        port: spec.port.and_then(NonZeroU16::new),
+                        attributes: std::collections::BTreeMap::new(),
+                    });
+                    (Source::CloudMap(service), *interval)
+                }
+                EndpointSource::Dns { spec, interval } => {
+                    let port = NonZeroU16::new(spec.port).unwrap_or(NonZeroU16::MIN);
+                    let name = sources
+                        .dns()
+                        .and_then(|resolver| resolver.name(&spec.name, port))
+                        .map_err(|source| Cause::Dns {
+                            upstream: cluster.name.to_string(),
+                            source,
+                        })?;
+                    (Source::Dns(name), *interval)
+                }
+            };
+            let options = WatchOptions {
+                interval,
+                ..WatchOptions::default()
+            };
+            let name: Arc<str> = Arc::from(&*cluster.name);
+            Ok(Some(Watcher::new(
+                name,
+                source,
+                options,
+                fastrand::Rng::new(),
+            )))
+        })
+        .collect()
+}
+
+/// Clients that several upstreams share; each is made when the first upstream wants it.
+#[derive(Default)]
+struct Sources {
+    cloud_map: Vec<(Option<String>, CloudMapClient)>,
+    dns: Option<DnsResolver>,
+}
+
+impl Sources {
+    fn cloud_map(&mut self, endpoint: Option<&str>) -> Result<&CloudMapClient, ClientError> {
+        let known = self
+            .cloud_map
+            .iter()
+            .position(|(known, _)| known.as_deref() == endpoint);
+        let index = known.unwrap_or(self.cloud_map.len());
+        if known.is_none() {
+            // Region and credentials are looked up once, before anything is served.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime can be made at the start");
+            let client = runtime.block_on(CloudMapClient::connect(endpoint))?;
+            self.cloud_map.push((endpoint.map(str::to_owned), client));
+        }
+        Ok(&self.cloud_map[index].1)
+    }
+
+    fn dns(&mut self) -> Result<&DnsResolver, DnsError> {
+        if self.dns.is_none() {
+            self.dns = Some(DnsResolver::from_system()?);
+        }
+        Ok(self.dns.as_ref().expect("made above"))
+    }
+}
+
+/// What readiness waits for: the first answer about each upstream, and each provider's keys.
+pub(super) fn waiting(live: &Live, watchers: &[Option<Watched>]) -> Vec<String> {
+    let upstreams = watchers
+        .iter()
+        .flatten()
+        .map(|(_, discovery)| upstream_waiting_name(discovery.upstream()));
+    let providers = live
+        .plan
+        .providers
+        .iter()
+        .zip(&live.rings)
+        .filter(|(_, ring)| ring.load().is_empty())
+        .map(|(provider, _)| jwks::waiting_name(&provider.name));
+    upstreams.chain(providers).collect()
+}
+
+fn upstream_waiting_name(upstream: &str) -> String {
+    format!("endpoints of upstream `{upstream}`")
+}
+
+/// Discovery, keys and the clock's correction, on one thread beside the workers.
+pub(super) struct Background {
+    pub(super) live: Arc<ArcSwap<Live>>,
+    pub(super) keys: Vec<KeyWatch>,
+    pub(super) watchers: Vec<Option<Watched>>,
+    pub(super) clock: Clock,
+    pub(super) lifecycle: Arc<Lifecycle>,
+}
+
+#[async_trait]
+impl Service for Background {
+    async fn start_service(
+        &mut self,
+        _fds: Option<ListenFds>,
+        _shutdown: ShutdownWatch,
+        _listeners_per_fd: usize,
+    ) {
+        for watch in self.keys.drain(..) {
+            tokio::spawn(watch.run(Arc::clone(&self.lifecycle)));
+        }
+        for (index, watched) in self.watchers.drain(..).enumerate() {
+            let Some((watcher, discovery)) = watched else {
+                continue;
+            };
+            tokio::spawn(watcher.run(std::future::pending()));
+            let endpoints = Arc::clone(&self.live.load().endpoints[index]);
+            tokio::spawn(publish(discovery, endpoints, Arc::clone(&self.lifecycle)));
+        }
+        let mut seconds = tokio::time::interval(std::time::Duration::from_secs(1));
+        loop {
+            seconds.tick().await;
+            self.clock.resync();
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "background"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(1)
+    }
+}
+
+/// Swaps in each new set of endpoints; those that stay keep their load and health.
+async fn publish(
+    discovery: Discovery,
+    endpoints: Arc<ArcSwap<EndpointSet>>,
+    lifecycle: Arc<Lifecycle>,
+) {
+    let mut states = discovery.subscribe();
+    loop {
+        let state = states.borrow_and_update().clone();
+        if state.answered() {
+            let found = state.found.endpoints().iter();
+            let found = found.map(|endpoint| (endpoint.address, endpoint.zone.clone()));
+            let set = EndpointSet::succeeding(&endpoints.load(), found);
+            endpoints.store(Arc::new(set));
+            lifecycle.arrived(&upstream_waiting_name(discovery.upstream()));
+        }
+        if states.changed().await.is_err() {
+            return;
+        }
+    }
+}

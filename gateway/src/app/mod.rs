@@ -1,0 +1,269 @@
+//! From a compiled routes file to a running process, and out again.
+//!
+//! pingora's server hosts: it gives each of our services its own runtime and threads, keeps
+//! the table of listening sockets, and waits for the end.
+
+mod background;
+mod stop;
+
+pub use stop::{Handle, Stop};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use gateway_core::file::{AccessLogOutput, Compiled, Settings, ShutdownTimes};
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{RunArgs, Server};
+
+use crate::admin::{Admin, Observed};
+use crate::clock::Clock;
+use crate::discovery::cloud_map::ClientError;
+use crate::discovery::dns::DnsError;
+use crate::jwks::{self, KeyError, KeyWatch};
+use crate::lifecycle::{Lifecycle, Readiness};
+use crate::proxy::{Live, Worker};
+use crate::server::{Acceptor, BindError, bind, seats};
+use crate::telemetry::access_log::{AccessLog, Buffer, Output, WriterThread};
+use background::{Background, waiting, watchers};
+use stop::Leave;
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StartError(#[from] Cause);
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("jwt provider `{provider}`: {source}")]
+    Keys { provider: String, source: KeyError },
+    #[error("the HTTP client for keys cannot be made: {0}")]
+    HttpClient(#[from] reqwest::Error),
+    #[error("upstream `{upstream}`: {source}")]
+    CloudMap {
+        upstream: String,
+        source: ClientError,
+    },
+    #[error("upstream `{upstream}`: {source}")]
+    Dns { upstream: String, source: DnsError },
+    #[error("the access log `{path}` cannot be opened: {source}")]
+    AccessLog {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error("a thread or runtime cannot be started: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A gateway whose sockets are bound and whose services wait to run.
+pub struct Gateway {
+    server: Server,
+    addresses: Vec<SocketAddr>,
+    admin: SocketAddr,
+    lifecycle: Arc<Lifecycle>,
+    shutdown: ShutdownTimes,
+    workers: Vec<Arc<Worker>>,
+    writer: Option<WriterThread>,
+}
+
+impl Gateway {
+    /// Binds the sockets, reads key files, prepares discovery.
+    ///
+    /// # Errors
+    /// An address in use, a key file that cannot be read, a missing AWS region: whatever would
+    /// keep the gateway from serving, named with its remedy.
+    pub fn build(compiled: Compiled) -> Result<Self, StartError> {
+        Ok(Self::try_build(compiled)?)
+    }
+
+    fn try_build(compiled: Compiled) -> Result<Self, Cause> {
+        let Compiled { plan, settings } = compiled;
+        let clock = Clock::new();
+        let lifecycle = Arc::new(Lifecycle::default());
+        let listeners = settings
+            .listeners
+            .iter()
+            .map(|address| bind(*address, "listeners"))
+            .collect::<Result<Vec<_>, _>>()?;
+        let admin_listener = bind(settings.admin, "admin")?;
+        let addresses = listeners
+            .iter()
+            .map(std::net::TcpListener::local_addr)
+            .collect::<Result<Vec<_>, _>>()?;
+        let admin = admin_listener.local_addr()?;
+
+        let count = worker_count(&settings);
+        let live = Arc::new(ArcSwap::from_pointee(Live::new(plan, count)));
+        let keys = key_watches(&live.load(), &settings, &clock)?;
+        let watchers = watchers(&live.load(), &settings)?;
+        lifecycle.wait_for(waiting(&live.load(), &watchers));
+
+        let (access_log, writer) = open_log(settings.access_log.as_ref())?.unzip();
+        let workers: Vec<_> = (0..count)
+            .map(|index| {
+                Arc::new(Worker::new(
+                    index,
+                    Arc::clone(&live),
+                    clock.clone(),
+                    Buffer::new(access_log.clone()),
+                    Arc::default(),
+                    Arc::clone(&lifecycle),
+                ))
+            })
+            .collect();
+        let observed = Arc::new(Observed {
+            live: Arc::clone(&live),
+            workers: workers
+                .iter()
+                .map(|worker| Arc::clone(&worker.cells))
+                .collect(),
+            discovery: watchers
+                .iter()
+                .map(|watched| watched.as_ref().map(|(_, discovery)| discovery.clone()))
+                .collect(),
+            keys: keys.iter().map(KeyWatch::stats).collect(),
+            access_log,
+            lifecycle: Arc::clone(&lifecycle),
+            clock: clock.clone(),
+        });
+
+        let mut server = Server::new_with_opt_and_conf(None, pingora_settings());
+        server.bootstrap();
+        let (seats, services) = seats(&workers, &settings.limits);
+        for service in services {
+            server.add_service(service);
+        }
+        server.add_service(Background {
+            live,
+            keys,
+            watchers,
+            clock,
+            lifecycle: Arc::clone(&lifecycle),
+        });
+        server.add_service(Admin {
+            listener: Some(admin_listener),
+            observed,
+        });
+        server.add_service(Acceptor {
+            listeners,
+            seats,
+            connections_max: settings.limits.connections_max,
+            lifecycle: Arc::clone(&lifecycle),
+        });
+        Ok(Self {
+            server,
+            addresses,
+            admin,
+            lifecycle,
+            shutdown: settings.shutdown,
+            workers,
+            writer,
+        })
+    }
+
+    /// Where clients connect; the real ports, where the file says 0.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where health, readiness and metrics are.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Tells when it is ready, once it runs.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        Readiness::of(&self.lifecycle)
+    }
+
+    /// Runs until it is told to stop and has drained.
+    pub fn run(self, stop: Stop) {
+        for address in &self.addresses {
+            tracing::info!(%address, admin = %self.admin, workers = self.workers.len(), "listening");
+        }
+        self.server.run(RunArgs {
+            shutdown_signal: Box::new(Leave {
+                stop,
+                lifecycle: self.lifecycle,
+                times: self.shutdown,
+            }),
+        });
+        for worker in &self.workers {
+            worker.log.flush();
+        }
+        drop(self.workers);
+        if let Some(writer) = self.writer {
+            writer.join();
+        }
+        tracing::info!("gone");
+    }
+
+    /// Runs on a thread of its own, and ignores the process's signals.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn spawn(self) -> std::io::Result<Handle> {
+        let (addresses, admin) = (self.addresses.clone(), self.admin);
+        Handle::start(addresses, admin, |stop| self.run(stop))
+    }
+}
+
+fn worker_count(settings: &Settings) -> usize {
+    settings
+        .workers
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+        .unwrap_or(1)
+}
+
+fn pingora_settings() -> ServerConf {
+    ServerConf {
+        threads: 1,
+        // A connection stays on its worker, so that nothing of it is shared.
+        work_stealing: false,
+        // We drain by ourselves, and then ask for the fast way out.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..ServerConf::default()
+    }
+}
+
+fn open_log(
+    output: Option<&AccessLogOutput>,
+) -> Result<Option<(Arc<AccessLog>, WriterThread)>, Cause> {
+    let output = match output {
+        None => return Ok(None),
+        Some(AccessLogOutput::Stdout) => Output::Stdout,
+        Some(AccessLogOutput::File(path)) => {
+            Output::file(path.as_ref()).map_err(|source| Cause::AccessLog {
+                path: path.clone(),
+                source,
+            })?
+        }
+    };
+    Ok(Some(AccessLog::start(output)?))
+}
+
+fn key_watches(live: &Live, settings: &Settings, clock: &Clock) -> Result<Vec<KeyWatch>, Cause> {
+    let http = jwks::http_client()?;
+    let sources = settings.key_sources.iter().cloned();
+    live.plan
+        .providers
+        .iter()
+        .zip(&live.rings)
+        .zip(sources)
+        .map(|((provider, ring), source)| {
+            let ring = Arc::clone(ring);
+            let watch = KeyWatch::new(&provider.name, source, ring, clock.clone(), http.clone());
+            watch.read_file_now().map_err(|source| Cause::Keys {
+                provider: provider.name.to_string(),
+                source,
+            })?;
+            Ok(watch)
+        })
+        .collect()
+}
