@@ -339,7 +339,7 @@ impl<'e> Family<'e> {
         let bounds = BUCKETS_MICROS
             .iter()
             .map(|&micros| micros as f64 / 1e6)
-            .chain([f64::MAX]);
+            .chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(total.buckets).collect();
         let count = total.buckets.iter().sum();
         let labels = LabelSet(labels);
