@@ -237,6 +237,11 @@ impl Observed {
         let dropped = self.access_log.as_ref().map_or(0, |log| log.lines_dropped());
         let counters = [
             ("gateway_connections_opened", "Client connections so far", opened),
+            (
+                "gateway_connections_refused",
+                "Client connections beyond the limit",
+                self.lifecycle.connections_refused(),
+            ),
             ("gateway_access_log_lines_dropped", "Access lines lost to a slow output", dropped),
         ];
         for (name, help, count) in counters {
