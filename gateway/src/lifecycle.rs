@@ -1,7 +1,7 @@
 //! How far the process is on its way out, and how many connections are open.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mesh::shutdown::{Phase, Shutdown, Signal};
@@ -13,6 +13,7 @@ pub(crate) struct Lifecycle {
     shutdown: Shutdown,
     is_leaving: AtomicBool,
     connections: AtomicUsize,
+    connections_refused: AtomicU64,
     all_closed: Notify,
     /// What readiness still waits for; empty when ready.
     waiting_for: watch::Sender<Vec<String>>,
@@ -55,9 +56,15 @@ impl Lifecycle {
     pub(crate) fn open_connection(&self, connections_max: usize) -> bool {
         if self.connections.fetch_add(1, Ordering::Relaxed) >= connections_max {
             self.connections.fetch_sub(1, Ordering::Relaxed);
+            self.connections_refused.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         true
+    }
+
+    /// Connections that found as many open as allowed.
+    pub(crate) fn connections_refused(&self) -> u64 {
+        self.connections_refused.load(Ordering::Relaxed)
     }
 
     pub(crate) fn close_connection(&self) {

@@ -205,6 +205,11 @@ impl Observed {
                 opened,
             ),
             (
+                "gateway_connections_refused",
+                "Client connections beyond the limit",
+                self.lifecycle.connections_refused(),
+            ),
+            (
                 "gateway_access_log_lines_dropped",
                 "Access lines lost to a slow output",
                 dropped,
@@ -385,7 +390,7 @@ impl<'e> Family<'e> {
         let bounds = BUCKETS_MICROS
             .iter()
             .map(|&micros| micros as f64 / 1e6)
-            .chain([f64::MAX]);
+            .chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(total.buckets).collect();
         let count = total.buckets.iter().sum();
         let labels = LabelSet(labels);

@@ -11,8 +11,9 @@ use futures_util::FutureExt as _;
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::worker_service::Seat;
 use crate::lifecycle::Lifecycle;
@@ -21,6 +22,13 @@ use crate::lifecycle::Lifecycle;
 const BACKLOG: i32 = 4096;
 /// Pause after a failed accept: out of descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections over the limit that are being told so at a time; further ones just close.
+const REFUSALS_MAX: usize = 256;
+/// Time in which a refused client may read its answer and close.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of a refused client that are read and thrown away meanwhile.
+const REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 
 /// Sent to a connection over the limit. Its request is never read.
 const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -99,6 +107,7 @@ impl Service for Acceptor {
                 seats: self.seats.clone(),
                 connections_max: self.connections_max,
                 lifecycle: Arc::clone(&self.lifecycle),
+                refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             };
             accepting.push(tokio::spawn(door.accept_all(listener)));
         }
@@ -123,6 +132,7 @@ struct Door {
     seats: Vec<Seat>,
     connections_max: usize,
     lifecycle: Arc<Lifecycle>,
+    refusals: Arc<Semaphore>,
 }
 
 impl Door {
@@ -159,7 +169,12 @@ impl Door {
             }
         };
         if !self.lifecycle.open_connection(self.connections_max) {
-            refuse(socket);
+            if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
+                tokio::spawn(async move {
+                    let _permit = permit;
+                    let _ended = tokio::time::timeout(REFUSAL_TIMEOUT, refuse(socket)).await;
+                });
+            }
             return;
         }
         // The worker registers the socket with its own reactor.
@@ -188,9 +203,14 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-/// Answers without waiting: the socket's buffer is empty and takes it whole.
-fn refuse(mut socket: TcpStream) {
-    let _written = socket.write_all(OVERLOADED).now_or_never();
+/// Answers, and reads on until the client closes: closing with unread bytes would reset the
+/// connection before the client has read why (RFC 9112 section 9.6).
+async fn refuse(mut socket: TcpStream) -> io::Result<()> {
+    socket.write_all(OVERLOADED).await?;
+    socket.shutdown().await?;
+    let mut unread = socket.take(REFUSAL_BYTES_MAX);
+    tokio::io::copy(&mut unread, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 #[cfg(test)]
