@@ -38,6 +38,7 @@ pub(crate) struct ConnectionState {
     head_began: AtomicU64,
     has_expired: AtomicBool,
     is_write_blocked: AtomicBool,
+    is_overdue: AtomicBool,
     refusal: OnceLock<Refusal>,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
@@ -76,6 +77,7 @@ impl ConnectionState {
             head_began: AtomicU64::new(NEVER),
             has_expired: AtomicBool::new(false),
             is_write_blocked: AtomicBool::new(false),
+            is_overdue: AtomicBool::new(false),
             refusal: OnceLock::new(),
             bytes_read: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
@@ -113,6 +115,23 @@ impl ConnectionState {
     pub(crate) fn begin_answer(&self) {
         self.phase.store(Phase::Waiting as u8, Ordering::Relaxed);
         self.set_deadline(NEVER);
+    }
+
+    /// An upstream has until then to answer. The connection's one timer watches this too, so
+    /// that a request needs no timer of its own.
+    pub(crate) fn wait_until(&self, deadline: Millis) {
+        self.is_overdue.store(false, Ordering::Relaxed);
+        self.set_deadline(deadline);
+    }
+
+    /// Whether the time given to [`ConnectionState::wait_until`] has run out.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.is_overdue.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_overdue(&self) {
+        self.set_deadline(NEVER);
+        self.is_overdue.store(true, Ordering::Relaxed);
     }
 
     /// The answer has a head: from now on the client must take what it is sent.

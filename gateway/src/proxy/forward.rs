@@ -172,10 +172,12 @@ impl Forwarding<'_> {
             Some(timeout) => self.deadline.min(sent_at + timeout),
             None => self.deadline,
         };
-        let exchange = tokio::time::timeout_at(deadline.into(), link.exchange(request)).await;
+        let state = &record.connection.state;
+        state.wait_until(record.worker.clock.to_ms(deadline));
+        let exchange = link.exchange(request, || state.is_overdue()).await;
         record.upstream_micros = Some(crate::clock::micros(sent_at.elapsed()));
         let error = match exchange {
-            Ok(Ok(reply)) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(Failed {
                     failure: Failure::Invalid,
                     rejection: Rejection::with_detail(
@@ -185,7 +187,7 @@ impl Forwarding<'_> {
                     body: None,
                 });
             }
-            Ok(Ok(reply)) => {
+            Ok(reply) => {
                 record
                     .lease
                     .as_ref()
@@ -194,14 +196,7 @@ impl Forwarding<'_> {
                     .answered();
                 return Ok(reply);
             }
-            Ok(Err(error)) => error,
-            Err(_elapsed) => {
-                return Err(Failed {
-                    failure: Failure::Timeout,
-                    rejection: Reason::UpstreamTimeout.into(),
-                    body: None,
-                });
-            }
+            Err(error) => error,
         };
         self.wants_new_link = is_reused;
         Err(explain(error))
@@ -223,6 +218,7 @@ fn explain(error: ExchangeError) -> Failed {
             let rejection = Rejection::with_detail(reason, chain(&error));
             (Failure::Invalid, rejection, None)
         }
+        ExchangeError::Overdue => (Failure::Timeout, Reason::UpstreamTimeout.into(), None),
         ExchangeError::RequestBody(reason) => (Failure::Invalid, reason.into(), None),
     };
     Failed {

@@ -36,7 +36,7 @@ pub(super) struct Outgoing<'a> {
 enum Fate {
     /// It goes on.
     Keep,
-    /// It concerns this connection alone (RFC 9110 section 7.6.1).
+    /// It concerns this connection alone (RFC 9110 section 7.6.1), or we write our own.
     Drop,
     /// It tells of earlier hops: kept only from a trusted one.
     FromTrusted,
@@ -70,7 +70,12 @@ fn fate_as_written(name: &str) -> Fate {
         | "http2-settings"
         | "proxy-authorization"
         | "proxy-authenticate"
-        | "expect" => Fate::Drop,
+        | "expect"
+        | "host"
+        | "via"
+        | "x-request-id"
+        | "traceparent"
+        | "x-forwarded-for" => Fate::Drop,
         "forwarded" | "x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port"
         | "x-real-ip" => Fate::FromTrusted,
         _ => Fate::Keep,
@@ -79,27 +84,24 @@ fn fate_as_written(name: &str) -> Fate {
 
 impl Outgoing<'_> {
     /// The headers of one try. The received ones stay as they are, for the next.
-    ///
-    /// A clone copies the map's hashes too; most requests have nothing to take out of it.
     pub(super) fn headers(&self) -> HeaderMap {
         let received = &self.parts.headers;
         let named = Named::of(received);
-        let mut headers = received.clone();
-        let ends = received.keys().filter(|name| match fate(name.as_str()) {
-            Fate::Keep => named.contains(name) || self.plan.identity_headers.covers(name),
-            Fate::Drop => true,
-            Fate::FromTrusted => !self.is_trusted,
-        });
-        for name in ends {
-            headers.remove(name);
-        }
-        if let Some(authority) = self.parts.uri.authority()
-            && let Ok(host) = HeaderValue::from_str(authority.as_str())
-        {
-            // The target's authority replaces `Host` (RFC 9112 section 3.2.2).
+        // Made with room for ours: a clone would have to grow, which costs more than hashing anew.
+        let mut headers = HeaderMap::with_capacity(received.len() + ADDED);
+        if let Some(host) = self.host() {
             headers.insert(HOST, host);
         }
-        headers.reserve(ADDED);
+        for (name, value) in received {
+            let goes_on = match fate(name.as_str()) {
+                Fate::Keep => !named.contains(name) && !self.plan.identity_headers.covers(name),
+                Fate::Drop => false,
+                Fate::FromTrusted => self.is_trusted,
+            };
+            if goes_on {
+                headers.append(name, value.clone());
+            }
+        }
         self.add_forwarding(&mut headers);
         headers.insert(X_REQUEST_ID, self.request_id.clone());
         let trace = HeaderValue::from_bytes(&self.trace.encode());
@@ -113,6 +115,14 @@ impl Outgoing<'_> {
             }
         }
         headers
+    }
+
+    /// The target's authority replaces `Host` (RFC 9112 section 3.2.2).
+    fn host(&self) -> Option<HeaderValue> {
+        match self.parts.uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => self.parts.headers.get(HOST).cloned(),
+        }
     }
 
     fn add_forwarding(&self, headers: &mut HeaderMap) {
@@ -177,8 +187,7 @@ fn via(received: &HeaderMap, version: Version) -> HeaderValue {
     joined(received.get_all(VIA), ours.as_bytes()).unwrap_or(ours)
 }
 
-/// Headers that `Connection` names: they end here too (RFC 9110 section 7.6.1); all but `Host`,
-/// without which the request could be read as meant for another site.
+/// Headers that `Connection` names: they end here too (RFC 9110 section 7.6.1).
 struct Named<'a>(Option<&'a HeaderMap>);
 
 impl<'a> Named<'a> {
@@ -197,7 +206,7 @@ impl<'a> Named<'a> {
                 .iter()
                 .filter_map(|value| value.to_str().ok())
                 .flat_map(|value| value.split(','))
-                .any(|token| token.trim().eq_ignore_ascii_case(name.as_str()) && *name != HOST)
+                .any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
         })
     }
 }

@@ -81,6 +81,7 @@ pub(super) async fn serve(
             }
             match timer.poll(context) {
                 Poll::Pending => return Poll::Pending,
+                Poll::Ready(Expired::Answer) => state.set_overdue(),
                 Poll::Ready(Expired::Head) => state.expire_head(),
                 Poll::Ready(Expired::Idle) => {
                     state.set_deadline(NEVER);
@@ -106,6 +107,8 @@ struct Timer {
 }
 
 enum Expired {
+    /// The upstream has not answered in time.
+    Answer,
     /// The head that is under way is refused.
     Head,
     /// Nothing has come for long: hyper closes.
@@ -134,7 +137,7 @@ impl Timer {
                 continue;
             }
             match self.state.phase() {
-                Phase::Waiting => self.state.set_deadline(NEVER),
+                Phase::Waiting => return Poll::Ready(Expired::Answer),
                 Phase::Idle if self.state.is_head_under_way() => {
                     self.state.set_deadline(NEVER);
                     return Poll::Ready(Expired::Head);

@@ -26,15 +26,21 @@ pub(crate) enum ExchangeError {
     Broken(hyper::Error),
     /// The answer is not valid HTTP/1.1.
     Invalid(hyper::Error),
+    /// No answer in time.
+    Overdue,
     /// The client's body could not be read to its end.
     RequestBody(Reason),
 }
 
 impl Link {
-    /// Sends a request and waits for the answer's head. The caller sets the time limit.
+    /// Sends a request and waits for the answer's head.
+    ///
+    /// `is_overdue` is asked whenever there is none yet; the caller sees to it that this is
+    /// polled when the time has run out.
     pub(crate) async fn exchange(
         mut self: Box<Self>,
         request: Request<RequestBody>,
+        is_overdue: impl Fn() -> bool,
     ) -> Result<Reply, ExchangeError> {
         self.expect_answer_to(request.method());
         let mut answer = pin!(self.sender.try_send_request(request));
@@ -43,11 +49,13 @@ impl Link {
             // Its progress comes from the driver alone, so a wake-up of its own would only
             // poll this task once more for nothing.
             match poll_unwoken(|context| answer.as_mut().poll(context)) {
-                Poll::Pending if self.is_closed() => answer.as_mut().poll(context),
-                poll => poll,
+                Poll::Pending if self.is_closed() => answer.as_mut().poll(context).map(Some),
+                Poll::Pending if is_overdue() => Poll::Ready(None),
+                poll => poll.map(Some),
             }
         })
-        .await;
+        .await
+        .ok_or(ExchangeError::Overdue)?;
         match answer {
             Ok(response) => Ok(Reply {
                 response,

@@ -25,7 +25,7 @@ const HASHED_BYTES: usize = 32;
 struct Entry {
     policy_id: u32,
     generation: u64,
-    token: Box<str>,
+    token: Box<[u8]>,
     caller: Arc<Caller>,
 }
 
@@ -72,7 +72,7 @@ impl TokenCache {
     pub fn get(
         &mut self,
         policy_id: u32,
-        token: &str,
+        token: &[u8],
         generation: u64,
         now: UnixSeconds,
     ) -> Option<Arc<Caller>> {
@@ -91,7 +91,7 @@ impl TokenCache {
     }
 
     /// Keeps a verified token.
-    pub fn insert(&mut self, policy_id: u32, token: &str, generation: u64, caller: Arc<Caller>) {
+    pub fn insert(&mut self, policy_id: u32, token: &[u8], generation: u64, caller: Arc<Caller>) {
         if self.entries_max == 0 {
             return;
         }
@@ -124,7 +124,7 @@ impl TokenCache {
         });
     }
 
-    fn hash(&self, policy_id: u32, token: &str) -> u64 {
+    fn hash(&self, policy_id: u32, token: &[u8]) -> u64 {
         hash_of(&self.hasher, policy_id, token)
     }
 }
@@ -134,9 +134,8 @@ fn is_valid(entry: &Entry, generation: u64, now: UnixSeconds) -> bool {
     entry.generation == generation && now < caller.valid_until && now >= caller.valid_from
 }
 
-fn hash_of(hasher: &RandomState, policy_id: u32, token: &str) -> u64 {
-    let bytes = token.as_bytes();
-    let tail = &bytes[bytes.len().saturating_sub(HASHED_BYTES)..];
+fn hash_of(hasher: &RandomState, policy_id: u32, token: &[u8]) -> u64 {
+    let tail = &token[token.len().saturating_sub(HASHED_BYTES)..];
     hasher.hash_one((policy_id, tail))
 }
 
@@ -156,36 +155,44 @@ mod tests {
     #[test]
     fn an_entry_ends_with_its_token_its_ring_and_its_policy() {
         let mut cache = TokenCache::new(10, 1000);
-        cache.insert(1, "t", 5, caller(100));
-        assert!(cache.get(1, "t", 5, 99).is_some());
-        assert!(cache.get(1, "t", 5, 100).is_none(), "expired");
-        assert!(cache.get(1, "t", 5, 9).is_none(), "the clock went back");
-        assert!(cache.get(1, "t", 6, 99).is_none(), "keys changed");
-        assert!(cache.get(2, "t", 5, 99).is_none(), "other policy");
-        assert!(cache.get(1, "u", 5, 99).is_none(), "other token");
+        cache.insert(1, b"t", 5, caller(100));
+        assert!(cache.get(1, b"t", 5, 99).is_some());
+        assert!(cache.get(1, b"t", 5, 100).is_none(), "expired");
+        assert!(cache.get(1, b"t", 5, 9).is_none(), "the clock went back");
+        assert!(cache.get(1, b"t", 6, 99).is_none(), "keys changed");
+        assert!(cache.get(2, b"t", 5, 99).is_none(), "other policy");
+        assert!(cache.get(1, b"u", 5, 99).is_none(), "other token");
     }
 
     #[test]
     fn tokens_with_the_same_tail_are_told_apart() {
         let mut cache = TokenCache::new(10, 1000);
         let tail = "x".repeat(40);
-        cache.insert(1, &format!("good.{tail}"), 0, caller(100));
-        assert!(cache.get(1, &format!("evil.{tail}"), 0, 50).is_none());
-        assert!(cache.get(1, &format!("good.{tail}"), 0, 50).is_some());
+        cache.insert(1, format!("good.{tail}").as_bytes(), 0, caller(100));
+        assert!(
+            cache
+                .get(1, format!("evil.{tail}").as_bytes(), 0, 50)
+                .is_none()
+        );
+        assert!(
+            cache
+                .get(1, format!("good.{tail}").as_bytes(), 0, 50)
+                .is_some()
+        );
     }
 
     #[test]
     fn bounds_hold_and_what_is_used_stays() {
         let mut cache = TokenCache::new(100, 1_000_000);
-        cache.insert(1, "used", 0, caller(100));
+        cache.insert(1, b"used", 0, caller(100));
         for index in 0..10_000 {
-            cache.insert(1, &format!("token {index}"), 0, caller(100));
-            assert!(cache.get(1, "used", 0, 50).is_some(), "{index}");
+            cache.insert(1, format!("token {index}").as_bytes(), 0, caller(100));
+            assert!(cache.get(1, b"used", 0, 50).is_some(), "{index}");
             assert!(cache.len() <= 101, "{}", cache.len());
         }
         let mut cache = TokenCache::new(1000, 1000);
         for index in 0..100 {
-            cache.insert(1, &format!("{index:0>100}"), 0, caller(100));
+            cache.insert(1, format!("{index:0>100}").as_bytes(), 0, caller(100));
             assert!(cache.len() <= 10, "{}", cache.len());
         }
     }
@@ -193,7 +200,7 @@ mod tests {
     #[test]
     fn a_bound_of_zero_turns_it_off() {
         let mut cache = TokenCache::new(0, 1000);
-        cache.insert(1, "t", 0, caller(100));
+        cache.insert(1, b"t", 0, caller(100));
         assert!(cache.is_empty());
     }
 }

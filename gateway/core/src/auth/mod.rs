@@ -91,7 +91,8 @@ pub fn authenticate<R: Deref<Target = Arc<KeyRing>>>(
     if let Some(caller) = cache.get(auth.policy_id, token, ring.generation(), now) {
         return Ok(Some(caller));
     }
-    let verified = jwt::verify(provider, &ring, token, now)?;
+    let text = std::str::from_utf8(token).map_err(|_| Reason::JwtMalformed)?;
+    let verified = jwt::verify(provider, &ring, text, now)?;
     auth.requirements.check(&verified.claims)?;
     let caller = Arc::new(Caller {
         subject: verified.subject().map(Into::into),
@@ -109,7 +110,7 @@ pub fn authenticate<R: Deref<Target = Arc<KeyRing>>>(
 }
 
 /// The token of exactly one `Authorization: Bearer` header (RFC 6750 section 2.1).
-fn bearer_token(headers: &HeaderMap) -> Result<&str, Rejection> {
+fn bearer_token(headers: &HeaderMap) -> Result<&[u8], Rejection> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Reason::JwtMissing)?;
     if values.next().is_some() {
@@ -126,10 +127,9 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Rejection> {
             "the authorization scheme is not Bearer",
         ));
     }
-    match std::str::from_utf8(token.trim_ascii()) {
-        Ok("") => Err(Reason::JwtMissing.into()),
-        Ok(token) => Ok(token),
-        Err(_) => Err(Reason::JwtMalformed.into()),
+    match token.trim_ascii() {
+        [] => Err(Reason::JwtMissing.into()),
+        token => Ok(token),
     }
 }
 
