@@ -128,6 +128,16 @@ impl TestGateway {
         });
     }
 
+    /// Waits until discovery has failed at least once.
+    pub(crate) fn wait_for_failed_discovery(&self) {
+        eventually("discovery fails", || {
+            let metrics = self.metrics();
+            let outcomes = metrics.series("gateway_discovery_answers_total");
+            let failed = |(series, count): &(&str, f64)| !series.contains("success") && *count > 0.0;
+            outcomes.iter().any(failed).then_some(())
+        });
+    }
+
     /// Waits until the access log holds this many lines, and reads them.
     pub(crate) fn access_lines(&self, count: usize) -> Vec<Value> {
         access_lines(&self.access_log, count)
