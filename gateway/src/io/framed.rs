@@ -128,9 +128,10 @@ impl ConnectionState {
     pub(crate) fn end_answer(&self, now: Millis) {
         self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
         // A head that came behind the last request has its time from now on.
-        let limit = match self.is_head_under_way() {
-            true => self.head_timeout,
-            false => self.idle_timeout,
+        let limit = if self.is_head_under_way() {
+            self.head_timeout
+        } else {
+            self.idle_timeout
         };
         self.set_deadline(now.saturating_add(limit));
     }

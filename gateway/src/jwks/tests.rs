@@ -44,11 +44,21 @@ fn watch(place: KeyPlace) -> KeyWatch {
         place,
         refresh_interval: Duration::from_millis(20),
     };
-    KeyWatch::new("main", source, Arc::default(), Clock::new(), http_client().unwrap())
+    KeyWatch::new(
+        "main",
+        source,
+        Arc::default(),
+        Clock::new(),
+        http_client().unwrap(),
+    )
 }
 
 fn ids(ring: &ArcSwap<KeyRing>) -> Vec<String> {
-    ring.load().keys().iter().filter_map(|key| key.id.clone()).collect()
+    ring.load()
+        .keys()
+        .iter()
+        .filter_map(|key| key.id.clone())
+        .collect()
 }
 
 async fn eventually(what: &str, is_so: impl Fn() -> bool) {
@@ -57,7 +67,9 @@ async fn eventually(what: &str, is_so: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test]
@@ -73,8 +85,15 @@ async fn a_rotation_is_picked_up_at_the_next_reading_and_says_readiness_once() {
     eventually("readiness", || lifecycle.unready().is_none()).await;
     let generation = ring.load().generation();
     let readings = stats.successes.load(Ordering::Relaxed);
-    eventually("two more readings", || stats.successes.load(Ordering::Relaxed) > readings + 1).await;
-    assert_eq!(ring.load().generation(), generation, "nothing changed, so no token is forgotten");
+    eventually("two more readings", || {
+        stats.successes.load(Ordering::Relaxed) > readings + 1
+    })
+    .await;
+    assert_eq!(
+        ring.load().generation(),
+        generation,
+        "nothing changed, so no token is forgotten"
+    );
 
     published.lock().unwrap().1 = key_set(&[RSA, EC]);
     eventually("both keys", || ids(&ring) == ["rsa", "ec"]).await;
@@ -91,13 +110,29 @@ async fn a_reading_that_fails_keeps_the_keys_at_hand() {
     let watch = watch(KeyPlace::Url(format!("{url}/keys")));
     watch.refresh().await.unwrap();
     for (status, document, message) in [
-        (StatusCode::BAD_GATEWAY, key_set(&[RSA]), "answered with status 502"),
-        (StatusCode::NO_CONTENT, String::new(), "answered with status 204"),
+        (
+            StatusCode::BAD_GATEWAY,
+            key_set(&[RSA]),
+            "answered with status 502",
+        ),
+        (
+            StatusCode::NO_CONTENT,
+            String::new(),
+            "answered with status 204",
+        ),
         (StatusCode::OK, String::new(), "not a JWK set"),
         (StatusCode::OK, "<html>".into(), "not a JWK set"),
         (StatusCode::OK, key_set(&[]), "no key that can verify"),
-        (StatusCode::OK, key_set(&[r#"{"kty":"oct","k":"c2VjcmV0"}"#]), "no key that can verify"),
-        (StatusCode::OK, " ".repeat(DOCUMENT_BYTES_MAX + 1), "larger than"),
+        (
+            StatusCode::OK,
+            key_set(&[r#"{"kty":"oct","k":"c2VjcmV0"}"#]),
+            "no key that can verify",
+        ),
+        (
+            StatusCode::OK,
+            " ".repeat(DOCUMENT_BYTES_MAX + 1),
+            "larger than",
+        ),
     ] {
         *published.lock().unwrap() = (status, document);
         let error = watch.refresh().await.unwrap_err().to_string();
