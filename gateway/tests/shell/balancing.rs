@@ -41,8 +41,10 @@ routes:
     let requests: Vec<_> = (0..REQUESTS).map(|_| fetch(gateway.get("/"))).collect();
     let all = runtime().spawn(join_all(requests));
     let in_flight = || backends.iter().map(Backend::in_flight).sum::<usize>();
-    eventually("all are under way", || (in_flight() == REQUESTS).then_some(()));
-    gateway.wait_for_metric("gateway_requests_in_flight", 120.0);
+    eventually("all are under way", || {
+        (in_flight() == REQUESTS).then_some(())
+    });
+    gateway.wait_for_metric("gateway_requests_in_flight", 120);
     for backend in &backends {
         let peak = backend.in_flight_peak();
         // Chance alone would spread them by a standard deviation of 5.
@@ -52,7 +54,7 @@ routes:
     for reply in runtime().block_on(all).expect("no panic") {
         assert_eq!(reply.expect("an answer").status(), 200);
     }
-    gateway.wait_for_metric("gateway_requests_in_flight", 0.0);
+    gateway.wait_for_metric("gateway_requests_in_flight", 0);
 }
 
 #[test]
@@ -84,7 +86,11 @@ routes:
 
 #[test]
 fn backends_share_requests_by_weight() {
-    let (many, few, none) = (Backend::replying("a"), Backend::replying("b"), Backend::replying("c"));
+    let (many, few, none) = (
+        Backend::replying("a"),
+        Backend::replying("b"),
+        Backend::replying("c"),
+    );
     let gateway = TestGateway::start(
         r#"
 upstreams: {many: {static: ["${MANY}"]}, few: {static: ["${FEW}"]}, none: {static: ["${NONE}"]}}
@@ -94,7 +100,11 @@ routes:
     auth: none
     backends: [{upstream: many, weight: 80}, {upstream: none, weight: 0}, {upstream: few, weight: 20}]
 "#,
-        &[("MANY", &many.address()), ("FEW", &few.address()), ("NONE", &none.address())],
+        &[
+            ("MANY", &many.address()),
+            ("FEW", &few.address()),
+            ("NONE", &none.address()),
+        ],
     );
     let mut wire = gateway.wire();
     for _ in 0..1000 {
@@ -102,15 +112,19 @@ routes:
         assert_eq!(wire.receive().status, 200);
     }
     // Five standard deviations of 12.6.
-    assert!((737..=863).contains(&many.requests()), "{}", many.requests());
+    assert!(
+        (737..=863).contains(&many.requests()),
+        "{}",
+        many.requests()
+    );
     assert_eq!(many.requests() + few.requests(), 1000);
     assert_eq!(none.requests(), 0);
     let metrics = gateway.metrics();
     let series = |name: &str| {
         format!("gateway_requests_total{{route=\"all\",upstream=\"{name}\",status_class=\"2xx\"}}")
     };
-    assert_eq!(metrics.value(&series("many")) as usize, many.requests());
-    assert_eq!(metrics.value(&series("few")) as usize, few.requests());
+    assert_eq!(metrics.value(&series("many")), many.requests() as u64);
+    assert_eq!(metrics.value(&series("few")), few.requests() as u64);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::support::backend::Backend;
 use crate::support::gateway::TestGateway;
+use crate::support::header_lines;
 
 /// Follows each refused request: who reads its end elsewhere sends this on.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -27,7 +28,11 @@ fn check(cases: impl IntoIterator<Item = Case>) {
         // The gateway may close as soon as it has seen enough.
         wire.try_send(bytes + SMUGGLED);
         let answer = wire.last_answer();
-        assert_eq!((answer.status, &*answer.reason()), (status, reason), "{name}");
+        assert_eq!(
+            (answer.status, &*answer.reason()),
+            (status, reason),
+            "{name}"
+        );
         assert!(answer.says_close(), "{name}: {answer:?}");
         assert_eq!(backend.requests(), 0, "{name}");
     }
@@ -42,15 +47,30 @@ fn a_body_whose_length_can_be_read_in_two_ways_is_refused() {
     let odd_length = |value: &str| post(&format!("content-length:{value}\r\n")) + "body";
     let odd_coding = |value: &str| post(&format!("transfer-encoding:{value}\r\n")) + "0\r\n\r\n";
     let mut cases = vec![
-        Case("CL.TE", post(&format!("{length}{chunked}")) + "0\r\n\r\n", 400, both),
-        Case("TE.CL", post(&format!("{chunked}{length}")) + "0\r\n\r\n", 400, both),
+        Case(
+            "CL.TE",
+            post(&format!("{length}{chunked}")) + "0\r\n\r\n",
+            400,
+            both,
+        ),
+        Case(
+            "TE.CL",
+            post(&format!("{chunked}{length}")) + "0\r\n\r\n",
+            400,
+            both,
+        ),
         Case(
             "CL of 0 with TE",
             post(&format!("content-length: 0\r\n{chunked}")) + "0\r\n\r\n",
             400,
             both,
         ),
-        Case("CL twice", post(&format!("{length}{length}")) + "body", 400, "content_length_invalid"),
+        Case(
+            "CL twice",
+            post(&format!("{length}{length}")) + "body",
+            400,
+            "content_length_invalid",
+        ),
         Case(
             "CL twice, unequal",
             post("content-length: 0\r\ncontent-length: 4\r\n") + "body",
@@ -71,20 +91,50 @@ fn a_body_whose_length_can_be_read_in_two_ways_is_refused() {
         ),
     ];
     for value in [
-        "", " ", " 4, 4", " +4", " -4", " 4 4", " 0x4", " 4;", " four", " ٤", " 99999999999999999999",
+        "",
+        " ",
+        " 4, 4",
+        " +4",
+        " -4",
+        " 4 4",
+        " 0x4",
+        " 4;",
+        " four",
+        " ٤",
+        " 99999999999999999999",
     ] {
-        cases.push(Case("odd CL", odd_length(value), 400, "content_length_invalid"));
+        cases.push(Case(
+            "odd CL",
+            odd_length(value),
+            400,
+            "content_length_invalid",
+        ));
     }
     for value in [
-        "", " gzip", " identity", " chunked, chunked", " gzip, chunked", " chunked, gzip",
-        " chunked;q=1", " \"chunked\"", " xchunked", " chunked,", " chunked\u{a0}",
+        "",
+        " gzip",
+        " identity",
+        " chunked, chunked",
+        " gzip, chunked",
+        " chunked, gzip",
+        " chunked;q=1",
+        " \"chunked\"",
+        " xchunked",
+        " chunked,",
+        " chunked\u{a0}",
     ] {
-        cases.push(Case("odd TE", odd_coding(value), 400, "transfer_encoding_invalid"));
+        cases.push(Case(
+            "odd TE",
+            odd_coding(value),
+            400,
+            "transfer_encoding_invalid",
+        ));
     }
     check(cases);
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_line_that_can_be_read_in_two_ways_is_refused() {
     let malformed = "header_malformed";
     let line = "request_line_malformed";
@@ -93,47 +143,117 @@ fn a_line_that_can_be_read_in_two_ways_is_refused() {
         Case("bare LF", get("a: b\nc: d\r\n"), 400, malformed),
         Case("bare CR", get("a: b\rc: d\r\n"), 400, malformed),
         Case("CR CR LF", get("a: b\r\r\n"), 400, malformed),
-        Case("bare LF as the end", "GET / HTTP/1.1\r\nhost: a\r\n\n".into(), 400, malformed),
+        Case(
+            "bare LF as the end",
+            "GET / HTTP/1.1\r\nhost: a\r\n\n".into(),
+            400,
+            malformed,
+        ),
         Case("obs-fold by a space", get("a: b\r\n c\r\n"), 400, malformed),
         Case("obs-fold by a tab", get("a: b\r\n\tc\r\n"), 400, malformed),
-        Case("a folded first header", "GET / HTTP/1.1\r\n a: b\r\nhost: a\r\n\r\n".into(), 400, malformed),
+        Case(
+            "a folded first header",
+            "GET / HTTP/1.1\r\n a: b\r\nhost: a\r\n\r\n".into(),
+            400,
+            malformed,
+        ),
         Case("NUL in a value", get("a: b\0c\r\n"), 400, malformed),
         Case("NUL in a name", get("a\0b: c\r\n"), 400, malformed),
         Case("ESC in a value", get("a: \x1b[2J\r\n"), 400, malformed),
         Case("DEL in a value", get("a: b\x7f\r\n"), 400, malformed),
-        Case("vertical tab in a value", get("a: \x0bb\r\n"), 400, malformed),
-        Case("space before the colon", get("content-length : 4\r\n"), 400, malformed),
-        Case("tab before the colon", get("content-length\t: 4\r\n"), 400, malformed),
+        Case(
+            "vertical tab in a value",
+            get("a: \x0bb\r\n"),
+            400,
+            malformed,
+        ),
+        Case(
+            "space before the colon",
+            get("content-length : 4\r\n"),
+            400,
+            malformed,
+        ),
+        Case(
+            "tab before the colon",
+            get("content-length\t: 4\r\n"),
+            400,
+            malformed,
+        ),
         Case("no name", get(": b\r\n"), 400, malformed),
         Case("no colon", get("ab\r\n"), 400, malformed),
         Case("a name with a slash", get("a/b: c\r\n"), 400, malformed),
         Case("a name beyond ASCII", get("\u{e4}: c\r\n"), 400, malformed),
-        Case("bare LF in the request line", on_line("GET / HTTP/1.1\nx: y"), 400, line),
-        Case("bare CR in the request line", on_line("GET /\rx HTTP/1.1"), 400, line),
+        Case(
+            "bare LF in the request line",
+            on_line("GET / HTTP/1.1\nx: y"),
+            400,
+            line,
+        ),
+        Case(
+            "bare CR in the request line",
+            on_line("GET /\rx HTTP/1.1"),
+            400,
+            line,
+        ),
         Case("NUL in the target", on_line("GET /\0 HTTP/1.1"), 400, line),
         Case("two spaces", on_line("GET  / HTTP/1.1"), 400, line),
         Case("a tab", on_line("GET\t/ HTTP/1.1"), 400, line),
-        Case("a space in the target", on_line("GET /a b HTTP/1.1"), 400, line),
-        Case("a space behind the version", on_line("GET / HTTP/1.1 "), 400, line),
+        Case(
+            "a space in the target",
+            on_line("GET /a b HTTP/1.1"),
+            400,
+            line,
+        ),
+        Case(
+            "a space behind the version",
+            on_line("GET / HTTP/1.1 "),
+            400,
+            line,
+        ),
         Case("a leading space", on_line(" GET / HTTP/1.1"), 400, line),
         Case("an empty method", on_line(" / HTTP/1.1"), 400, line),
         Case("an odd method", on_line("GE(T / HTTP/1.1"), 400, line),
         Case("a relative target", on_line("GET a HTTP/1.1"), 400, line),
         Case("a fragment", on_line("GET /a#b HTTP/1.1"), 400, line),
-        Case("a scheme of its own", on_line("GET ftp://a/ HTTP/1.1"), 400, line),
+        Case(
+            "a scheme of its own",
+            on_line("GET ftp://a/ HTTP/1.1"),
+            400,
+            line,
+        ),
         Case("an asterisk for GET", on_line("GET * HTTP/1.1"), 400, line),
         Case("no version", on_line("GET /"), 400, line),
         Case("lower-case version", on_line("GET / http/1.1"), 400, line),
-        Case("HTTP/0.9", on_line("GET / HTTP/0.9"), 505, "version_not_supported"),
-        Case("HTTP/1.2", on_line("GET / HTTP/1.2"), 505, "version_not_supported"),
-        Case("HTTP/1.10", on_line("GET / HTTP/1.10"), 505, "version_not_supported"),
+        Case(
+            "HTTP/0.9",
+            on_line("GET / HTTP/0.9"),
+            505,
+            "version_not_supported",
+        ),
+        Case(
+            "HTTP/1.2",
+            on_line("GET / HTTP/1.2"),
+            505,
+            "version_not_supported",
+        ),
+        Case(
+            "HTTP/1.10",
+            on_line("GET / HTTP/1.10"),
+            505,
+            "version_not_supported",
+        ),
         Case(
             "the HTTP/2 preface",
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
             505,
             "version_not_supported",
         ),
-        Case("CONNECT", on_line("CONNECT a:443 HTTP/1.1"), 501, "method_not_supported"),
+        Case(
+            "CONNECT",
+            on_line("CONNECT a:443 HTTP/1.1"),
+            501,
+            "method_not_supported",
+        ),
         Case("a TLS handshake", "\x16\x03\x01\r\n\r\n".into(), 400, line),
         Case("three empty lines", "\r\n\r\n\r\n".into(), 400, line),
     ]);
@@ -142,29 +262,55 @@ fn a_line_that_can_be_read_in_two_ways_is_refused() {
 #[test]
 fn a_head_beyond_a_bound_is_refused() {
     let long = |length: usize| "a".repeat(length);
-    let many = |count: usize| (0..count).map(|index| format!("x-{index}: y\r\n")).collect::<String>();
     check([
-        Case("one header of 64 KiB", get(&format!("a: {}\r\n", long(65_536))), 431, "head_too_large"),
+        Case(
+            "one header of 64 KiB",
+            get(&format!("a: {}\r\n", long(65_536))),
+            431,
+            "head_too_large",
+        ),
         Case(
             "many long headers",
             get(&format!("a: {}\r\n", long(1_000)).repeat(70)),
             431,
             "head_too_large",
         ),
-        Case("101 headers", get(&many(100)), 431, "too_many_headers"),
-        Case("a target of 8 KiB", format!("GET /{} HTTP/1.1\r\n", long(8_192)), 414, "target_too_long"),
-        Case("a target without end", format!("GET /{}", long(80_000)), 414, "target_too_long"),
+        Case(
+            "101 headers",
+            get(&header_lines(100)),
+            431,
+            "too_many_headers",
+        ),
+        Case(
+            "a target of 8 KiB",
+            format!("GET /{} HTTP/1.1\r\n", long(8_192)),
+            414,
+            "target_too_long",
+        ),
+        Case(
+            "a target without end",
+            format!("GET /{}", long(80_000)),
+            414,
+            "target_too_long",
+        ),
     ]);
     // By itself: an upstream has bounds of its own, and is sent a few headers more.
     let gateway = TestGateway::start(
         "routes: [{name: all, match: {path_prefix: /}, auth: none, respond: {status: 200, body: reached}}]",
         &[],
     );
-    for within in [get(&many(99)), format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", long(8_191))] {
+    for within in [
+        get(&header_lines(99)),
+        format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", long(8_191)),
+    ] {
         let mut wire = gateway.wire();
         wire.send(&within);
         let answer = wire.receive();
-        assert_eq!((answer.status, &*answer.text()), (200, "reached"), "{:.40}", within);
+        assert_eq!(
+            (answer.status, &*answer.text()),
+            (200, "reached"),
+            "{within:.40}"
+        );
     }
 }
 
@@ -188,7 +334,11 @@ fn what_is_odd_but_clear_passes() {
         let mut wire = gateway.wire();
         wire.send(bytes);
         let answer = wire.receive();
-        assert_eq!((answer.status, &*answer.text()), (200, "reached"), "{bytes}");
+        assert_eq!(
+            (answer.status, &*answer.text()),
+            (200, "reached"),
+            "{bytes}"
+        );
         // The next one is read from where this one ended.
         wire.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
         assert_eq!(wire.receive().text(), "reached", "{bytes}");
@@ -200,9 +350,8 @@ fn good_requests_before_a_bad_one_are_answered_in_turn() {
     let backend = Backend::echo();
     let gateway = TestGateway::in_front_of(&backend);
     let mut wire = gateway.wire();
-    let good = |path: &str| {
-        format!("POST /{path} HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody")
-    };
+    let good =
+        |path: &str| format!("POST /{path} HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody");
     let bad = "GET /bad HTTP/1.1\r\nhost : a\r\n\r\n";
     wire.send(good("first") + &good("second") + bad + SMUGGLED);
     let answers = wire.all_answers();
@@ -243,9 +392,24 @@ fn a_client_that_goes_on_sending_can_still_read_why_it_was_refused() {
     let gateway = TestGateway::with("defaults: {max_request_body: 1KiB}", &backend);
     let refused: [(&str, String, u16, &str); 4] = [
         ("a bad head", get("a b: c\r\n"), 400, "header_malformed"),
-        ("a head too large", format!("GET / HTTP/1.1\r\na: {}", "b".repeat(70_000)), 431, "head_too_large"),
-        ("a declared body too large", post("content-length: 1000000\r\n"), 413, "body_too_large"),
-        ("a chunk too large", post("transfer-encoding: chunked\r\n") + "f4240\r\n", 413, "body_too_large"),
+        (
+            "a head too large",
+            format!("GET / HTTP/1.1\r\na: {}", "b".repeat(70_000)),
+            431,
+            "head_too_large",
+        ),
+        (
+            "a declared body too large",
+            post("content-length: 1000000\r\n"),
+            413,
+            "body_too_large",
+        ),
+        (
+            "a chunk too large",
+            post("transfer-encoding: chunked\r\n") + "f4240\r\n",
+            413,
+            "body_too_large",
+        ),
     ];
     for (name, head, status, reason) in refused {
         let mut wire = gateway.wire();
@@ -260,7 +424,11 @@ fn a_client_that_goes_on_sending_can_still_read_why_it_was_refused() {
             }
         });
         let answer = wire.receive();
-        assert_eq!((answer.status, &*answer.reason()), (status, reason), "{name}");
+        assert_eq!(
+            (answer.status, &*answer.reason()),
+            (status, reason),
+            "{name}"
+        );
         assert!(answer.says_close(), "{name}");
         writer.join().expect("the writer ends");
         wire.shut_down_writing();
@@ -274,9 +442,21 @@ fn a_malformed_chunk_is_refused_wherever_it_comes() {
     let gateway = TestGateway::in_front_of(&backend);
     let head = post("transfer-encoding: chunked\r\n");
     for chunks in [
-        "x\r\n", "-1\r\n", "0x5\r\nhello\r\n", " 5\r\nhello\r\n", "5 \r\nhello\r\n", "5\nhello\r\n",
-        "5\r\nhelloXX", "5\r\nhello\n", "5\r\nhello\r\r\n", "\r\n", "5;a\0b\r\nhello\r\n",
-        "1000000000000000\r\n", "0\r\n a: b\r\n\r\n", "0\r\n: b\r\n\r\n", "0\r\na: b\n\r\n",
+        "x\r\n",
+        "-1\r\n",
+        "0x5\r\nhello\r\n",
+        " 5\r\nhello\r\n",
+        "5 \r\nhello\r\n",
+        "5\nhello\r\n",
+        "5\r\nhelloXX",
+        "5\r\nhello\n",
+        "5\r\nhello\r\r\n",
+        "\r\n",
+        "5;a\0b\r\nhello\r\n",
+        "1000000000000000\r\n",
+        "0\r\n a: b\r\n\r\n",
+        "0\r\n: b\r\n\r\n",
+        "0\r\na: b\n\r\n",
     ] {
         for earlier in ["", "3\r\nabc\r\n"] {
             for is_in_one_piece in [true, false] {

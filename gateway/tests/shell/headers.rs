@@ -31,8 +31,15 @@ fn headers_of_one_connection_do_not_reach_the_next() {
          authorization: Basic eDp5\r\ncookie: a=b\r\ncookie: c=d\r\n",
     );
     for gone in [
-        "connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer",
-        "x-mine", "x-other", "x-third",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "x-mine",
+        "x-other",
+        "x-third",
     ] {
         assert!(echoed(&echo, gone).is_empty(), "{gone}: {echo}");
     }
@@ -50,7 +57,14 @@ fn a_client_cannot_take_away_what_the_gateway_says() {
         &gateway,
         "connection: x-forwarded-for, x-request-id, via, traceparent, host, x-forwarded-proto\r\n",
     );
-    for stays in ["x-forwarded-for", "x-request-id", "via", "traceparent", "host", "x-forwarded-proto"] {
+    for stays in [
+        "x-forwarded-for",
+        "x-request-id",
+        "via",
+        "traceparent",
+        "host",
+        "x-forwarded-proto",
+    ] {
         assert_eq!(echoed(&echo, stays).len(), 1, "{stays}: {echo}");
     }
 }
@@ -74,7 +88,12 @@ fn headers_of_the_upstreams_connection_do_not_reach_the_client() {
          server: theirs\r\nx-stays: 2\r\n",
     );
     for gone in [
-        "connection", "x-mine", "keep-alive", "proxy-connection", "upgrade", "proxy-authenticate",
+        "connection",
+        "x-mine",
+        "keep-alive",
+        "proxy-connection",
+        "upgrade",
+        "proxy-authenticate",
     ] {
         assert_eq!(answer.header(gone), None, "{gone}");
     }
@@ -111,7 +130,10 @@ fn what_a_stranger_says_of_earlier_hops_is_not_believed() {
         assert!(echoed(&echo, gone).is_empty(), "{gone}");
     }
     let ids = echoed(&echo, "x-request-id");
-    assert!(ids.len() == 1 && ids[0] != "chosen-by-the-client", "{ids:?}");
+    assert!(
+        ids.len() == 1 && ids[0] != "chosen-by-the-client",
+        "{ids:?}"
+    );
     let line = gateway.access_lines(1).remove(0);
     assert_eq!(line["client"], "127.0.0.1");
 }
@@ -126,8 +148,13 @@ fn a_spelling_that_cgi_confuses_is_not_believed_either() {
          x_request_id: mine\r\nproxy_authorization: x\r\ncontent_length: 5\r\ntransfer_encoding: chunked\r\nx_stays: 1\r\n",
     );
     for gone in [
-        "x_forwarded_for", "x-forwarded_proto", "x_real_ip", "x_request_id", "proxy_authorization",
-        "content_length", "transfer_encoding",
+        "x_forwarded_for",
+        "x-forwarded_proto",
+        "x_real_ip",
+        "x_request_id",
+        "proxy_authorization",
+        "content_length",
+        "transfer_encoding",
     ] {
         assert!(echoed(&echo, gone).is_empty(), "{gone}: {echo}");
     }
@@ -151,7 +178,10 @@ fn what_a_trusted_proxy_says_of_earlier_hops_is_continued() {
     assert_eq!(echoed(&echo, "x-forwarded-host"), ["public.example"]);
     assert_eq!(echoed(&echo, "x-request-id"), ["from-the-edge"]);
     let line = gateway.access_lines(1).remove(0);
-    assert_eq!((&line["client"], &line["request_id"]), (&"198.51.100.7".into(), &"from-the-edge".into()));
+    assert_eq!(
+        (&line["client"], &line["request_id"]),
+        (&"198.51.100.7".into(), &"from-the-edge".into())
+    );
 }
 
 #[test]
@@ -161,7 +191,10 @@ fn an_id_that_could_forge_a_log_is_replaced_even_from_a_trusted_proxy() {
     for id in [String::new(), "a b".into(), "a\"b".into(), "x".repeat(500)] {
         let echo = echo_of(&gateway, &format!("x-request-id: {id}\r\n"));
         let ids = echoed(&echo, "x-request-id");
-        assert!(ids.len() == 1 && ids[0] != id && !ids[0].is_empty(), "{ids:?}");
+        assert!(
+            ids.len() == 1 && ids[0] != id && !ids[0].is_empty(),
+            "{ids:?}"
+        );
     }
 }
 
@@ -170,7 +203,10 @@ fn the_standard_header_is_sent_where_the_file_says_so() {
     let backend = Backend::echo();
     let gateway = TestGateway::with("forwarded: {send_standard: true}", &backend);
     let echo = echo_of(&gateway, "forwarded: for=203.0.113.9\r\n");
-    assert_eq!(echoed(&echo, "forwarded"), ["for=127.0.0.1;host=\"a.example\";proto=http"]);
+    assert_eq!(
+        echoed(&echo, "forwarded"),
+        ["for=127.0.0.1;host=\"a.example\";proto=http"]
+    );
 
     let both = "forwarded: {send_standard: true, trusted_proxies: [127.0.0.1/32]}";
     let gateway = TestGateway::with(both, &backend);
@@ -186,7 +222,10 @@ fn via_names_each_hop_and_the_version_it_was_spoken_to_in() {
     let backend = Backend::echo();
     let gateway = TestGateway::in_front_of(&backend);
     assert_eq!(echoed(&echo_of(&gateway, ""), "via"), ["1.1 gateway"]);
-    assert_eq!(echoed(&echo_of(&gateway, "via: 1.0 a, 2 b\r\n"), "via"), ["1.0 a, 2 b, 1.1 gateway"]);
+    assert_eq!(
+        echoed(&echo_of(&gateway, "via: 1.0 a, 2 b\r\n"), "via"),
+        ["1.0 a, 2 b, 1.1 gateway"]
+    );
     let mut wire = gateway.wire();
     wire.send("GET / HTTP/1.0\r\n\r\n");
     assert_eq!(echoed(&wire.last_answer().json(), "via"), ["1.0 gateway"]);
@@ -199,10 +238,17 @@ fn a_trace_is_continued_and_begun_where_there_is_none() {
     let backend = Backend::echo();
     let gateway = TestGateway::in_front_of(&backend);
 
-    let echo = echo_of(&gateway, &format!("traceparent: 00-{TRACE}-{SPAN}-01\r\ntracestate: a=b\r\n"));
+    let echo = echo_of(
+        &gateway,
+        &format!("traceparent: 00-{TRACE}-{SPAN}-01\r\ntracestate: a=b\r\n"),
+    );
     let parent = echoed(&echo, "traceparent")[0];
     let parts: Vec<_> = parent.split('-').collect();
-    assert_eq!((parts[0], parts[1], parts[3]), ("00", TRACE, "01"), "{parent}");
+    assert_eq!(
+        (parts[0], parts[1], parts[3]),
+        ("00", TRACE, "01"),
+        "{parent}"
+    );
     assert_ne!(parts[2], SPAN, "a span of our own");
     assert_eq!(echoed(&echo, "tracestate"), ["a=b"]);
     assert_eq!(gateway.access_lines(1)[0]["trace_id"], TRACE);
@@ -212,7 +258,13 @@ fn a_trace_is_continued_and_begun_where_there_is_none() {
         let echo = echo_of(&gateway, lines);
         let parents = echoed(&echo, "traceparent");
         assert_eq!(parents.len(), 1, "{lines}");
-        assert!(parents[0].len() == 55 && parents[0].starts_with("00-"), "{lines}: {parents:?}");
-        assert!(!parents[0].contains("00000000000000000000000000000000"), "{lines}: {parents:?}");
+        assert!(
+            parents[0].len() == 55 && parents[0].starts_with("00-"),
+            "{lines}: {parents:?}"
+        );
+        assert!(
+            !parents[0].contains("00000000000000000000000000000000"),
+            "{lines}: {parents:?}"
+        );
     }
 }

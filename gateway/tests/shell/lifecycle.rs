@@ -47,7 +47,9 @@ fn on_sigterm_what_is_under_way_ends_and_nothing_new_is_taken() {
     assert!(!idle.receive().says_close());
     let mut slow = gateway.wire();
     slow.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
-    eventually("it is under way", || (backend.in_flight() == 1).then_some(()));
+    eventually("it is under way", || {
+        (backend.in_flight() == 1).then_some(())
+    });
 
     gateway.stop(Signal::Terminate);
     let ready = eventually("readiness fails at once", || {
@@ -63,7 +65,9 @@ fn on_sigterm_what_is_under_way_ends_and_nothing_new_is_taken() {
     let answer = late.last_answer();
     assert_eq!((answer.status, answer.says_close()), (200, true));
 
-    eventually("new connections are refused", || refuses(&gateway).then_some(()));
+    eventually("new connections are refused", || {
+        refuses(&gateway).then_some(())
+    });
     assert!(idle.rest().is_empty(), "idle ones are closed in order");
     gate.open();
     let answer = slow.last_answer();
@@ -97,17 +101,25 @@ fn a_request_that_hangs_does_not_outlive_the_drain() {
     let log = gateway.access_log().to_owned();
     let mut slow = gateway.wire();
     slow.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
-    eventually("it is under way", || (backend.in_flight() == 1).then_some(()));
+    eventually("it is under way", || {
+        (backend.in_flight() == 1).then_some(())
+    });
     // The file goes with the gateway; this name stays.
     let kept = tempfile::tempdir().expect("a directory can be made");
     let kept = kept.path().join("access.log");
     std::fs::hard_link(log, &kept).expect("a second name");
     gateway.stop(Signal::Terminate);
     let left = time_to_leave(gateway);
-    assert!((Duration::from_millis(300)..Duration::from_secs(5)).contains(&left), "{left:?}");
+    assert!(
+        (Duration::from_millis(300)..Duration::from_secs(5)).contains(&left),
+        "{left:?}"
+    );
     assert!(slow.try_rest().unwrap_or_default().is_empty());
     let log = std::fs::read_to_string(kept).expect("a log");
-    assert!(log.contains("\"path\":\"/slow\""), "even this one has its line: {log}");
+    assert!(
+        log.contains("\"path\":\"/slow\""),
+        "even this one has its line: {log}"
+    );
 }
 
 #[test]
@@ -117,9 +129,13 @@ fn a_person_at_a_terminal_waits_for_requests_but_not_for_load_balancers() {
     let gateway = TestGateway::with("shutdown: {lame_duck: 60s, drain: 50s}", &backend);
     let mut slow = gateway.wire();
     slow.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
-    eventually("it is under way", || (backend.in_flight() == 1).then_some(()));
+    eventually("it is under way", || {
+        (backend.in_flight() == 1).then_some(())
+    });
     gateway.stop(Signal::Interrupt);
-    eventually("new connections are refused", || refuses(&gateway).then_some(()));
+    eventually("new connections are refused", || {
+        refuses(&gateway).then_some(())
+    });
     gate.open();
     assert_eq!(slow.last_answer().status, 200);
     let left = time_to_leave(gateway);

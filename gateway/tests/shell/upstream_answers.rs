@@ -12,7 +12,7 @@ use crate::support::backend::Step::{AwaitClose, ReadHead, Reset, Wait, Write};
 use crate::support::backend::{Backend, Gate, write};
 use crate::support::gateway::TestGateway;
 use crate::support::http_client::Fetch as _;
-use crate::support::Refusing;
+use crate::support::{Refusing, header_lines};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -22,50 +22,122 @@ fn answering(bytes: impl Into<Bytes>) -> Backend {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn an_answer_that_can_be_read_in_two_ways_is_never_passed_on() {
     let long = "a".repeat(70_000);
-    let many: String = (0..101).map(|index| format!("x-{index}: y\r\n")).collect();
+    let many = header_lines(101);
     for (name, answer) in [
-        ("CL and TE", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-        ("two lengths", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc"),
-        ("equal lengths", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nab"),
-        ("a list of lengths", "HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nab"),
-        ("a negative length", "HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\nab"),
-        ("another coding", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nab"),
-        ("coded twice", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
-        ("TE in HTTP/1.0", "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (
+            "CL and TE",
+            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "two lengths",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc",
+        ),
+        (
+            "equal lengths",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nab",
+        ),
+        (
+            "a list of lengths",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nab",
+        ),
+        (
+            "a negative length",
+            "HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\nab",
+        ),
+        (
+            "another coding",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nab",
+        ),
+        (
+            "coded twice",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "TE in HTTP/1.0",
+            "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
         ("no status", "HTTP/1.1\r\n\r\n"),
         ("a status of two digits", "HTTP/1.1 20 OK\r\n\r\n"),
         ("a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n"),
         ("a status of letters", "HTTP/1.1 abc OK\r\n\r\n"),
-        ("a status below all", "HTTP/1.1 099 OK\r\ncontent-length: 0\r\n\r\n"),
+        (
+            "a status below all",
+            "HTTP/1.1 099 OK\r\ncontent-length: 0\r\n\r\n",
+        ),
         ("another version", "HTTP/2.0 200 OK\r\n\r\n"),
         ("lower case", "http/1.1 200 OK\r\n\r\n"),
         ("bare LF", "HTTP/1.1 200 OK\ncontent-length: 0\n\n"),
-        ("bare LF in a header", "HTTP/1.1 200 OK\r\na: b\nc: d\r\ncontent-length: 0\r\n\r\n"),
-        ("bare CR", "HTTP/1.1 200 OK\r\na: b\rc\r\ncontent-length: 0\r\n\r\n"),
-        ("folding", "HTTP/1.1 200 OK\r\na: b\r\n c\r\ncontent-length: 0\r\n\r\n"),
-        ("NUL", "HTTP/1.1 200 OK\r\na: b\0c\r\ncontent-length: 0\r\n\r\n"),
-        ("space before the colon", "HTTP/1.1 200 OK\r\ncontent-length : 0\r\n\r\n"),
-        ("an empty line first", "\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+        (
+            "bare LF in a header",
+            "HTTP/1.1 200 OK\r\na: b\nc: d\r\ncontent-length: 0\r\n\r\n",
+        ),
+        (
+            "bare CR",
+            "HTTP/1.1 200 OK\r\na: b\rc\r\ncontent-length: 0\r\n\r\n",
+        ),
+        (
+            "folding",
+            "HTTP/1.1 200 OK\r\na: b\r\n c\r\ncontent-length: 0\r\n\r\n",
+        ),
+        (
+            "NUL",
+            "HTTP/1.1 200 OK\r\na: b\0c\r\ncontent-length: 0\r\n\r\n",
+        ),
+        (
+            "space before the colon",
+            "HTTP/1.1 200 OK\r\ncontent-length : 0\r\n\r\n",
+        ),
+        (
+            "an empty line first",
+            "\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        ),
         ("garbage", "\x15\x03\x01\x00\x02\x02\x0a\r\n\r\n"),
         ("a banner", "SSH-2.0-OpenSSH_9.2p1 Debian\r\n"),
-        ("a head too large", &*format!("HTTP/1.1 200 OK\r\na: {long}\r\n\r\n")),
-        ("a head without end", &*format!("HTTP/1.1 200 OK\r\na: {long}")),
-        ("101 headers", &*format!("HTTP/1.1 200 OK\r\n{many}content-length: 0\r\n\r\n")),
-        ("101 unasked", "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"),
+        (
+            "a head too large",
+            &*format!("HTTP/1.1 200 OK\r\na: {long}\r\n\r\n"),
+        ),
+        (
+            "a head without end",
+            &*format!("HTTP/1.1 200 OK\r\na: {long}"),
+        ),
+        (
+            "101 headers",
+            &*format!("HTTP/1.1 200 OK\r\n{many}content-length: 0\r\n\r\n"),
+        ),
+        (
+            "101 unasked",
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+        ),
         (
             "an invalid one behind an interim one",
             "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\na: b\0\r\n\r\n",
         ),
-        ("a first chunk of garbage", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n"),
-        ("more than it said", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nabc\r\n"),
+        (
+            "a first chunk of garbage",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
+        ),
+        (
+            "more than it said",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nabc\r\n",
+        ),
     ] {
         let backend = answering(Bytes::copy_from_slice(answer.as_bytes()));
         let gateway = TestGateway::in_front_of(&backend);
         let reply = gateway.get("/").fetch();
-        assert_eq!((reply.status(), &*reply.reason()), (502, "upstream_invalid_response"), "{name}");
-        assert_eq!(backend.requests(), 1, "{name}: it may have been carried out");
+        assert_eq!(
+            (reply.status(), &*reply.reason()),
+            (502, "upstream_invalid_response"),
+            "{name}"
+        );
+        assert_eq!(
+            backend.requests(),
+            1,
+            "{name}: it may have been carried out"
+        );
     }
 }
 
@@ -83,9 +155,9 @@ fn a_second_answer_to_one_request_reaches_nobody() {
     ]);
     let gateway = TestGateway::in_front_of(&backend);
     assert_eq!(gateway.get("/").fetch().text(), "good");
-    gateway.wait_for_metric("gateway_upstream_connections_idle", 1.0);
+    gateway.wait_for_metric("gateway_upstream_connections_idle", 1);
     gate.open();
-    gateway.wait_for_metric("gateway_upstream_connections_idle", 0.0);
+    gateway.wait_for_metric("gateway_upstream_connections_idle", 0);
     assert_eq!(gateway.get("/").fetch().text(), "good");
     assert_eq!(backend.connections(), 2);
 }
@@ -108,11 +180,26 @@ fn the_beginning_of_a_second_answer_is_not_kept_for_the_next_request() {
 #[test]
 fn an_answer_that_breaks_off_is_never_made_to_look_whole() {
     for (name, answer) in [
-        ("short of its length", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"),
-        ("nothing of its length", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n"),
-        ("between chunks", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
-        ("within a chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\nhalf"),
-        ("before the last line", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n"),
+        (
+            "short of its length",
+            "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
+        ),
+        (
+            "nothing of its length",
+            "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n",
+        ),
+        (
+            "between chunks",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        ),
+        (
+            "within a chunk",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\nhalf",
+        ),
+        (
+            "before the last line",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n",
+        ),
     ] {
         let backend = answering(answer);
         let gateway = TestGateway::in_front_of(&backend);
@@ -145,7 +232,10 @@ fn a_broken_chunk_in_the_middle_breaks_the_answer_off() {
     wire.wait_for("half");
     gate.open();
     let text = String::from_utf8_lossy(&wire.try_rest().unwrap_or_default()).into_owned();
-    assert!(!text.contains("more") && !text.ends_with("0\r\n\r\n"), "{text}");
+    assert!(
+        !text.contains("more") && !text.ends_with("0\r\n\r\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -171,7 +261,10 @@ fn a_client_is_given_time_while_it_is_the_upstream_that_is_slow() {
         Wait(gate.clone()),
         write("half"),
     ]);
-    let gateway = TestGateway::with("limits: {send_timeout: 50ms, idle_timeout: 300ms}", &backend);
+    let gateway = TestGateway::with(
+        "limits: {send_timeout: 50ms, idle_timeout: 300ms}",
+        &backend,
+    );
     // This one idles for longer than the other's client could have stopped reading.
     let mut clock = gateway.wire();
     let mut wire = gateway.wire();
@@ -183,16 +276,18 @@ fn a_client_is_given_time_while_it_is_the_upstream_that_is_slow() {
 
 #[test]
 fn a_client_that_takes_nothing_is_cut() {
-    let backend = answering([
-        b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n".as_slice(),
-        &vec![b'x'; 64 << 20],
-    ]
-    .concat());
+    let backend = answering(
+        [
+            b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n".as_slice(),
+            &vec![b'x'; 64 << 20],
+        ]
+        .concat(),
+    );
     let gateway = TestGateway::with("limits: {send_timeout: 150ms}", &backend);
     let mut wire = gateway.wire();
     wire.send(GET);
-    gateway.wait_for_metric("gateway_requests_in_flight", 1.0);
-    gateway.wait_for_metric("gateway_requests_in_flight", 0.0);
+    gateway.wait_for_metric("gateway_requests_in_flight", 1);
+    gateway.wait_for_metric("gateway_requests_in_flight", 0);
     let line = gateway.access_lines(1).remove(0);
     assert_eq!(line["reason"], "client_closed");
     drop(wire);
@@ -200,7 +295,11 @@ fn a_client_that_takes_nothing_is_cut() {
 
 #[test]
 fn an_upstream_that_ends_without_an_answer_is_502() {
-    for steps in [vec![ReadHead], vec![ReadHead, Reset], vec![ReadHead, write("HTTP/1.1 200 OK\r\na:")]] {
+    for steps in [
+        vec![ReadHead],
+        vec![ReadHead, Reset],
+        vec![ReadHead, write("HTTP/1.1 200 OK\r\na:")],
+    ] {
         let backend = Backend::scripted(steps);
         let gateway = TestGateway::in_front_of(&backend);
         let reply = gateway.get("/").fetch();
@@ -220,7 +319,10 @@ fn an_upstream_that_never_answers_is_504_in_time() {
         let gateway = TestGateway::with(settings, &backend);
         let began = Instant::now();
         let reply = gateway.get("/").fetch();
-        assert_eq!((reply.status(), &*reply.reason()), (504, "upstream_timeout"));
+        assert_eq!(
+            (reply.status(), &*reply.reason()),
+            (504, "upstream_timeout")
+        );
         let elapsed = began.elapsed();
         assert!(elapsed >= Duration::from_millis(150), "{elapsed:?}");
         assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
@@ -241,12 +343,25 @@ routes:
     );
     for method in [Method::GET, Method::POST] {
         let reply = gateway.request(method, "/").body("body").fetch();
-        assert_eq!((reply.status(), &*reply.reason()), (502, "upstream_connect_failure"));
+        assert_eq!(
+            (reply.status(), &*reply.reason()),
+            (502, "upstream_connect_failure")
+        );
     }
     let line = gateway.access_lines(1).remove(0);
     assert_eq!(line["tries"], 3);
-    assert!(line["detail"].as_str().is_some_and(|text| text.contains("refused")), "{line}");
-    assert_eq!(gateway.metrics().value("gateway_upstream_connect_failures_total{upstream=\"backend\"}"), 6.0);
+    assert!(
+        line["detail"]
+            .as_str()
+            .is_some_and(|text| text.contains("refused")),
+        "{line}"
+    );
+    assert_eq!(
+        gateway
+            .metrics()
+            .value("gateway_upstream_connect_failures_total{upstream=\"backend\"}"),
+        6
+    );
 }
 
 #[test]
@@ -262,7 +377,11 @@ routes:
     );
     let reply = gateway.get("/").fetch();
     let address = refusing.address().to_string();
-    assert!(!reply.text().contains(&address) && !reply.text().contains("os error"), "{}", reply.text());
+    assert!(
+        !reply.text().contains(&address) && !reply.text().contains("os error"),
+        "{}",
+        reply.text()
+    );
 }
 
 #[test]
@@ -287,14 +406,23 @@ fn answers_without_a_body_leave_the_connection_in_step() {
         wire.send("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n");
         let head = wire.receive_head();
         assert_eq!(head.status, 200);
-        assert!(matches!(head.header("content-length").as_deref(), Some("5") | None), "{head:?}");
+        assert!(
+            matches!(head.header("content-length").as_deref(), Some("5") | None),
+            "{head:?}"
+        );
     }
     wire.send(GET);
     let no_content = wire.receive();
-    assert_eq!((no_content.status, no_content.header("content-length")), (204, None));
+    assert_eq!(
+        (no_content.status, no_content.header("content-length")),
+        (204, None)
+    );
     wire.send(GET);
     let not_modified = wire.receive();
-    assert_eq!((not_modified.status, not_modified.header("etag").as_deref()), (304, Some("\"a\"")));
+    assert_eq!(
+        (not_modified.status, not_modified.header("etag").as_deref()),
+        (304, Some("\"a\""))
+    );
     wire.send(GET);
     let last = wire.receive();
     assert_eq!((last.status, &*last.text()), (200, "end"));
@@ -320,13 +448,20 @@ fn a_body_until_the_close_comes_whole_and_ends_clearly() {
         wire.send(GET);
         wire.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         let text = String::from_utf8(wire.rest()).expect("text");
-        assert_eq!(text.matches("transfer-encoding: chunked").count(), 2, "{version}: {text}");
+        assert_eq!(
+            text.matches("transfer-encoding: chunked").count(),
+            2,
+            "{version}: {text}"
+        );
         assert!(text.ends_with("0\r\n\r\n"), "{version}: {text}");
 
         let mut wire = gateway.wire();
         wire.send("GET / HTTP/1.0\r\n\r\n");
         let text = String::from_utf8(wire.rest()).expect("text");
-        assert!(text.ends_with("\r\n\r\nhello world"), "an old client gets no chunks: {text}");
+        assert!(
+            text.ends_with("\r\n\r\nhello world"),
+            "an old client gets no chunks: {text}"
+        );
     }
 }
 
@@ -338,7 +473,11 @@ fn an_old_upstream_may_keep_its_connection() {
     for _ in 0..2 {
         assert_eq!(gateway.get("/").fetch().text(), "ok");
     }
-    let backend = Backend::scripted([ReadHead, write("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok"), AwaitClose]);
+    let backend = Backend::scripted([
+        ReadHead,
+        write("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+        AwaitClose,
+    ]);
     let gateway = TestGateway::in_front_of(&backend);
     for _ in 0..2 {
         assert_eq!(gateway.get("/").fetch().text(), "ok");
@@ -385,7 +524,9 @@ fn large_bodies_pass_unchanged_in_both_directions() {
 fn a_refusal_before_the_body_is_over_is_passed_on() {
     let backend = Backend::scripted([
         ReadHead,
-        write("HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nbig"),
+        write(
+            "HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nbig",
+        ),
         AwaitClose,
     ]);
     let gateway = TestGateway::in_front_of(&backend);

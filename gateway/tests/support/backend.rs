@@ -96,7 +96,9 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> AnswerBody {
 
 impl Backend {
     /// Answers each request as `answer` says.
-    pub(crate) fn answering<F>(answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static) -> Self
+    pub(crate) fn answering<F>(
+        answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = Response<AnswerBody>> + Send + 'static,
     {
@@ -133,11 +135,16 @@ impl Backend {
     pub(crate) fn echo() -> Self {
         Self::answering(|request| async move {
             let (head, body) = request.into_parts();
-            let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+            let body = body
+                .collect()
+                .await
+                .map(http_body_util::Collected::to_bytes);
             let headers: Vec<_> = head
                 .headers
                 .iter()
-                .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+                .map(|(name, value)| {
+                    json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())])
+                })
                 .collect();
             let echo = json!({
                 "method": head.method.as_str(),
@@ -152,9 +159,9 @@ impl Backend {
 
     /// Sends each body back while it comes.
     pub(crate) fn mirroring() -> Self {
-        Self::answering(|request| async move {
-            Response::new(AnswerBody::Right(request.into_body()))
-        })
+        Self::answering(
+            |request| async move { Response::new(AnswerBody::Right(request.into_body())) },
+        )
     }
 
     /// Each connection runs through these steps.
@@ -211,7 +218,11 @@ impl Backend {
 
     /// All bytes that a scripted upstream has read.
     pub(crate) fn received(&self) -> String {
-        let bytes = self.seen.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = self
+            .seen
+            .bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
@@ -265,7 +276,9 @@ async fn run(steps: Vec<Step>, mut socket: TcpStream, seen: Arc<Seen>) {
             }
             Step::Reset => {
                 let now = Some(std::time::Duration::ZERO);
-                socket2::SockRef::from(&socket).set_linger(now).expect("a socket option");
+                socket2::SockRef::from(&socket)
+                    .set_linger(now)
+                    .expect("a socket option");
                 false
             }
         };
@@ -276,12 +289,7 @@ async fn run(steps: Vec<Step>, mut socket: TcpStream, seen: Arc<Seen>) {
 }
 
 /// Reads until `end` has come and drops all up to it; `false` if the other side closes before.
-async fn read_until(
-    socket: &mut TcpStream,
-    unread: &mut Vec<u8>,
-    end: &[u8],
-    seen: &Seen,
-) -> bool {
+async fn read_until(socket: &mut TcpStream, unread: &mut Vec<u8>, end: &[u8], seen: &Seen) -> bool {
     loop {
         if let Some(at) = unread.windows(end.len()).position(|window| window == end) {
             unread.drain(..at + end.len());

@@ -113,7 +113,9 @@ impl TestGateway {
 
     /// Asks the admin listener.
     pub(crate) fn admin(&self, path: &str) -> Reply {
-        client().get(format!("http://{}{path}", self.admin_address())).fetch()
+        client()
+            .get(format!("http://{}{path}", self.admin_address()))
+            .fetch()
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
@@ -121,10 +123,9 @@ impl TestGateway {
     }
 
     /// Waits until a metric has a value.
-    pub(crate) fn wait_for_metric(&self, series: &str, value: f64) {
+    pub(crate) fn wait_for_metric(&self, series: &str, value: u64) {
         eventually(&format!("{series} is {value}"), || {
-            let is_there = (self.metrics().value(series) - value).abs() < f64::EPSILON;
-            is_there.then_some(())
+            (self.metrics().value(series) == value).then_some(())
         });
     }
 
@@ -133,7 +134,7 @@ impl TestGateway {
         eventually("discovery fails", || {
             let metrics = self.metrics();
             let outcomes = metrics.series("gateway_discovery_answers_total");
-            let failed = |(series, count): &(&str, f64)| !series.contains("success") && *count > 0.0;
+            let failed = |(series, count): &(&str, u64)| !series.contains("success") && *count > 0;
             outcomes.iter().any(failed).then_some(())
         });
     }

@@ -40,7 +40,8 @@ pub(crate) trait Fetch {
 
 impl Fetch for RequestBuilder {
     fn fetch(self) -> Reply {
-        self.try_fetch().unwrap_or_else(|error| panic!("no answer: {error:?}"))
+        self.try_fetch()
+            .unwrap_or_else(|error| panic!("no answer: {error:?}"))
     }
 
     fn try_fetch(self) -> Result<Reply, reqwest::Error> {
@@ -73,7 +74,8 @@ impl Reply {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// The reason code of a refusal that is well-formed in every way.
@@ -84,7 +86,9 @@ impl Reply {
 
 pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     let values = headers.get_all(name).iter();
-    let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let values: Vec<_> = values
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
     (!values.is_empty()).then(|| values.join(", "))
 }
 
@@ -102,7 +106,9 @@ pub(crate) fn reason(status: u16, headers: &HeaderMap, body: &[u8]) -> String {
     assert!(problem["title"].is_string(), "{text}");
     let id = header(headers, "x-request-id");
     assert_eq!(problem["request_id"].as_str(), id.as_deref(), "{text}");
-    let code = problem["code"].as_str().unwrap_or_else(|| panic!("no code: {text}"));
+    let code = problem["code"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no code: {text}"));
     assert_eq!(problem["type"], format!("urn:problem:{code}"));
     code.to_owned()
 }

@@ -1,4 +1,4 @@
-//! The OpenMetrics text format, read line by line.
+//! The text format of `OpenMetrics`, read line by line.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,21 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(crate) struct Metrics {
     /// Values by series: name and labels as written.
-    values: BTreeMap<String, f64>,
+    values: BTreeMap<String, String>,
     /// Types by family.
     pub(crate) types: BTreeMap<String, String>,
 }
 
 impl Metrics {
-    /// Reads a scrape; panics with the line that is not OpenMetrics.
+    /// Reads a scrape; panics with the line that is not of the format.
     pub(crate) fn parse(text: &str) -> Self {
         let mut metrics = Self {
             values: BTreeMap::new(),
             types: BTreeMap::new(),
         };
-        let lines = text.strip_suffix("# EOF\n").unwrap_or_else(|| panic!("no end: {text}"));
+        let lines = text
+            .strip_suffix("# EOF\n")
+            .unwrap_or_else(|| panic!("no end: {text}"));
         for line in lines.lines() {
             if let Some(comment) = line.strip_prefix("# ") {
                 metrics.comment(comment);
@@ -39,13 +41,17 @@ impl Metrics {
                 assert_eq!(earlier, None, "a family twice: {comment}");
             }
             (Some("HELP"), Some(_)) => {}
-            _ => panic!("not OpenMetrics: {comment}"),
+            _ => panic!("not of the format: {comment}"),
         }
     }
 
     fn sample(&mut self, line: &str) {
-        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
-        let value: f64 = value.parse().unwrap_or_else(|error| panic!("{error}: {line}"));
+        let (series, value) = line
+            .rsplit_once(' ')
+            .unwrap_or_else(|| panic!("no value: {line}"));
+        if let Err(error) = value.parse::<f64>() {
+            panic!("{error}: {line}");
+        }
         let name = series.split('{').next().unwrap_or(series);
         let suffixes: &[&str] = match self.family(name) {
             Some("counter") => &["_total"],
@@ -53,27 +59,56 @@ impl Metrics {
             Some("histogram") => &["_bucket", "_sum", "_count"],
             other => panic!("{other:?}: {line}"),
         };
-        assert!(suffixes.iter().any(|suffix| name.ends_with(suffix)), "{line}");
-        let earlier = self.values.insert(series.into(), value);
+        assert!(
+            suffixes.iter().any(|suffix| name.ends_with(suffix)),
+            "{line}"
+        );
+        let earlier = self.values.insert(series.into(), value.into());
         assert_eq!(earlier, None, "a series twice: {line}");
     }
 
     /// The type of the family that a sample belongs to.
     fn family(&self, sample: &str) -> Option<&str> {
         let suffixes = ["", "_total", "_bucket", "_sum", "_count"];
-        let names = suffixes.iter().filter_map(|suffix| sample.strip_suffix(suffix));
-        names.filter_map(|name| self.types.get(name)).map(String::as_str).next()
+        let names = suffixes
+            .iter()
+            .filter_map(|suffix| sample.strip_suffix(suffix));
+        names
+            .filter_map(|name| self.types.get(name))
+            .map(String::as_str)
+            .next()
     }
 
-    /// The value of a series; 0 where it is absent, as a sum would have it.
-    pub(crate) fn value(&self, series: &str) -> f64 {
-        self.values.get(series).copied().unwrap_or(0.0)
+    /// The value of a counter or gauge; 0 where it is absent, as a sum would have it.
+    pub(crate) fn value(&self, series: &str) -> u64 {
+        self.values
+            .get(series)
+            .map_or(0, |value| whole(series, value))
     }
 
-    /// All series of a name, with their values.
-    pub(crate) fn series(&self, name: &str) -> Vec<(&str, f64)> {
-        let of_name = |series: &&String| series.split('{').next() == Some(name);
-        let found = self.values.iter().filter(|(series, _)| of_name(series));
-        found.map(|(series, value)| (series.as_str(), *value)).collect()
+    /// All counters or gauges of a name, with their values.
+    pub(crate) fn series(&self, name: &str) -> Vec<(&str, u64)> {
+        let found = self.values.iter().filter(|(series, _)| is_of(name, series));
+        found
+            .map(|(series, value)| (series.as_str(), whole(series, value)))
+            .collect()
     }
+
+    /// The sum of all series of a name, in seconds.
+    pub(crate) fn seconds(&self, name: &str) -> f64 {
+        let found = self.values.iter().filter(|(series, _)| is_of(name, series));
+        found
+            .map(|(_, value)| value.parse::<f64>().expect("checked as it was read"))
+            .sum()
+    }
+}
+
+fn is_of(name: &str, series: &str) -> bool {
+    series.split('{').next() == Some(name)
+}
+
+fn whole(series: &str, value: &str) -> u64 {
+    value
+        .parse()
+        .unwrap_or_else(|error| panic!("{error}: {series} {value}"))
 }

@@ -97,7 +97,12 @@ impl Process {
             }
         }
         let status = self.child.wait().expect("the process is ours");
-        let stdout = self.stdout.take().expect("taken once").join().expect("text");
+        let stdout = self
+            .stdout
+            .take()
+            .expect("taken once")
+            .join()
+            .expect("text");
         (status.code(), stdout)
     }
 }

@@ -51,7 +51,9 @@ impl Key {
     /// A fresh key of this id.
     pub(crate) fn es256(id: &'static str) -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
-        let pkcs8 = pair.and_then(|pair| pair.to_pkcs8v1()).expect("random numbers");
+        let pkcs8 = pair
+            .and_then(|pair| pair.to_pkcs8v1())
+            .expect("random numbers");
         Self {
             algorithm: Algorithm::ES256,
             id,
@@ -84,11 +86,17 @@ pub(crate) fn write_key_set(path: &Path, keys: &[&Key]) {
 }
 
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 /// Claims of a good token, changed by `change`; `null` takes a claim away.
-#[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers write `json!` in place"
+)]
 pub(crate) fn claims(change: Value) -> Value {
     let mut claims = json!({
         "iss": ISSUER,
@@ -101,7 +109,10 @@ pub(crate) fn claims(change: Value) -> Value {
     for (name, value) in change.as_object().expect("an object") {
         claims[name] = value.clone();
     }
-    claims.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
+    claims
+        .as_object_mut()
+        .expect("an object")
+        .retain(|_, value| !value.is_null());
     claims
 }
 
@@ -113,7 +124,11 @@ pub(crate) fn good_token() -> String {
 /// A token with these claims and no signature (RFC 7519 section 6).
 pub(crate) fn unsigned(claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT"})), part(claims))
+    format!(
+        "{}.{}.",
+        part(&json!({"alg": "none", "typ": "JWT"})),
+        part(claims)
+    )
 }
 
 /// The same token with other claims under the old signature.

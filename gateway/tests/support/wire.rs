@@ -30,8 +30,12 @@ impl Wire {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("it listens");
         stream.set_nodelay(true).expect("a socket option");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a socket option");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a socket option");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a socket option");
         Self {
             stream,
             buffer: Vec::new(),
@@ -39,7 +43,9 @@ impl Wire {
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).expect("the gateway reads");
+        self.stream
+            .write_all(bytes.as_ref())
+            .expect("the gateway reads");
     }
 
     /// Writes until all is written or the other side reads no more; whether all was written.
@@ -80,7 +86,9 @@ impl Wire {
         if !may_have_body || answer.status < 200 || matches!(answer.status, 204 | 304) {
             return answer;
         }
-        let length = answer.header("content-length").unwrap_or_else(|| panic!("{answer:?}"));
+        let length = answer
+            .header("content-length")
+            .unwrap_or_else(|| panic!("{answer:?}"));
         let length: usize = length.parse().expect("a number");
         while self.buffer.len() < length {
             self.read_more();
@@ -92,9 +100,16 @@ impl Wire {
     fn read_more(&mut self) {
         let mut chunk = [0; 16 * 1024];
         let count = self.stream.read(&mut chunk).unwrap_or_else(|error| {
-            panic!("no answer: {error}; so far {:?}", String::from_utf8_lossy(&self.buffer))
+            panic!(
+                "no answer: {error}; so far {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            )
         });
-        assert!(count > 0, "closed; so far {:?}", String::from_utf8_lossy(&self.buffer));
+        assert!(
+            count > 0,
+            "closed; so far {:?}",
+            String::from_utf8_lossy(&self.buffer)
+        );
         self.buffer.extend_from_slice(&chunk[..count]);
     }
 
@@ -157,7 +172,10 @@ fn parse_head(bytes: &[u8]) -> Option<(Answer, usize)> {
     let mut map = HeaderMap::new();
     for header in &*response.headers {
         let name: HeaderName = header.name.parse().expect("a header name");
-        map.append(name, HeaderValue::from_bytes(header.value).expect("a header value"));
+        map.append(
+            name,
+            HeaderValue::from_bytes(header.value).expect("a header value"),
+        );
     }
     let answer = Answer {
         status: response.code.expect("complete"),
@@ -177,7 +195,8 @@ impl Answer {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// The reason code of a refusal that is well-formed in every way.
@@ -187,6 +206,7 @@ impl Answer {
 
     /// Whether it says that the connection ends with it.
     pub(crate) fn says_close(&self) -> bool {
-        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        self.header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 }
