@@ -127,8 +127,9 @@ impl KeyWatch {
                     if failures == 0 {
                         tracing::warn!(provider = %self.provider, %error, "keys cannot be read; those at hand stay");
                     }
+                    let backoff = (BACKOFF_MIN * (1 << failures.min(10))).min(BACKOFF_MAX);
                     failures += 1;
-                    (BACKOFF_MIN * (1 << failures.min(10))).min(BACKOFF_MAX)
+                    backoff
                 }
             };
             let jitter = 1.0 + JITTER * (2.0 * fastrand::f64() - 1.0);
@@ -223,3 +224,6 @@ fn read_file(path: &str) -> Result<Vec<u8>, KeyError> {
     }
     std::fs::read(path).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use gateway_core::cluster::retry::{Attempt, Failure, may_retry};
 use gateway_core::plan::{Backends, Cluster, Route};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
-use http::header::TRANSFER_ENCODING;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -245,6 +245,15 @@ fn upstream_request(record: &Record, body: RequestBody) -> Request<RequestBody> 
         trace: &record.trace,
     }
     .headers();
+    if let Some(lease) = &record.lease
+        && !request.headers().contains_key(HOST)
+    {
+        // HTTP/1.0 may do without, HTTP/1.1 may not (RFC 9112 section 3.2).
+        let host = HeaderValue::from_str(&lease.endpoint().label);
+        request
+            .headers_mut()
+            .insert(HOST, host.expect("an address is a header value"));
+    }
     if !is_length_known {
         // hyper would send a GET without its body otherwise.
         let chunked = HeaderValue::from_static("chunked");

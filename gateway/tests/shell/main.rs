@@ -3,9 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
+mod auth;
 mod balancing;
 mod framing;
 mod headers;
+mod lifecycle;
+mod program;
 mod requests;
 mod retries;
 mod upstream_answers;

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::backend::Step::{AwaitClose, ReadUntil};
 use crate::support::backend::{Backend, echoed};
+use crate::support::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::http_client::Fetch as _;
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 #[test]
 fn a_request_names_exactly_one_valid_host() {
@@ -316,17 +320,130 @@ fn a_client_that_goes_away_takes_its_request_with_it() {
     let gateway = TestGateway::in_front_of(&backend);
     let mut wire = gateway.wire();
     wire.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
-    gateway.wait_for_metric("gateway_requests_in_flight", 1.0);
+    gateway.wait_for_metric("gateway_requests_in_flight", 1);
     drop(wire);
-    gateway.wait_for_metric("gateway_requests_in_flight", 0.0);
+    gateway.wait_for_metric("gateway_requests_in_flight", 0);
     let line = gateway.access_lines(1).remove(0);
     assert_eq!(
         (line["status"].as_u64(), line["reason"].as_str()),
         (Some(499), Some("client_closed"))
     );
-    crate::support::eventually("the upstream is told", || {
+    eventually("the upstream is told", || {
         (backend.in_flight() == 0).then_some(())
     });
+}
+
+#[test]
+fn an_upload_that_breaks_off_is_never_made_to_look_whole() {
+    for head in [
+        "content-length: 10\r\n\r\nhalf",
+        "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n",
+    ] {
+        let backend = Backend::scripted([ReadUntil("half"), AwaitClose]);
+        let gateway = TestGateway::in_front_of(&backend);
+        let mut wire = gateway.wire();
+        wire.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{head}"));
+        eventually("it is on its way", || {
+            backend.received().contains("half").then_some(())
+        });
+        drop(wire);
+        gateway.wait_for_metric("gateway_requests_in_flight", 0);
+        let line = gateway.access_lines(1).remove(0);
+        assert_eq!(
+            (&line["status"], &line["reason"]),
+            (&499.into(), &"client_closed".into())
+        );
+        assert!(
+            !backend.received().contains("\r\n0\r\n"),
+            "{}",
+            backend.received()
+        );
+        assert_eq!(backend.connections(), 1, "it is not sent again");
+    }
+}
+
+#[test]
+fn a_request_of_http_1_0_without_a_host_gets_one_for_the_upstream() {
+    let backend = Backend::echo();
+    let gateway = TestGateway::in_front_of(&backend);
+    let mut wire = gateway.wire();
+    wire.send("GET / HTTP/1.0\r\n\r\n");
+    // RFC 9112 section 3.2: what speaks HTTP/1.1 must send one.
+    assert_eq!(
+        echoed(&wire.last_answer().json(), "host"),
+        [backend.address().to_string()]
+    );
+}
+
+#[test]
+fn answers_of_the_gateways_own_leave_the_connection_in_step() {
+    let gateway = TestGateway::start(
+        "routes: [{name: fixed, match: {path: /}, auth: none, respond: {status: 200, body: fixed}}]",
+        &[],
+    );
+    let mut wire = gateway.wire();
+    for (path, status) in [("/", 200), ("/missing", 404)] {
+        wire.send(format!("HEAD {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        let head = wire.receive_head();
+        assert_eq!(head.status, status);
+        wire.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        let answer = wire.receive();
+        assert_eq!(answer.status, status);
+        assert_eq!(
+            head.header("content-length"),
+            answer.header("content-length")
+        );
+        wire.send(format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody"
+        ));
+        assert_eq!(wire.receive().status, status);
+    }
+}
+
+#[test]
+fn a_body_that_nobody_reads_is_never_taken_for_a_request() {
+    let backend = Backend::replying("reached");
+    let gateway = TestGateway::in_front_of(&backend);
+    for is_in_one_piece in [true, false] {
+        let mut wire = gateway.wire();
+        let head = format!(
+            "POST /a//b HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n",
+            GET.len()
+        );
+        if is_in_one_piece {
+            wire.send(head + GET);
+        } else {
+            wire.send(head);
+            wire.send(GET);
+        }
+        assert_eq!(wire.receive().reason(), "path_invalid");
+        // The body has been read away, or the connection is over.
+        wire.try_send("GET /a//b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let rest = String::from_utf8(wire.try_rest().unwrap_or_default()).expect("text");
+        assert!(rest.matches("HTTP/1.1 ").count() <= 1, "{rest}");
+    }
+    assert_eq!(backend.requests(), 0);
+}
+
+#[test]
+fn a_body_that_nobody_reads_ends_the_connection_after_a_whole_answer() {
+    let gateway = TestGateway::start(
+        "routes: [{name: fixed, match: {path: /}, auth: none, respond: {status: 200, body: fixed}}]",
+        &[],
+    );
+    let mut wire = gateway.wire();
+    let mut writing = wire.twin();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n",
+        10_000_000
+    );
+    let writer = std::thread::spawn(move || {
+        writing.send(head);
+        (0..1000).all(|_| writing.try_send([b'x'; 10_000]))
+    });
+    assert_eq!(wire.receive().text(), "fixed");
+    writer.join().expect("the writer ends");
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Tries after the first: made where the request cannot have been carried out, or where carrying
 //! it out twice means the same; never otherwise.
 
+use std::time::{Duration, Instant};
+
 use http::Method;
 
 use crate::support::backend::Step::{AwaitClose, ReadHead, ReadUntil, Reset, Wait};
 use crate::support::backend::{Backend, Gate, write};
 use crate::support::gateway::TestGateway;
 use crate::support::http_client::Fetch as _;
-use crate::support::{Refusing, eventually};
+use crate::support::{Refusing, Unanswering, eventually};
 
 const TWO: &str = r#"
 upstreams: {backend: {static: ["${FIRST}", "${SECOND}"]}}
@@ -35,19 +37,41 @@ fn an_endpoint_that_refuses_costs_no_request_and_is_left_out() {
     let metrics = gateway.metrics();
     // 1 s after the first failure it is tried once more; not for each request.
     let failures = metrics.value("gateway_upstream_connect_failures_total{upstream=\"backend\"}");
-    assert!((1.0..=4.0).contains(&failures), "{failures}");
+    assert!((1..=4).contains(&failures), "{failures}");
     let retries = metrics.value("gateway_upstream_retries_total{upstream=\"backend\"}");
-    assert!(
-        (retries - failures).abs() < f64::EPSILON,
-        "{retries} {failures}"
-    );
+    assert_eq!(retries, failures);
     assert_eq!(
         metrics.value("gateway_upstream_endpoints{upstream=\"backend\",state=\"ejected\"}"),
-        1.0
+        1
     );
     assert_eq!(
         metrics.value("gateway_upstream_endpoints{upstream=\"backend\",state=\"used\"}"),
-        1.0
+        1
+    );
+}
+
+#[test]
+fn an_endpoint_that_does_not_answer_a_connection_costs_connect_timeout_once() {
+    let (bad, good) = (Unanswering::new(), Backend::replying("good"));
+    let gateway = TestGateway::start(
+        r#"
+upstreams: {backend: {static: ["${FIRST}", "${SECOND}"], connect_timeout: 200ms}}
+routes:
+  - {name: all, match: {path_prefix: /}, auth: none, backends: [{upstream: backend}]}
+"#,
+        &[("FIRST", &bad.address()), ("SECOND", &good.address())],
+    );
+    let began = Instant::now();
+    for _ in 0..30 {
+        assert_eq!(gateway.post("/").body("body").fetch().text(), "good");
+    }
+    let metrics = gateway.metrics();
+    let failures = metrics.value("gateway_upstream_connect_failures_total{upstream=\"backend\"}");
+    assert!((1..=4).contains(&failures), "{failures}");
+    assert!(
+        began.elapsed() >= Duration::from_millis(200),
+        "{:?}",
+        began.elapsed()
     );
 }
 
@@ -123,9 +147,9 @@ fn connections_that_the_upstream_has_closed_cost_nothing() {
         for method in [Method::GET, Method::POST] {
             let reply = gateway.request(method, "/").body("body").fetch();
             assert_eq!((reply.status(), &*reply.text()), (200, "ok"), "{round}");
-            gateway.wait_for_metric("gateway_upstream_connections_idle", 1.0);
+            gateway.wait_for_metric("gateway_upstream_connections_idle", 1);
             gate.open_once();
-            gateway.wait_for_metric("gateway_upstream_connections_idle", 0.0);
+            gateway.wait_for_metric("gateway_upstream_connections_idle", 0);
         }
     }
     assert_eq!((backend.connections(), backend.requests()), (6, 6));

@@ -8,11 +8,11 @@ use http::Method;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 
-use crate::support::Refusing;
 use crate::support::backend::Step::{AwaitClose, ReadHead, Reset, Wait, Write};
 use crate::support::backend::{Backend, Gate, write};
 use crate::support::gateway::TestGateway;
 use crate::support::http_client::Fetch as _;
+use crate::support::{Refusing, header_lines};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -22,9 +22,10 @@ fn answering(bytes: impl Into<Bytes>) -> Backend {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn an_answer_that_can_be_read_in_two_ways_is_never_passed_on() {
     let long = "a".repeat(70_000);
-    let many: String = (0..101).map(|index| format!("x-{index}: y\r\n")).collect();
+    let many = header_lines(101);
     for (name, answer) in [
         (
             "CL and TE",
@@ -154,9 +155,9 @@ fn a_second_answer_to_one_request_reaches_nobody() {
     ]);
     let gateway = TestGateway::in_front_of(&backend);
     assert_eq!(gateway.get("/").fetch().text(), "good");
-    gateway.wait_for_metric("gateway_upstream_connections_idle", 1.0);
+    gateway.wait_for_metric("gateway_upstream_connections_idle", 1);
     gate.open();
-    gateway.wait_for_metric("gateway_upstream_connections_idle", 0.0);
+    gateway.wait_for_metric("gateway_upstream_connections_idle", 0);
     assert_eq!(gateway.get("/").fetch().text(), "good");
     assert_eq!(backend.connections(), 2);
 }
@@ -228,12 +229,9 @@ fn a_broken_chunk_in_the_middle_breaks_the_answer_off() {
     let gateway = TestGateway::in_front_of(&backend);
     let mut wire = gateway.wire();
     wire.send(GET);
-    let opening = std::thread::spawn(move || {
-        // Only once the first chunk has been passed on.
-        gate.open();
-    });
+    wire.wait_for("half");
+    gate.open();
     let text = String::from_utf8_lossy(&wire.try_rest().unwrap_or_default()).into_owned();
-    opening.join().expect("it opens");
     assert!(
         !text.contains("more") && !text.ends_with("0\r\n\r\n"),
         "{text}"
@@ -288,8 +286,8 @@ fn a_client_that_takes_nothing_is_cut() {
     let gateway = TestGateway::with("limits: {send_timeout: 150ms}", &backend);
     let mut wire = gateway.wire();
     wire.send(GET);
-    gateway.wait_for_metric("gateway_requests_in_flight", 1.0);
-    gateway.wait_for_metric("gateway_requests_in_flight", 0.0);
+    gateway.wait_for_metric("gateway_requests_in_flight", 1);
+    gateway.wait_for_metric("gateway_requests_in_flight", 0);
     let line = gateway.access_lines(1).remove(0);
     assert_eq!(line["reason"], "client_closed");
     drop(wire);
@@ -362,7 +360,7 @@ routes:
         gateway
             .metrics()
             .value("gateway_upstream_connect_failures_total{upstream=\"backend\"}"),
-        6.0
+        6
     );
 }
 

@@ -123,10 +123,19 @@ impl TestGateway {
     }
 
     /// Waits until a metric has a value.
-    pub(crate) fn wait_for_metric(&self, series: &str, value: f64) {
+    pub(crate) fn wait_for_metric(&self, series: &str, value: u64) {
         eventually(&format!("{series} is {value}"), || {
-            let is_there = (self.metrics().value(series) - value).abs() < f64::EPSILON;
-            is_there.then_some(())
+            (self.metrics().value(series) == value).then_some(())
+        });
+    }
+
+    /// Waits until discovery has failed at least once.
+    pub(crate) fn wait_for_failed_discovery(&self) {
+        eventually("discovery fails", || {
+            let metrics = self.metrics();
+            let outcomes = metrics.series("gateway_discovery_answers_total");
+            let failed = |(series, count): &(&str, u64)| !series.contains("success") && *count > 0;
+            outcomes.iter().any(failed).then_some(())
         });
     }
 

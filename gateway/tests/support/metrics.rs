@@ -1,4 +1,4 @@
-//! The OpenMetrics text format, read line by line.
+//! The text format of `OpenMetrics`, read line by line.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(crate) struct Metrics {
     /// Values by series: name and labels as written.
-    values: BTreeMap<String, f64>,
+    values: BTreeMap<String, String>,
     /// Types by family.
     pub(crate) types: BTreeMap<String, String>,
 }
 
 impl Metrics {
-    /// Reads a scrape; panics with the line that is not OpenMetrics.
+    /// Reads a scrape; panics with the line that is not of the format.
     pub(crate) fn parse(text: &str) -> Self {
         let mut metrics = Self {
             values: BTreeMap::new(),
@@ -41,7 +41,7 @@ impl Metrics {
                 assert_eq!(earlier, None, "a family twice: {comment}");
             }
             (Some("HELP"), Some(_)) => {}
-            _ => panic!("not OpenMetrics: {comment}"),
+            _ => panic!("not of the format: {comment}"),
         }
     }
 
@@ -49,9 +49,9 @@ impl Metrics {
         let (series, value) = line
             .rsplit_once(' ')
             .unwrap_or_else(|| panic!("no value: {line}"));
-        let value: f64 = value
-            .parse()
-            .unwrap_or_else(|error| panic!("{error}: {line}"));
+        if let Err(error) = value.parse::<f64>() {
+            panic!("{error}: {line}");
+        }
         let name = series.split('{').next().unwrap_or(series);
         let suffixes: &[&str] = match self.family(name) {
             Some("counter") => &["_total"],
@@ -63,7 +63,7 @@ impl Metrics {
             suffixes.iter().any(|suffix| name.ends_with(suffix)),
             "{line}"
         );
-        let earlier = self.values.insert(series.into(), value);
+        let earlier = self.values.insert(series.into(), value.into());
         assert_eq!(earlier, None, "a series twice: {line}");
     }
 
@@ -79,17 +79,36 @@ impl Metrics {
             .next()
     }
 
-    /// The value of a series; 0 where it is absent, as a sum would have it.
-    pub(crate) fn value(&self, series: &str) -> f64 {
-        self.values.get(series).copied().unwrap_or(0.0)
+    /// The value of a counter or gauge; 0 where it is absent, as a sum would have it.
+    pub(crate) fn value(&self, series: &str) -> u64 {
+        self.values
+            .get(series)
+            .map_or(0, |value| whole(series, value))
     }
 
-    /// All series of a name, with their values.
-    pub(crate) fn series(&self, name: &str) -> Vec<(&str, f64)> {
-        let of_name = |series: &&String| series.split('{').next() == Some(name);
-        let found = self.values.iter().filter(|(series, _)| of_name(series));
+    /// All counters or gauges of a name, with their values.
+    pub(crate) fn series(&self, name: &str) -> Vec<(&str, u64)> {
+        let found = self.values.iter().filter(|(series, _)| is_of(name, series));
         found
-            .map(|(series, value)| (series.as_str(), *value))
+            .map(|(series, value)| (series.as_str(), whole(series, value)))
             .collect()
     }
+
+    /// The sum of all series of a name, in seconds.
+    pub(crate) fn seconds(&self, name: &str) -> f64 {
+        let found = self.values.iter().filter(|(series, _)| is_of(name, series));
+        found
+            .map(|(_, value)| value.parse::<f64>().expect("checked as it was read"))
+            .sum()
+    }
+}
+
+fn is_of(name: &str, series: &str) -> bool {
+    series.split('{').next() == Some(name)
+}
+
+fn whole(series: &str, value: &str) -> u64 {
+    value
+        .parse()
+        .unwrap_or_else(|error| panic!("{error}: {series} {value}"))
 }

@@ -47,6 +47,13 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
+/// This many header lines, each of its own name.
+pub(crate) fn header_lines(count: usize) -> String {
+    (0..count).fold(String::new(), |lines, index| {
+        lines + &format!("x-{index}: y\r\n")
+    })
+}
+
 /// An address that refuses connections for as long as this value lives: bound, not listening.
 pub(crate) struct Refusing {
     address: SocketAddr,
@@ -66,6 +73,44 @@ impl Refusing {
         Self {
             address,
             _socket: socket,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// An address that neither takes a connection nor refuses it: its queue is full.
+pub(crate) struct Unanswering {
+    address: SocketAddr,
+    _listener: Socket,
+    _queued: Vec<Socket>,
+}
+
+impl Unanswering {
+    /// More than any system keeps beyond a backlog of 0.
+    const QUEUED: usize = 8;
+
+    pub(crate) fn new() -> Self {
+        let socket =
+            || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+        let listener = socket();
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        listener.bind(&any_port.into()).expect("port 0 is free");
+        listener.listen(0).expect("it is bound");
+        let address = listener.local_addr().expect("bound");
+        let queued = (0..Self::QUEUED).map(|_| {
+            let socket = socket();
+            socket.set_nonblocking(true).expect("a socket option");
+            // It goes on by itself, or never.
+            let _under_way = socket.connect(&address);
+            socket
+        });
+        Self {
+            address: address.as_socket().expect("of IP"),
+            _queued: queued.collect(),
+            _listener: listener,
         }
     }
 

@@ -113,6 +113,13 @@ impl Wire {
         self.buffer.extend_from_slice(&chunk[..count]);
     }
 
+    /// Reads until this text has come; it stays to be taken.
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        while !String::from_utf8_lossy(&self.buffer).contains(text) {
+            self.read_more();
+        }
+    }
+
     /// Reads to the end, which must be an orderly one: after a reset a client may lose an answer
     /// that it has not read yet.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
@@ -122,11 +129,14 @@ impl Wire {
         }
     }
 
-    /// Reads to the end, or to the error that came instead.
+    /// Reads to the end, or to the reset that came instead.
     pub(crate) fn try_rest(&mut self) -> Result<Vec<u8>, ErrorKind> {
         let mut rest = std::mem::take(&mut self.buffer);
         match self.stream.read_to_end(&mut rest) {
             Ok(_) => Ok(rest),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                panic!("no end; so far {:?}", String::from_utf8_lossy(&rest))
+            }
             Err(error) => Err(error.kind()),
         }
     }
