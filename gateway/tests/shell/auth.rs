@@ -126,6 +126,7 @@ fn each_fault_of_a_credential_has_its_own_reason() {
     };
     let stranger = Key::es256("stranger");
     let impostor = Key::es256("ec-1");
+    // A signature of 256 bytes is 342 characters: without the last two it is 255 bytes.
     let cases: Vec<(&str, Option<String>, u16, &str)> = vec![
         ("nothing", None, 401, "jwt_missing"),
         (
@@ -175,7 +176,7 @@ fn each_fault_of_a_credential_has_its_own_reason() {
         ),
         (
             "a cut signature",
-            Some(bearer(&good[..good.len() - 8])),
+            Some(bearer(&good[..good.len() - 2])),
             401,
             "jwt_signature_invalid",
         ),
