@@ -39,6 +39,7 @@ pub(crate) async fn serve(
     let refused = connection.begin_request();
     let mut record = worker.begin(connection, parts);
     if let Some(reason) = refused {
+        record.is_stand_in = true;
         return reply::reject(record, reason.into());
     }
     if let Err(reason) = intake::check(&record.parts) {

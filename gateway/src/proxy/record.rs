@@ -43,6 +43,8 @@ pub(crate) struct Record {
     pub(super) rejection: Option<Rejection>,
     pub(super) bytes_sent: u64,
     pub(super) is_complete: bool,
+    /// The head was refused: `parts` are those of the request that stands in for it.
+    pub(super) is_stand_in: bool,
 }
 
 impl Record {
@@ -105,11 +107,13 @@ impl Record {
         let plan = &self.pinned.live.plan;
         line.plain("level", "info");
         line.plain("message", "request");
-        line.text("method", self.parts.method.as_str());
-        // Without the query, which may hold secrets.
-        line.text("path", self.parts.uri.path());
-        if let Some(Ok(host)) = self.parts.headers.get(HOST).map(HeaderValue::to_str) {
-            line.text("host", host);
+        if !self.is_stand_in {
+            line.text("method", self.parts.method.as_str());
+            // Without the query, which may hold secrets.
+            line.text("path", self.parts.uri.path());
+            if let Some(Ok(host)) = self.parts.headers.get(HOST).map(HeaderValue::to_str) {
+                line.text("host", host);
+            }
         }
         line.number("status", status.as_u16().into());
         if let Some(reason) = reason {

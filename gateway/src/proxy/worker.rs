@@ -159,6 +159,7 @@ impl Worker {
             rejection: None,
             bytes_sent: 0,
             is_complete: false,
+            is_stand_in: false,
         })
     }
 

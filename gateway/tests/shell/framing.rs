@@ -364,6 +364,21 @@ fn good_requests_before_a_bad_one_are_answered_in_turn() {
 }
 
 #[test]
+fn the_line_of_a_request_that_could_not_be_read_invents_nothing() {
+    let backend = Backend::replying("reached");
+    let gateway = TestGateway::in_front_of(&backend);
+    let mut wire = gateway.wire();
+    wire.send("POST /users HTTP/1.1\r\nhost : a\r\n\r\n");
+    let id = wire.last_answer().header("x-request-id");
+    let line = gateway.access_lines(1).remove(0);
+    assert_eq!(line["reason"], "header_malformed");
+    assert_eq!(line["request_id"].as_str(), id.as_deref());
+    for name in ["method", "path", "host", "route", "upstream"] {
+        assert_eq!(line.get(name), None, "{name}");
+    }
+}
+
+#[test]
 fn a_request_may_be_split_between_any_two_bytes() {
     let backend = Backend::echo();
     let gateway = TestGateway::in_front_of(&backend);
