@@ -322,7 +322,7 @@ fn a_second_credential_is_refused_not_chosen_from() {
             "GET /users HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\nauthorization: {other}\r\n\r\n"
         ));
         let answer = wire.receive();
-        assert_eq!((answer.status, &*answer.reason()), (401, "jwt_repeated"));
+        assert_eq!((answer.status, &*answer.reason()), (400, "jwt_repeated"));
         let challenge = answer.header("www-authenticate").unwrap_or_default();
         assert!(
             challenge.starts_with("Bearer error=\"invalid_request\","),

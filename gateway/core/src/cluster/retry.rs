@@ -13,7 +13,8 @@ pub enum Failure {
     Broken,
     /// The answer was not valid HTTP: the request may have been carried out.
     Invalid,
-    /// The time for the request has run out.
+    /// No answer within the time of one try. When the time of the whole request has run out,
+    /// nobody asks.
     Timeout,
 }
 
@@ -37,8 +38,8 @@ pub fn may_retry(tries_max: u32, method: &Method, failure: Failure, attempt: Att
     }
     match failure {
         Failure::Connect | Failure::NotSent => true,
-        Failure::Broken => method.is_idempotent(),
-        Failure::Invalid | Failure::Timeout => false,
+        Failure::Broken | Failure::Timeout => method.is_idempotent(),
+        Failure::Invalid => false,
     }
 }
 
@@ -59,7 +60,8 @@ mod tests {
             ("PATCH", Broken, 1, false, false),
             ("PUT", Broken, 1, true, false),
             ("GET", Connect, 3, false, false),
-            ("GET", Timeout, 1, false, false),
+            ("GET", Timeout, 1, false, true),
+            ("POST", Timeout, 1, false, false),
             ("GET", Invalid, 1, false, false),
         ];
         for (method, failure, tries, is_body_consumed, expected) in table {

@@ -101,7 +101,8 @@ pub struct JwtSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct RetrySpec {
     /// Further tries after the first, 0 to 5; default 2. Tried again is what was never sent,
-    /// and what broke off before an answer where the method is idempotent.
+    /// and, where the method is idempotent, what broke off before an answer or took longer
+    /// than `per_try_timeout`.
     pub attempts: Option<u32>,
     /// From the start of one try to its answer's head, 1 ms to 1 h; default the route's timeout.
     pub per_try_timeout: Option<HumanDuration>,

@@ -70,7 +70,7 @@ reasons! {
     /// The request carries no credential.
     JwtMissing = 401 "jwt_missing" "a bearer token is required";
     /// More than one `Authorization` header.
-    JwtRepeated = 401 "jwt_repeated" "exactly one authorization header is allowed";
+    JwtRepeated = 400 "jwt_repeated" "exactly one authorization header is allowed";
     /// What was sent is not a JWT in the compact form.
     JwtMalformed = 401 "jwt_malformed" "the token is malformed";
     /// The token is longer than allowed.
