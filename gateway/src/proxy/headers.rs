@@ -2,7 +2,7 @@
 
 use gateway_core::auth::Caller;
 use gateway_core::plan::Plan;
-use http::header::{CONNECTION, FORWARDED, HOST, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TRANSFER_ENCODING, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use mesh::headers::{TRACEPARENT, X_REQUEST_ID};
@@ -209,6 +209,12 @@ impl<'a> Named<'a> {
                 .any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
         })
     }
+}
+
+/// Whether a request's head says that a body follows (RFC 9112 section 6.3).
+pub(super) fn announces_body(headers: &HeaderMap) -> bool {
+    let is_sized = |length: &HeaderValue| length.as_bytes() != b"0";
+    headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(is_sized)
 }
 
 /// Takes from an answer what concerned the upstream's connection alone.

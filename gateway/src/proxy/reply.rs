@@ -14,7 +14,7 @@ use mesh::headers::X_REQUEST_ID;
 use mesh::problem::{self, Problem};
 
 use super::body::ResponseBody;
-use super::headers::strip_hop_by_hop;
+use super::headers::{announces_body, strip_hop_by_hop};
 use super::record::Record;
 use crate::upstream::Reply;
 
@@ -114,6 +114,10 @@ fn own(
     mut headers: HeaderMap,
     body: Bytes,
 ) -> Response<ResponseBody> {
+    // A body that nobody reads keeps the connection from carrying another request.
+    if announces_body(&record.parts.headers) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     finish_headers(&mut headers, &record);
     let mut response = Response::new(ResponseBody::own(body, record));
     *response.status_mut() = status;

@@ -382,8 +382,8 @@ fn answers_of_the_gateways_own_leave_the_connection_in_step() {
         "routes: [{name: fixed, match: {path: /}, auth: none, respond: {status: 200, body: fixed}}]",
         &[],
     );
-    let mut wire = gateway.wire();
     for (path, status) in [("/", 200), ("/missing", 404)] {
+        let mut wire = gateway.wire();
         wire.send(format!("HEAD {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
         let head = wire.receive_head();
         assert_eq!(head.status, status);
@@ -397,7 +397,12 @@ fn answers_of_the_gateways_own_leave_the_connection_in_step() {
         wire.send(format!(
             "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody"
         ));
-        assert_eq!(wire.receive().status, status);
+        let last = wire.receive();
+        assert_eq!(
+            (last.status, last.says_close()),
+            (status, true),
+            "its body is not read"
+        );
     }
 }
 
@@ -417,8 +422,10 @@ fn a_body_that_nobody_reads_is_never_taken_for_a_request() {
             wire.send(head);
             wire.send(GET);
         }
-        assert_eq!(wire.receive().reason(), "path_invalid");
-        // The body has been read away, or the connection is over.
+        let answer = wire.receive();
+        assert_eq!(answer.reason(), "path_invalid");
+        assert!(answer.says_close(), "another request would not be served");
+        // The connection is over.
         wire.try_send("GET /a//b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         let rest = String::from_utf8(wire.try_rest().unwrap_or_default()).expect("text");
         assert!(rest.matches("HTTP/1.1 ").count() <= 1, "{rest}");
@@ -442,7 +449,9 @@ fn a_body_that_nobody_reads_ends_the_connection_after_a_whole_answer() {
         writing.send(head);
         (0..1000).all(|_| writing.try_send([b'x'; 10_000]))
     });
-    assert_eq!(wire.receive().text(), "fixed");
+    let answer = wire.receive();
+    assert_eq!(answer.text(), "fixed");
+    assert!(answer.says_close());
     writer.join().expect("the writer ends");
 }
 
