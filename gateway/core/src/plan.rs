@@ -90,16 +90,17 @@ impl Backends {
         self.cumulative.iter().map(|(cluster, _)| *cluster)
     }
 
-    /// Takes one by weight: its position here, and its cluster.
+    /// Takes one by weight: its position here, and its cluster. `random` is drawn only where
+    /// there is a choice.
     #[must_use]
-    pub fn choose(&self, random: u32) -> (usize, usize) {
+    pub fn choose(&self, random: impl FnOnce() -> u64) -> (usize, usize) {
         let [.., (_, sum)] = self.cumulative[..] else {
             unreachable!("a route has at least one backend, checked as it is compiled");
         };
         if self.cumulative.len() == 1 {
             return (0, self.cumulative[0].0);
         }
-        let point = (u64::from(random) * u64::from(sum)) >> 32;
+        let point = ((random() >> 32) * u64::from(sum)) >> 32;
         let position = self
             .cumulative
             .partition_point(|&(_, upto)| u64::from(upto) <= point);
@@ -191,13 +192,13 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(3);
         let mut hits = [0; 3];
         for _ in 0..10_000 {
-            let (position, cluster) = backends.choose(random.u32(..));
+            let (position, cluster) = backends.choose(|| random.u64(..));
             assert_eq!(cluster, 7 + position);
             hits[position] += 1;
         }
         assert_eq!(hits[1], 0);
         assert!((8_800..9_200).contains(&hits[0]), "{hits:?}");
-        assert_eq!(backends.choose(u32::MAX), (2, 9));
+        assert_eq!(backends.choose(|| u64::MAX), (2, 9));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The way upstream: pick, connect, exchange, and again where that is safe.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gateway_core::cluster::balance::{Tried, pick};
@@ -30,7 +29,6 @@ struct Forwarding<'a> {
     tried: Tried,
     /// The last pooled connection turned out to be closed: the next try opens its own.
     wants_new_link: bool,
-    is_body_consumed: Arc<AtomicBool>,
 }
 
 /// A try that failed.
@@ -49,11 +47,7 @@ pub(super) async fn forward(
 ) -> Response<ResponseBody> {
     let pinned = Arc::clone(&record.pinned);
     let plan = &pinned.live.plan;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "32 of the 64 bits are enough"
-    )]
-    let (position, cluster_index) = backends.choose(record.worker.random() as u32);
+    let (position, cluster_index) = backends.choose(|| record.worker.random());
     record.backend = Some((position, cluster_index));
     let route = &plan.routes[record.route.expect("set before forwarding")];
     let mut forwarding = Forwarding {
@@ -63,7 +57,6 @@ pub(super) async fn forward(
         deadline: record.started + route.timeout,
         tried: Tried::default(),
         wants_new_link: false,
-        is_body_consumed: Arc::default(),
     };
     let body_timeout = record.connection.body_timeout;
     let mut body = forwarding.body(incoming, body_timeout);
@@ -75,8 +68,8 @@ pub(super) async fn forward(
         };
         let attempt = Attempt {
             tries: record.tries,
-            is_body_consumed: has_body && failed.body.is_none()
-                || forwarding.is_body_consumed.load(Ordering::Relaxed),
+            // A body that comes back was never polled.
+            is_body_consumed: has_body && failed.body.is_none(),
         };
         let method = &record.parts.method;
         let is_late = Instant::now() >= forwarding.deadline;
@@ -93,12 +86,7 @@ impl Forwarding<'_> {
         if incoming.is_end_stream() {
             return RequestBody::Empty;
         }
-        RequestBody::stream(
-            incoming,
-            self.route.body_bytes_max,
-            silence_max,
-            Arc::clone(&self.is_body_consumed),
-        )
+        RequestBody::stream(incoming, self.route.body_bytes_max, silence_max)
     }
 
     async fn attempt(&mut self, record: &mut Record, body: RequestBody) -> Result<Reply, Failed> {

@@ -56,12 +56,10 @@ impl Record {
     /// The answer has come to its end: its connection may serve another request.
     pub(super) fn give_back(&mut self, link: Box<Link>) {
         self.is_complete = true;
-        let Some(lease) = self.lease.take() else {
-            return;
-        };
-        let now = self.worker.clock.to_ms(self.started);
-        self.worker.pool.give(lease.endpoint().address, link, now);
-        self.lease = Some(lease);
+        if let Some(lease) = &self.lease {
+            let now = self.worker.clock.to_ms(self.started);
+            self.worker.pool.give(lease.endpoint().address, link, now);
+        }
     }
 
     /// The answer broke off.
@@ -77,19 +75,17 @@ impl Record {
 
     fn count(&self, status: StatusCode, reason: Option<Reason>, elapsed: Duration) {
         let cells = self.pinned.cells.route(self.route);
-        let own_slot = cells.requests.len() - 1;
-        // What the gateway answers by itself is not the upstream's doing.
-        let slot = match self.backend {
-            Some((position, _)) if self.route.is_some() => position,
-            _ => own_slot,
-        };
+        // The last slot is for requests that were never meant for an upstream.
+        let slot = self
+            .backend
+            .map_or(cells.requests.len() - 1, |(position, _)| position);
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         cells.requests[slot][class].add(1);
         cells.duration.observe(elapsed);
         if let Some(reason) = reason {
             cells.reasons[reason as usize].add(1);
         }
-        if let (Some(micros), Some(_)) = (self.upstream_micros, self.backend) {
+        if let Some(micros) = self.upstream_micros {
             self.upstream_cells()
                 .duration
                 .observe(Duration::from_micros(micros));

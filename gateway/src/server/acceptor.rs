@@ -215,10 +215,13 @@ async fn refuse(mut socket: TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use gateway_core::words::reason::Reason;
+    use mesh::problem::Problem;
+
     use super::*;
 
     #[test]
-    fn the_prepared_refusal_says_its_length() {
+    fn the_prepared_refusal_is_what_any_other_would_be() {
         let text = std::str::from_utf8(OVERLOADED).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(
@@ -226,7 +229,15 @@ mod tests {
             "{}",
             body.len()
         );
-        serde_json::from_str::<serde_json::Value>(body).unwrap();
+        let reason = Reason::Overloaded;
+        let problem = Problem {
+            status: reason.status(),
+            code: reason.code(),
+            title: reason.title().into(),
+            detail: None,
+            request_id: None,
+        };
+        assert_eq!(body, problem.to_json());
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! What a client sends, on its way upstream: counted, bounded, never gathered.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -65,22 +63,14 @@ pub(crate) struct RequestStream {
     incoming: Incoming,
     bytes_left: u64,
     silence: Silence,
-    /// Set with the first byte taken: from then on the request cannot be sent again.
-    is_consumed: Arc<AtomicBool>,
 }
 
 impl RequestBody {
-    pub(crate) fn stream(
-        incoming: Incoming,
-        bytes_max: u64,
-        silence_max: Duration,
-        is_consumed: Arc<AtomicBool>,
-    ) -> Self {
+    pub(crate) fn stream(incoming: Incoming, bytes_max: u64, silence_max: Duration) -> Self {
         Self::Stream(Box::new(RequestStream {
             incoming,
             bytes_left: bytes_max,
             silence: Silence::new(silence_max),
-            is_consumed,
         }))
     }
 }
@@ -103,7 +93,6 @@ impl Body for RequestBody {
             },
             Poll::Ready(Some(Ok(frame))) => {
                 stream.silence.end();
-                stream.is_consumed.store(true, Ordering::Relaxed);
                 let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                 match stream.bytes_left.checked_sub(length) {
                     Some(left) => {
