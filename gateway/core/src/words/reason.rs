@@ -66,37 +66,67 @@ reasons! {
     /// A route matches but for its method.
     MethodNotAllowed = 405 "method_not_allowed" "the method is not allowed here";
 
-    // Authentication and authorisation (RFC 6750, RFC 7519)
+    // Authentication and authorisation (RFC 6750, RFC 7519, RFC 8725)
     /// The request carries no credential.
     JwtMissing = 401 "jwt_missing" "a bearer token is required";
-    /// More than one `Authorization` header.
-    JwtRepeated = 400 "jwt_repeated" "exactly one authorization header is allowed";
+    /// More than one `Authorization` header, or more than one token in the place where it is read.
+    JwtRepeated = 400 "jwt_repeated" "exactly one token is allowed";
     /// What was sent is not a JWT in the compact form.
     JwtMalformed = 401 "jwt_malformed" "the token is malformed";
     /// The token is longer than allowed.
     JwtTooLarge = 401 "jwt_too_large" "the token is too large";
+    /// The token is encrypted (a JWE), or another token is nested in it.
+    JwtEncrypted = 401 "jwt_encrypted" "encrypted and nested tokens are not accepted";
+    /// A name comes twice in the token's header or claims.
+    JwtDuplicateMember = 401 "jwt_duplicate_member" "a name comes twice in the token";
+    /// The header has `crit`: no extension is understood here (RFC 7515 section 4.1.11).
+    JwtCriticalUnsupported = 401 "jwt_critical_unsupported" "the token has critical extensions";
+    /// The header has `b64`, as in an unencoded payload (RFC 7797).
+    JwtPayloadUnencoded = 401 "jwt_payload_unencoded" "tokens with an unencoded payload are not accepted";
+    /// `typ` is not what the provider's tokens must have (RFC 8725 section 3.11).
+    JwtTypeMismatch = 401 "jwt_type_mismatch" "the token's type is not accepted";
     /// The token names an algorithm outside the allow list.
     JwtAlgorithmNotAllowed = 401 "jwt_algorithm_not_allowed" "the token's algorithm is not allowed";
-    /// No key of the provider fits the token.
-    JwtKeyUnknown = 401 "jwt_key_unknown" "the token's key is unknown";
-    /// The signature does not fit the token.
-    JwtSignatureInvalid = 401 "jwt_signature_invalid" "the token's signature is invalid";
+    /// `iss` is not the provider's issuer.
+    JwtIssuerMismatch = 401 "jwt_issuer_mismatch" "the token's issuer is not accepted";
+    /// `aud` names none of the accepted audiences.
+    JwtAudienceMismatch = 401 "jwt_audience_mismatch" "the token's audience is not accepted";
+    /// `exp`, `nbf` or `iat` is not a date.
+    JwtDateInvalid = 401 "jwt_date_invalid" "a date of the token is invalid";
     /// `exp` is missing.
     JwtExpiryMissing = 401 "jwt_expiry_missing" "the token has no expiry";
     /// `exp` lies in the past.
     JwtExpired = 401 "jwt_expired" "the token has expired";
     /// `nbf` lies in the future.
     JwtNotYetValid = 401 "jwt_not_yet_valid" "the token is not valid yet";
-    /// `iss` is not the provider's issuer.
-    JwtIssuerMismatch = 401 "jwt_issuer_mismatch" "the token's issuer is not accepted";
-    /// `aud` names none of the accepted audiences.
-    JwtAudienceMismatch = 401 "jwt_audience_mismatch" "the token's audience is not accepted";
+    /// No key of the provider fits the token.
+    JwtKeyUnknown = 401 "jwt_key_unknown" "the token's key is unknown";
+    /// The signature does not fit the token.
+    JwtSignatureInvalid = 401 "jwt_signature_invalid" "the token's signature is invalid";
+    /// The token is on the provider's deny list.
+    JwtRevoked = 401 "jwt_revoked" "the token has been revoked";
     /// The token lacks a required scope.
     JwtScopeMissing = 403 "jwt_scope_missing" "the token lacks a required scope";
     /// A claim does not satisfy the route's rule.
     JwtClaimMismatch = 403 "jwt_claim_mismatch" "a claim of the token is not accepted";
-    /// The provider's keys have never been read.
-    JwtKeysUnavailable = 503 "jwt_keys_unavailable" "the keys to verify tokens are not available yet";
+    /// The provider's keys are not there: never read, too old, or not to be had for this token.
+    JwtKeysUnavailable = 503 "jwt_keys_unavailable" "the keys to verify tokens are not available";
+    /// The request carries no API key.
+    ApiKeyMissing = 401 "api_key_missing" "an API key is required";
+    /// More than one API key.
+    ApiKeyRepeated = 400 "api_key_repeated" "exactly one API key is allowed";
+    /// No key is like this one.
+    ApiKeyUnknown = 401 "api_key_unknown" "the API key is unknown";
+    /// The key's time is over.
+    ApiKeyExpired = 401 "api_key_expired" "the API key has expired";
+    /// The key lacks a required scope.
+    ApiKeyScopeMissing = 403 "api_key_scope_missing" "the API key lacks a required scope";
+    /// An attribute of the key does not satisfy the route's rule.
+    ApiKeyClaimMismatch = 403 "api_key_claim_mismatch" "an attribute of the API key is not accepted";
+    /// None of the credentials that the route takes was sent.
+    CredentialMissing = 401 "credential_missing" "a credential is required";
+    /// The client's address lies outside the allowed networks.
+    NetworkNotAllowed = 403 "network_not_allowed" "the client's network is not allowed";
 
     // Upstream
     /// The upstream has no endpoint.
@@ -154,8 +184,10 @@ impl Reason {
         match self {
             Reason::JwtRepeated => Some("invalid_request"),
             Reason::JwtScopeMissing | Reason::JwtClaimMismatch => Some("insufficient_scope"),
-            Reason::JwtMissing | Reason::JwtKeysUnavailable => None,
-            _ if self.status() == StatusCode::UNAUTHORIZED => Some("invalid_token"),
+            Reason::JwtMissing => None,
+            _ if self.status() == StatusCode::UNAUTHORIZED && self.code().starts_with("jwt_") => {
+                Some("invalid_token")
+            }
             _ => None,
         }
     }
