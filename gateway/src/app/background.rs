@@ -124,8 +124,8 @@ pub(super) fn waiting(live: &Live, watchers: &[Option<Watched>]) -> Vec<String> 
         .plan
         .providers
         .iter()
-        .zip(&live.rings)
-        .filter(|(_, ring)| ring.load().is_empty())
+        .zip(&live.trusts)
+        .filter(|(_, trust)| trust.load().keys().is_empty())
         .map(|(provider, _)| jwks::waiting_name(&provider.name));
     upstreams.chain(providers).collect()
 }

@@ -254,11 +254,11 @@ fn key_watches(live: &Live, settings: &Settings, clock: &Clock) -> Result<Vec<Ke
     live.plan
         .providers
         .iter()
-        .zip(&live.rings)
+        .zip(&live.trusts)
         .zip(sources)
-        .map(|((provider, ring), source)| {
-            let ring = Arc::clone(ring);
-            let watch = KeyWatch::new(&provider.name, source, ring, clock.clone(), http.clone());
+        .map(|((provider, trust), source)| {
+            let trust = Arc::clone(trust);
+            let watch = KeyWatch::new(&provider.name, source, trust, clock.clone(), http.clone());
             watch.read_file_now().map_err(|source| Cause::Keys {
                 provider: provider.name.to_string(),
                 source,

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
+use gateway_core::auth::Snapshots;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
-use gateway_core::auth::keys::KeyRing;
+use gateway_core::auth::trust::Trust;
 use gateway_core::cluster::EndpointSet;
 use gateway_core::file::Limits;
 use gateway_core::plan::{Action, Plan};
@@ -31,8 +32,8 @@ use crate::upstream::{Pool, PoolLimits};
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) plan: Plan,
-    /// By the provider's index.
-    pub(crate) rings: Vec<Arc<ArcSwap<KeyRing>>>,
+    /// What is believed of each provider, by its index.
+    pub(crate) trusts: Vec<Arc<ArcSwap<Trust>>>,
     /// By the cluster's index.
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
     /// By the worker's index.
@@ -50,13 +51,21 @@ impl Live {
         };
         let clusters = plan.clusters.len();
         Self {
-            rings: plan.providers.iter().map(|_| Arc::default()).collect(),
+            trusts: plan.providers.iter().map(|_| Arc::default()).collect(),
             endpoints: plan.clusters.iter().map(|_| Arc::default()).collect(),
             cells: (0..workers)
                 .map(|_| Arc::new(Cells::new(backends(), clusters)))
                 .collect(),
             plan,
         }
+    }
+}
+
+impl Snapshots for Live {
+    type Trust = Guard<Arc<Trust>>;
+
+    fn trust(&self, provider: usize) -> Self::Trust {
+        self.trusts[provider].load()
     }
 }
 
@@ -127,7 +136,7 @@ impl Worker {
             state.pinned = pin(self.current.load_full(), self.index);
         }
         let pinned = Arc::clone(&state.pinned);
-        let is_trusted = intake::is_trusted(&pinned.live.plan.forwarded, connection.peer.ip());
+        let is_trusted = pinned.live.plan.forwarded.is_trusted(connection.peer.ip());
         let random = &mut state.random;
         let request_id = is_trusted
             .then(|| intake::request_id(&parts.headers))

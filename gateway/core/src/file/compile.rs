@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{RoutesFile, Settings};
-use crate::auth::Auth;
+use crate::auth::credential::Place;
+use crate::auth::jwt::Provider;
+use crate::auth::{Auth, Policy};
 use crate::config::{Partial, Problems, Source, decode_partial, item, join, near};
 use crate::plan::{Forwarded, NameSet, Plan, Route};
 use crate::route::{NamedMatch, RouteTable};
@@ -52,6 +54,25 @@ pub fn read(
 pub(super) struct Names<'a> {
     pub(super) providers: Vec<&'a str>,
     pub(super) upstreams: Vec<&'a str>,
+    /// Where the providers' tokens are looked for, by their indices.
+    places: Vec<Vec<Place>>,
+}
+
+impl Names<'_> {
+    /// Where tokens of these providers may be.
+    pub(super) fn places(&self, providers: &[usize]) -> Vec<Place> {
+        let mut all = Vec::new();
+        for place in providers
+            .iter()
+            .filter_map(|&index| self.places.get(index))
+            .flatten()
+        {
+            if !all.contains(place) {
+                all.push(place.clone());
+            }
+        }
+        all
+    }
 }
 
 fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
@@ -62,7 +83,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
             Some(format!("write `version: {VERSION}`")),
         );
     }
-    let (providers, key_sources) = file
+    let (providers, key_sources): (Vec<Provider>, Vec<_>) = file
         .jwt_providers
         .iter()
         .map(|(name, spec)| spec.compile(name, check))
@@ -75,8 +96,10 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
     let names = Names {
         providers: file.jwt_providers.keys().map(String::as_str).collect(),
         upstreams: file.upstreams.keys().map(String::as_str).collect(),
+        places: providers.iter().map(|it| it.places.clone()).collect(),
     };
-    let routes = routes(file, &names, check);
+    let mut routes = routes(file, &names, check);
+    number_policies(&mut routes);
     let settings = Settings::compile(file, key_sources, endpoint_sources, check);
     let networks = &file.forwarded.trusted_proxies;
     // Last, because nothing is checked after the first `?`.
@@ -178,14 +201,38 @@ fn split_help(message: &str) -> (String, Option<String>) {
     }
 }
 
-fn identity_headers(routes: &[Route]) -> NameSet {
-    NameSet::new(routes.iter().flat_map(|route| match &route.auth {
-        Auth::Open => Vec::new(),
-        Auth::Jwt(auth) => {
-            let headers = &auth.claims_to_headers.0;
-            headers.iter().map(|(_, header)| header.clone()).collect()
+/// Equal policies get one number: a token that was verified for one of them is known to all.
+fn number_policies(routes: &mut [Route]) {
+    // By their text first, because a file may have thousands.
+    let mut known: HashMap<String, Vec<(&Policy, u32)>> = HashMap::new();
+    let mut ids = Vec::new();
+    let mut next = 0;
+    for policy in policies(routes) {
+        let alike = known.entry(format!("{policy:?}")).or_default();
+        let same = alike.iter().find(|(other, _)| *other == policy);
+        if let Some((_, id)) = same {
+            ids.push(*id);
+            continue;
         }
-    }))
+        alike.push((policy, next));
+        ids.push(next);
+        next += 1;
+    }
+    let all = routes.iter_mut().flat_map(|route| match &mut route.auth {
+        Auth::Open => &mut [],
+        Auth::AnyOf(policies) => &mut policies[..],
+    });
+    for (policy, id) in all.zip(ids) {
+        policy.id = id;
+    }
+}
+
+fn policies(routes: &[Route]) -> impl Iterator<Item = &Policy> {
+    routes.iter().flat_map(|route| route.auth.policies())
+}
+
+fn identity_headers(routes: &[Route]) -> NameSet {
+    NameSet::new(policies(routes).flat_map(|policy| policy.identity.names().cloned()))
 }
 
 /// Collects problems while a file is compiled.

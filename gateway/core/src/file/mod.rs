@@ -3,6 +3,7 @@
 //! Two stages: the first says what the user wrote, the second is all that the proxy sees.
 
 mod address;
+mod auth;
 mod compile;
 mod providers;
 mod routes;
@@ -17,11 +18,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use address::{Address, Network};
+pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
-pub use providers::{AlgorithmName, KeyPlace, KeySource, ProviderSpec};
-pub use routes::{
-    AuthSpec, BackendSpec, Defaults, JwtSpec, Open, RespondSpec, RetrySpec, RouteSpec,
-};
+pub use providers::{AlgorithmName, KeyPlace, KeySource, PlaceSpec, ProviderSpec};
+pub use routes::{BackendSpec, Defaults, RespondSpec, RetrySpec, RouteSpec};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
