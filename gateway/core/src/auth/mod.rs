@@ -4,15 +4,19 @@
 //! |---|---|
 //! | `jwt.rs` | one provider: its specification and the check of one token |
 //! | `keys.rs` | the keys of a provider, as one immutable snapshot |
+//! | `api_keys.rs` | keys that a file lists, and the check of one of them |
+//! | `revocation.rs` | tokens that are refused before their time is over |
 //! | `claims.rs` | scopes, claim rules, claims as headers |
 //! | `cache.rs` | verified tokens, one cache a worker |
 //! | `object.rs` | JSON objects in which no name comes twice |
 
+pub mod api_keys;
 pub mod cache;
 pub mod claims;
 pub mod jwt;
 pub mod keys;
 mod object;
+pub mod revocation;
 #[cfg(test)]
 mod tests;
 

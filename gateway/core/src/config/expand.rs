@@ -3,10 +3,13 @@
 /// Bytes that all expanded scalars of a file may have together.
 pub(super) const MAX_EXPANDED_BYTES: usize = 1024 * 1024;
 
+/// What a variable holds, if it is set.
+type LookUp<'v> = dyn Fn(&str) -> Option<String> + 'v;
+
 /// Puts variables into scalars.
 pub(super) struct Expander<'v> {
     /// Without them a `$` is a `$`.
-    variables: Option<&'v dyn Fn(&str) -> Option<String>>,
+    variables: Option<&'v LookUp<'v>>,
     expanded_bytes: usize,
 }
 
@@ -19,7 +22,7 @@ pub(super) struct Fault {
 const SYNTAX: &str = "write `${NAME}` or `${NAME:-default}`; `$$` stands for a single `$`";
 
 impl<'v> Expander<'v> {
-    pub(super) fn new(variables: &'v dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn new(variables: &'v LookUp<'v>) -> Self {
         Self {
             variables: Some(variables),
             expanded_bytes: 0,

@@ -36,7 +36,7 @@ pub enum DateError {
     NotDate,
     /// A number that is no second from 2001 to 9999.
     #[error(
-        "{0} is no date in seconds since 1970; write one in UTC, such as `2027-01-31`, or seconds \
+        "`{0}` is no date in seconds since 1970; write one in UTC, such as `2027-01-31`, or seconds \
          (not milliseconds)"
     )]
     NotSeconds(u64),
