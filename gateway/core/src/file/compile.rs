@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::settings::Sources;
 use super::{RoutesFile, Settings};
 use crate::auth::Auth;
 use crate::config::{Partial, Problems, Source, decode_partial, item, join, near};
@@ -36,12 +37,9 @@ pub fn read(
     variables: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Compiled, Problems> {
     let partial = decode_partial::<RoutesFile>(source, variables)?;
-    let mut check = Checker {
-        problems: partial.problems.clone(),
-        partial: &partial,
-    };
+    let mut check = Checker::new(&partial);
     let compiled = compile(&partial.value, &mut check);
-    match (compiled, check.problems.into_result()) {
+    match (compiled, check.into_problems().into_result()) {
         (Some(compiled), Ok(())) => Ok(compiled),
         (_, Err(problems)) => Err(problems),
         (None, Ok(())) => unreachable!("a file that does not compile has a problem"),
@@ -67,6 +65,11 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         .iter()
         .map(|(name, spec)| spec.compile(name, check))
         .unzip();
+    let (api_keys, api_key_files) = file
+        .api_keys
+        .iter()
+        .map(|(name, spec)| spec.compile(name, check))
+        .unzip();
     let (clusters, endpoint_sources) = file
         .upstreams
         .iter()
@@ -77,7 +80,12 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         upstreams: file.upstreams.keys().map(String::as_str).collect(),
     };
     let routes = routes(file, &names, check);
-    let settings = Settings::compile(file, key_sources, endpoint_sources, check);
+    let sources = Sources {
+        keys: key_sources,
+        api_keys: api_key_files,
+        endpoints: endpoint_sources,
+    };
+    let settings = Settings::compile(file, sources, check);
     let networks = &file.forwarded.trusted_proxies;
     // Last, because nothing is checked after the first `?`.
     let plan = Plan {
@@ -85,6 +93,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         identity_headers: identity_headers(&routes),
         routes,
         providers,
+        api_keys,
         clusters,
         forwarded: Forwarded {
             trusted_proxies: networks.iter().map(|network| network.0).collect(),
@@ -194,7 +203,20 @@ pub(super) struct Checker<'a> {
     problems: Problems,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    /// Begins with the problems that are known already.
+    pub(super) fn new(partial: &'a Partial<RoutesFile>) -> Self {
+        Self {
+            partial,
+            problems: partial.problems.clone(),
+        }
+    }
+
+    /// All that is wrong.
+    pub(super) fn into_problems(self) -> Problems {
+        self.problems
+    }
+
     /// Adds a problem with what the file says at `path`, unless it is known already that
     /// something is wrong there: what follows from a mistake is not one more.
     pub(super) fn problem(

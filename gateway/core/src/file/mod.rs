@@ -3,8 +3,10 @@
 //! Two stages: the first says what the user wrote, the second is all that the proxy sees.
 
 mod address;
+mod api_keys;
 mod compile;
 mod providers;
+mod revocations;
 mod routes;
 mod settings;
 mod upstreams;
@@ -17,8 +19,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use address::{Address, Network};
+pub use api_keys::ApiKeysSpec;
 pub use compile::{Compiled, read};
 pub use providers::{AlgorithmName, KeyPlace, KeySource, ProviderSpec};
+pub use revocations::{DocumentSource, RevocationsSpec};
 pub use routes::{
     AuthSpec, BackendSpec, Defaults, JwtSpec, Open, RespondSpec, RetrySpec, RouteSpec,
 };
@@ -58,6 +62,9 @@ pub struct RoutesFile {
     /// Who issues tokens, by name.
     #[serde(default)]
     pub jwt_providers: BTreeMap<String, ProviderSpec>,
+    /// Who holds which API key, by name.
+    #[serde(default)]
+    pub api_keys: BTreeMap<String, ApiKeysSpec>,
     /// Where requests go, by name.
     #[serde(default)]
     pub upstreams: BTreeMap<String, UpstreamSpec>,

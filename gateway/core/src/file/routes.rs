@@ -141,8 +141,8 @@ const WEIGHT_MAX: u32 = 1_000_000;
 /// Backends of one route; the sum of their weights fits 32 bits.
 const BACKENDS_MAX: usize = 100;
 
-/// Headers that no claim may be copied to: they steer the message or the gateway itself.
-const RESERVED_HEADERS: &[&str] = &[
+/// Headers that no claim may be copied to and that carry no API key: they steer the message or the gateway itself.
+pub(super) const RESERVED_HEADERS: &[&str] = &[
     "authorization",
     "connection",
     "content-encoding",

@@ -167,6 +167,8 @@ pub struct Settings {
     pub shutdown: ShutdownTimes,
     /// Where keys come from, by the provider's index.
     pub key_sources: Vec<KeySource>,
+    /// Where API keys come from, by the list's index: paths of files.
+    pub api_key_files: Vec<String>,
     /// Where endpoints come from, by the cluster's index.
     pub endpoint_sources: Vec<EndpointSource>,
 }
@@ -180,13 +182,15 @@ const ECS_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest `stopTimeout` that Fargate takes.
 const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_mins(2);
 
+/// Where everything comes from that changes while the process runs, by its index in the plan.
+pub(super) struct Sources {
+    pub(super) keys: Vec<KeySource>,
+    pub(super) api_keys: Vec<String>,
+    pub(super) endpoints: Vec<EndpointSource>,
+}
+
 impl Settings {
-    pub(super) fn compile(
-        file: &RoutesFile,
-        key_sources: Vec<KeySource>,
-        endpoint_sources: Vec<EndpointSource>,
-        check: &mut Checker<'_>,
-    ) -> Self {
+    pub(super) fn compile(file: &RoutesFile, sources: Sources, check: &mut Checker<'_>) -> Self {
         let listeners = listeners(file, check);
         if let Some(workers) = file.workers {
             check.range("workers", u64::from(workers), 1..=256);
@@ -201,8 +205,9 @@ impl Settings {
             },
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
-            key_sources,
-            endpoint_sources,
+            key_sources: sources.keys,
+            api_key_files: sources.api_keys,
+            endpoint_sources: sources.endpoints,
         }
     }
 }
