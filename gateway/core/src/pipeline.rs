@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::auth::cache::TokenCache;
-use crate::auth::{self, Caller, Denied, Snapshots, WantedKey, authenticate};
+use crate::auth::{self, Caller, Denied, Known, Snapshots, WantedKey, authenticate};
 use crate::path::CleanPath;
 use crate::plan::{Plan, Route};
 use crate::route::{Outcome, Request};
@@ -95,9 +95,12 @@ pub fn decide<'p>(
         headers: head.headers,
         client: || plan.forwarded.client(head.peer, head.headers),
     };
-    let providers = &plan.providers;
+    let known = Known {
+        providers: &plan.providers,
+        api_keys: &plan.api_keys,
+    };
     let caller =
-        authenticate(&route.auth, providers, snapshots, &request, cache, now).map_err(refuse)?;
+        authenticate(&route.auth, known, snapshots, &request, cache, now).map_err(refuse)?;
     if head
         .body_bytes
         .is_some_and(|bytes| bytes > route.body_bytes_max)

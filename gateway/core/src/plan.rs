@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
 
 use crate::auth::Auth;
+use crate::auth::api_keys::ApiKeyList;
 use crate::auth::jwt::Provider;
 use crate::route::RouteTable;
 
@@ -22,6 +23,8 @@ pub struct Plan {
     pub routes: Vec<Route>,
     /// The token providers, by name.
     pub providers: Vec<Provider>,
+    /// The lists of API keys, by name.
+    pub api_keys: Vec<ApiKeyList>,
     /// The upstreams, by name.
     pub clusters: Vec<Cluster>,
     /// Headers that only the gateway may set: a client's copies never go upstream.

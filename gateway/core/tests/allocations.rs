@@ -13,6 +13,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gateway_core::auth::Snapshots;
+use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::cache::TokenCache;
 use gateway_core::auth::keys::KeyRing;
 use gateway_core::auth::trust::Trust;
@@ -72,9 +73,14 @@ struct Keys(Arc<Trust>);
 
 impl<'k> Snapshots for &'k Keys {
     type Trust = &'k Arc<Trust>;
+    type ApiKeys = Arc<Arc<ApiKeys>>;
 
     fn trust(&self, _provider: usize) -> Self::Trust {
         &self.0
+    }
+
+    fn api_keys(&self, _list: usize) -> Self::ApiKeys {
+        Arc::default()
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use gateway_core::auth::api_keys::ApiKeyList;
 use gateway_core::auth::{Auth, Credential};
 use gateway_core::pipeline::Refusal;
 use gateway_core::plan::FixedResponse;
@@ -88,7 +89,8 @@ pub(super) fn reject(mut record: Box<Record>, rejection: Rejection) -> Response<
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
     }
-    for challenge in challenges(reason, route_auth(&record)) {
+    let lists = &record.pinned.live.plan.api_keys;
+    for challenge in challenges(reason, route_auth(&record), lists) {
         headers.append(WWW_AUTHENTICATE, challenge);
     }
     record.status = Some(status);
@@ -104,7 +106,7 @@ fn route_auth(record: &Record) -> &Auth {
 }
 
 /// What a client without the right credential is told to send (RFC 9110 section 11.6.1).
-fn challenges(reason: Reason, auth: &Auth) -> Vec<HeaderValue> {
+fn challenges(reason: Reason, auth: &Auth, lists: &[ApiKeyList]) -> Vec<HeaderValue> {
     let texts = match reason.bearer_error() {
         Some(error) => {
             let mut text = format!(
@@ -116,7 +118,7 @@ fn challenges(reason: Reason, auth: &Auth) -> Vec<HeaderValue> {
             }
             vec![text]
         }
-        None if reason.status() == StatusCode::UNAUTHORIZED => schemes(auth),
+        None if reason.status() == StatusCode::UNAUTHORIZED => schemes(auth, lists),
         None => Vec::new(),
     };
     let values = texts.iter().map(|text| HeaderValue::from_str(text));
@@ -125,11 +127,14 @@ fn challenges(reason: Reason, auth: &Auth) -> Vec<HeaderValue> {
 
 /// The schemes of a route, each once; no error code where no credential was sent (RFC 6750
 /// section 3.1).
-fn schemes(auth: &Auth) -> Vec<String> {
+fn schemes(auth: &Auth, lists: &[ApiKeyList]) -> Vec<String> {
     let mut schemes = Vec::new();
     for policy in auth.policies() {
         let scheme = match &policy.credential {
             Credential::Jwt(_) => "Bearer".to_owned(),
+            // No scheme is registered for keys in a header, and a 401 must name one (RFC 9110
+            // section 15.5.2).
+            Credential::ApiKey(list) => format!("ApiKey header=\"{}\"", lists[*list].header),
             Credential::Network => continue,
         };
         if !schemes.contains(&scheme) {

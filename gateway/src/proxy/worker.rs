@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use gateway_core::auth::Snapshots;
+use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
 use gateway_core::auth::trust::Trust;
 use gateway_core::cluster::EndpointSet;
@@ -34,6 +35,8 @@ pub(crate) struct Live {
     pub(crate) plan: Plan,
     /// What is believed of each provider, by its index.
     pub(crate) trusts: Vec<Arc<ArcSwap<Trust>>>,
+    /// The API keys of each list, by its index.
+    pub(crate) api_keys: Vec<Arc<ArcSwap<ApiKeys>>>,
     /// By the cluster's index.
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
     /// By the worker's index.
@@ -52,6 +55,7 @@ impl Live {
         let clusters = plan.clusters.len();
         Self {
             trusts: plan.providers.iter().map(|_| Arc::default()).collect(),
+            api_keys: plan.api_keys.iter().map(|_| Arc::default()).collect(),
             endpoints: plan.clusters.iter().map(|_| Arc::default()).collect(),
             cells: (0..workers)
                 .map(|_| Arc::new(Cells::new(backends(), clusters)))
@@ -63,9 +67,14 @@ impl Live {
 
 impl Snapshots for Live {
     type Trust = Guard<Arc<Trust>>;
+    type ApiKeys = Guard<Arc<ApiKeys>>;
 
     fn trust(&self, provider: usize) -> Self::Trust {
         self.trusts[provider].load()
+    }
+
+    fn api_keys(&self, list: usize) -> Self::ApiKeys {
+        self.api_keys[list].load()
     }
 }
 

@@ -145,7 +145,7 @@ impl Entry {
     /// Whether the verdict holds now; notes that it does.
     fn holds(&mut self, trust: &Trust, now: UnixSeconds) -> bool {
         if self.generation != trust.generation() {
-            if !trust.confirms(&self.proof) {
+            if !trust.confirms(&self.proof, now) {
                 return false;
             }
             self.generation = trust.generation();

@@ -170,7 +170,8 @@ fn check<T: AsRef<Trust>>(
     let trust = candidate.trust.as_ref();
     let key = check_signature(trust.keys(), algorithm, header.key_id.as_deref(), parts);
     let key = key.map_err(|unproven| unproven.denied(candidate.index, header))?;
-    Ok((Proof::of_key(key), times))
+    let proof = trust.prove(key, claims, times.issued_at, now)?;
+    Ok((proof, times))
 }
 
 fn split(token: &str) -> Result<Parts<'_>, Rejection> {
@@ -349,6 +350,7 @@ fn check_signature(
 struct Times {
     from: UnixSeconds,
     until: UnixSeconds,
+    issued_at: Option<UnixSeconds>,
 }
 
 fn check_times(
@@ -359,7 +361,7 @@ fn check_times(
     let skew = provider.clock_skew_seconds;
     let expiry = numeric_date(claims, "exp", f64::floor)?;
     let not_before = numeric_date(claims, "nbf", f64::ceil)?;
-    numeric_date(claims, "iat", f64::floor)?;
+    let issued_at = numeric_date(claims, "iat", f64::floor)?;
     let expiry = expiry.ok_or(Reason::JwtExpiryMissing)?;
     // "on or after" exp the token is dead (RFC 7519 section 4.1.4); the skew moves that second.
     let until = expiry.saturating_add(skew);
@@ -376,7 +378,11 @@ fn check_times(
             format!("valid in {} s", from - now),
         ));
     }
-    Ok(Times { from, until })
+    Ok(Times {
+        from,
+        until,
+        issued_at,
+    })
 }
 
 /// `aud` is one string or an array of them (RFC 7519 section 4.1.3).

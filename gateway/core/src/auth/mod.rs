@@ -7,16 +7,20 @@
 //! | `keys.rs` | the keys of a provider, as one immutable snapshot |
 //! | `signature.rs` | a key in the verifier's own form |
 //! | `trust.rs` | what is believed of a provider now, and what an earlier verdict is worth |
+//! | `api_keys.rs` | keys that a file lists, and the check of one of them |
+//! | `revocation.rs` | tokens that are refused before their time is over |
 //! | `claims.rs` | scopes, claim rules, claims as headers |
 //! | `cache.rs` | verified tokens, one cache a worker |
 //! | `object.rs` | JSON objects in which no name comes twice |
 
+pub mod api_keys;
 pub mod cache;
 pub mod claims;
 pub mod credential;
 pub mod jwt;
 pub mod keys;
 mod object;
+pub mod revocation;
 pub mod signature;
 #[cfg(test)]
 mod tests;
@@ -32,9 +36,10 @@ use ipnet::IpNet;
 use crate::words::reason::Reason;
 use crate::words::rejection::Rejection;
 use crate::words::time::UnixSeconds;
+use api_keys::{ApiKeyList, ApiKeys};
 use cache::TokenCache;
 use claims::{IdentityHeaders, Requirements, Unmet};
-use credential::Place;
+use credential::{One, Place};
 use jwt::{Candidate, Provider};
 use trust::Trust;
 
@@ -80,6 +85,8 @@ pub struct Policy {
 pub enum Credential {
     /// A token of one of these providers: indices into the plan's.
     Jwt(Vec<usize>),
+    /// A key of this list: an index into the plan's.
+    ApiKey(usize),
     /// Nothing: its address is enough.
     Network,
 }
@@ -105,9 +112,23 @@ pub struct Caller {
 pub trait Snapshots {
     /// Keeps a snapshot while it is looked at.
     type Trust: Deref<Target = Arc<Trust>>;
+    /// The same for a list of API keys.
+    type ApiKeys: Deref<Target = Arc<ApiKeys>>;
 
     /// What is believed of a provider, by its index in the plan.
     fn trust(&self, provider: usize) -> Self::Trust;
+
+    /// The keys of a list, by its index in the plan.
+    fn api_keys(&self, list: usize) -> Self::ApiKeys;
+}
+
+/// Who may vouch for callers, from the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'p> {
+    /// The token providers.
+    pub providers: &'p [Provider],
+    /// The lists of API keys.
+    pub api_keys: &'p [ApiKeyList],
 }
 
 /// What of a request authentication looks at.
@@ -171,7 +192,10 @@ impl Denied {
 fn is_absence(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::JwtMissing | Reason::CredentialMissing | Reason::NetworkNotAllowed
+        Reason::JwtMissing
+            | Reason::ApiKeyMissing
+            | Reason::CredentialMissing
+            | Reason::NetworkNotAllowed
     )
 }
 
@@ -181,7 +205,7 @@ fn is_absence(reason: Reason) -> bool {
 /// Of several ways to be let in, the refusal of the one that came nearest.
 pub fn authenticate<C: Fn() -> IpAddr>(
     auth: &Auth,
-    providers: &[Provider],
+    known: Known<'_>,
     snapshots: &impl Snapshots,
     request: &Request<'_, C>,
     cache: &mut TokenCache,
@@ -193,7 +217,7 @@ pub fn authenticate<C: Fn() -> IpAddr>(
     let mut denied = None;
     let mut missing = 0;
     for policy in policies {
-        match policy.admit(providers, snapshots, request, cache, now) {
+        match policy.admit(known, snapshots, request, cache, now) {
             Ok(caller) => return Ok(caller),
             Err(other) => {
                 let reason = other.rejection.reason;
@@ -212,7 +236,7 @@ pub fn authenticate<C: Fn() -> IpAddr>(
 impl Policy {
     fn admit<C: Fn() -> IpAddr>(
         &self,
-        providers: &[Provider],
+        known: Known<'_>,
         snapshots: &impl Snapshots,
         request: &Request<'_, C>,
         cache: &mut TokenCache,
@@ -225,8 +249,13 @@ impl Policy {
             Credential::Network => Ok(None),
             Credential::Jwt(indices) => {
                 let headers = request.headers;
-                self.admit_token(indices, providers, snapshots, headers, cache, now)
+                self.admit_token(indices, known.providers, snapshots, headers, cache, now)
                     .map(Some)
+            }
+            Credential::ApiKey(index) => {
+                let (list, keys) = (&known.api_keys[*index], snapshots.api_keys(*index));
+                let caller = self.admit_key(list, &keys, request.headers, now)?;
+                Ok(Some(Arc::new(caller)))
             }
         }
     }
@@ -336,6 +365,35 @@ impl Policy {
         };
         cache.insert(kept);
         Ok(caller)
+    }
+
+    /// A key costs one hash, so that nothing is kept of it.
+    fn admit_key(
+        &self,
+        list: &ApiKeyList,
+        keys: &ApiKeys,
+        headers: &HeaderMap,
+        now: UnixSeconds,
+    ) -> Result<Caller, Rejection> {
+        let presented = match credential::alone(headers, &list.header) {
+            One::None => return Err(Reason::ApiKeyMissing.into()),
+            One::Several => return Err(Reason::ApiKeyRepeated.into()),
+            One::Some(value) => value,
+        };
+        let key = keys.find(presented, now)?;
+        let of_key = |unmet| match unmet {
+            Unmet::Scope(why) => Rejection::with_detail(Reason::ApiKeyScopeMissing, why),
+            Unmet::Claim(why) => Rejection::with_detail(Reason::ApiKeyClaimMismatch, why),
+        };
+        self.requirements.check(&key.claims).map_err(of_key)?;
+        Ok(Caller {
+            subject: Some(key.id.as_str().into()),
+            scopes: self.scopes(&key.claims),
+            headers: self.identity.render(&key.claims, None).map_err(of_key)?,
+            withheld: Arc::clone(&self.withheld),
+            valid_until: key.expires.unwrap_or(UnixSeconds::MAX),
+            valid_from: 0,
+        })
     }
 
     fn scopes(&self, claims: &serde_json::Map<String, serde_json::Value>) -> Box<str> {

@@ -2,12 +2,20 @@
 
 use std::sync::Arc;
 
-use super::keys::KeyRing;
+use serde_json::{Map, Value};
 
-/// A provider's keys as one snapshot, with a number that grows with every change.
+use super::keys::KeyRing;
+use super::revocation::{Revocations, TokenIds};
+use crate::words::rejection::Rejection;
+use crate::words::time::UnixSeconds;
+
+/// A provider's keys and its deny list as one snapshot, with a number that grows with every
+/// change of either.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     keys: Arc<KeyRing>,
+    /// There only where the provider has a list.
+    revoked: Option<Arc<Revocations>>,
     generation: u64,
 }
 
@@ -16,6 +24,27 @@ pub struct Trust {
 pub struct Proof {
     /// The serial of the key that made the signature.
     key: u64,
+    /// What a deny list would name; kept only where there is one.
+    ids: Option<Box<Ids>>,
+}
+
+#[derive(Debug)]
+struct Ids {
+    jti: Option<Box<str>>,
+    sub: Option<Box<str>>,
+    sid: Option<Box<str>>,
+    issued_at: Option<UnixSeconds>,
+}
+
+impl Ids {
+    fn borrow(&self) -> TokenIds<'_> {
+        TokenIds {
+            jti: self.jti.as_deref(),
+            sub: self.sub.as_deref(),
+            sid: self.sid.as_deref(),
+            issued_at: self.issued_at,
+        }
+    }
 }
 
 impl Trust {
@@ -27,7 +56,18 @@ impl Trust {
         let is_changed = keys.generation() != self.keys.generation();
         Self {
             keys: Arc::new(keys),
+            revoked: self.revoked.clone(),
             generation: self.generation + u64::from(is_changed),
+        }
+    }
+
+    /// The same with another deny list.
+    #[must_use]
+    pub fn with_revocations(&self, revoked: Revocations) -> Self {
+        Self {
+            keys: Arc::clone(&self.keys),
+            revoked: Some(Arc::new(revoked)),
+            generation: self.generation + 1,
         }
     }
 
@@ -43,10 +83,50 @@ impl Trust {
         self.generation
     }
 
-    /// Whether an earlier verdict would be the same now, but for the time.
+    /// Entries of the deny list.
     #[must_use]
-    pub fn confirms(&self, proof: &Proof) -> bool {
-        self.keys.holds(proof.key)
+    pub fn revocations(&self) -> usize {
+        self.revoked.as_ref().map_or(0, |revoked| revoked.len())
+    }
+
+    /// Whether an earlier verdict would be the same now, but for the token's dates.
+    #[must_use]
+    pub fn confirms(&self, proof: &Proof, now: UnixSeconds) -> bool {
+        let is_revoked = match (&self.revoked, &proof.ids) {
+            (None, _) => false,
+            (Some(revoked), Some(ids)) => revoked.check(&ids.borrow(), now).is_err(),
+            // It is from before there was a list: it has to be looked at whole.
+            (Some(_), None) => true,
+        };
+        self.keys.holds(proof.key) && !is_revoked
+    }
+
+    /// Proves a token that was signed by the key of this serial.
+    ///
+    /// # Errors
+    /// [`Reason::JwtRevoked`](crate::words::reason::Reason::JwtRevoked).
+    pub(super) fn prove(
+        &self,
+        key: u64,
+        claims: &Map<String, Value>,
+        issued_at: Option<UnixSeconds>,
+        now: UnixSeconds,
+    ) -> Result<Proof, Rejection> {
+        let Some(revoked) = &self.revoked else {
+            return Ok(Proof::of_key(key));
+        };
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(Into::into);
+        let ids = Ids {
+            jti: text("jti"),
+            sub: text("sub"),
+            sid: text("sid"),
+            issued_at,
+        };
+        revoked.check(&ids.borrow(), now)?;
+        Ok(Proof {
+            key,
+            ids: Some(Box::new(ids)),
+        })
     }
 }
 
@@ -60,6 +140,6 @@ impl Proof {
     /// A proof by the key of this serial.
     #[must_use]
     pub fn of_key(key: u64) -> Self {
-        Self { key }
+        Self { key, ids: None }
     }
 }

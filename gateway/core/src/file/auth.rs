@@ -39,13 +39,16 @@ impl From<TextOr<Open, CallerSpec>> for AuthSpec {
     }
 }
 
-/// What callers must show: exactly one of `jwt`, `network` and `any`.
+/// What callers must show: exactly one of `jwt`, `api_key`, `network` and `any`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallerSpec {
     /// A token of this provider, or of one of these: of the one whose issuer it names.
     #[serde(default)]
     pub jwt: Option<TextOr<String, Vec<String>>>,
+    /// A key of this list.
+    #[serde(default)]
+    pub api_key: Option<String>,
     /// Nothing, but from one of these networks.
     #[serde(default)]
     pub network: Option<Vec<Network>>,
@@ -63,7 +66,8 @@ pub struct CallerSpec {
     /// A header that gets all claims, as a JSON object in base64url; none by default.
     #[serde(default)]
     pub payload_to_header: Option<String>,
-    /// Whether the credential goes on to the upstream; default true for `jwt`.
+    /// Whether the credential goes on to the upstream; default true for `jwt`, false for
+    /// `api_key`.
     #[serde(default)]
     pub forward_credential: Option<bool>,
 }
@@ -85,8 +89,8 @@ const ALTERNATIVES_MAX: usize = 16;
 /// Providers of one policy.
 const PROVIDERS_MAX: usize = 16;
 
-/// Headers that no claim may be copied to: they steer the message or the gateway itself.
-const RESERVED_HEADERS: &[&str] = &[
+/// Headers that carry no claim and no API key: they steer the message or the gateway itself.
+pub(super) const RESERVED_HEADERS: &[&str] = &[
     "authorization",
     "connection",
     "content-encoding",
@@ -148,6 +152,7 @@ impl CallerSpec {
     fn check_only_any(&self, at: &str, check: &mut Checker<'_>) {
         let beside = [
             ("jwt", self.jwt.is_some()),
+            ("api_key", self.api_key.is_some()),
             ("network", self.network.is_some()),
             ("require", self.require != RequireSpec::default()),
             ("claims_to_headers", !self.claims_to_headers.is_empty()),
@@ -183,6 +188,9 @@ impl CallerSpec {
             Credential::Jwt(ref providers) if self.forward_credential == Some(false) => {
                 names.places(providers)
             }
+            Credential::ApiKey(list) if self.forward_credential != Some(true) => {
+                names.key_place(list).into_iter().collect()
+            }
             _ => Vec::new(),
         };
         Some(Policy {
@@ -202,26 +210,28 @@ impl CallerSpec {
         names: &Names<'_>,
         check: &mut Checker<'_>,
     ) -> Option<Credential> {
-        match (&self.jwt, &self.network) {
-            (Some(jwt), None) => Some(Credential::Jwt(providers(jwt, at, names, check))),
-            (None, Some(_)) => {
+        match (&self.jwt, &self.api_key, &self.network) {
+            (Some(jwt), None, None) => Some(Credential::Jwt(providers(jwt, at, names, check))),
+            (None, Some(name), None) => {
+                let known = names.api_keys.iter().copied();
+                let list = check.name(join(at, "api_key"), "api_keys", name, known);
+                Some(Credential::ApiKey(list.unwrap_or_default()))
+            }
+            (None, None, Some(_)) => {
                 self.check_nobody(at, check);
                 Some(Credential::Network)
             }
-            (Some(_), Some(_)) => {
-                let help = "write the network under `require` to ask for both, or both within `any` \
-                            to ask for one of them";
-                check.problem(
-                    at,
-                    "`jwt` and `network` exclude each other",
-                    Some(help.into()),
-                );
-                None
-            }
-            (None, None) => {
+            (None, None, None) => {
                 let help = "say who may use the route, such as `{jwt: PROVIDER}`, or write \
                             `auth: none` to let everybody in";
                 check.problem(at, "`auth` asks for nothing", Some(help.into()));
+                None
+            }
+            _ => {
+                let help = "to accept one of several, list them within `any`; to ask for a \
+                            network too, write it under `require`";
+                let message = "`jwt`, `api_key` and `network` exclude each other";
+                check.problem(at, message, Some(help.into()));
                 None
             }
         }

@@ -4,7 +4,11 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::HeaderName;
+
+use super::settings::Sources;
 use super::{RoutesFile, Settings};
+use crate::auth::api_keys::ApiKeyList;
 use crate::auth::credential::Place;
 use crate::auth::jwt::Provider;
 use crate::auth::{Auth, Policy};
@@ -38,12 +42,9 @@ pub fn read(
     variables: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Compiled, Problems> {
     let partial = decode_partial::<RoutesFile>(source, variables)?;
-    let mut check = Checker {
-        problems: partial.problems.clone(),
-        partial: &partial,
-    };
+    let mut check = Checker::new(&partial);
     let compiled = compile(&partial.value, &mut check);
-    match (compiled, check.problems.into_result()) {
+    match (compiled, check.into_problems().into_result()) {
         (Some(compiled), Ok(())) => Ok(compiled),
         (_, Err(problems)) => Err(problems),
         (None, Ok(())) => unreachable!("a file that does not compile has a problem"),
@@ -54,11 +55,19 @@ pub fn read(
 pub(super) struct Names<'a> {
     pub(super) providers: Vec<&'a str>,
     pub(super) upstreams: Vec<&'a str>,
+    pub(super) api_keys: Vec<&'a str>,
+    /// The headers of the API keys, by their indices.
+    key_headers: Vec<HeaderName>,
     /// Where the providers' tokens are looked for, by their indices.
     places: Vec<Vec<Place>>,
 }
 
 impl Names<'_> {
+    /// Where keys of this list are.
+    pub(super) fn key_place(&self, list: usize) -> Option<Place> {
+        self.key_headers.get(list).cloned().map(Place::Header)
+    }
+
     /// Where tokens of these providers may be.
     pub(super) fn places(&self, providers: &[usize]) -> Vec<Place> {
         let mut all = Vec::new();
@@ -88,6 +97,11 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         .iter()
         .map(|(name, spec)| spec.compile(name, check))
         .unzip();
+    let (api_keys, api_key_files): (Vec<ApiKeyList>, Vec<_>) = file
+        .api_keys
+        .iter()
+        .map(|(name, spec)| spec.compile(name, check))
+        .unzip();
     let (clusters, endpoint_sources) = file
         .upstreams
         .iter()
@@ -96,11 +110,21 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
     let names = Names {
         providers: file.jwt_providers.keys().map(String::as_str).collect(),
         upstreams: file.upstreams.keys().map(String::as_str).collect(),
+        api_keys: file.api_keys.keys().map(String::as_str).collect(),
+        key_headers: api_keys.iter().map(|list| list.header.clone()).collect(),
         places: providers.iter().map(|it| it.places.clone()).collect(),
     };
     let mut routes = routes(file, &names, check);
     number_policies(&mut routes);
-    let settings = Settings::compile(file, key_sources, endpoint_sources, check);
+    let revocations = file.jwt_providers.iter();
+    let revocations = revocations.map(|(name, spec)| spec.revocations(name, check));
+    let sources = Sources {
+        revocations: revocations.collect(),
+        keys: key_sources,
+        api_keys: api_key_files,
+        endpoints: endpoint_sources,
+    };
+    let settings = Settings::compile(file, sources, check);
     let networks = &file.forwarded.trusted_proxies;
     // Last, because nothing is checked after the first `?`.
     let plan = Plan {
@@ -108,6 +132,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         identity_headers: identity_headers(&routes),
         routes,
         providers,
+        api_keys,
         clusters,
         forwarded: Forwarded {
             trusted_proxies: networks.iter().map(|network| network.0).collect(),
@@ -241,7 +266,20 @@ pub(super) struct Checker<'a> {
     problems: Problems,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    /// Begins with the problems that are known already.
+    pub(super) fn new(partial: &'a Partial<RoutesFile>) -> Self {
+        Self {
+            partial,
+            problems: partial.problems.clone(),
+        }
+    }
+
+    /// All that is wrong.
+    pub(super) fn into_problems(self) -> Problems {
+        self.problems
+    }
+
     /// Adds a problem with what the file says at `path`, unless it is known already that
     /// something is wrong there: what follows from a mistake is not one more.
     pub(super) fn problem(

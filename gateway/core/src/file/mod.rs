@@ -3,9 +3,11 @@
 //! Two stages: the first says what the user wrote, the second is all that the proxy sees.
 
 mod address;
+mod api_keys;
 mod auth;
 mod compile;
 mod providers;
+mod revocations;
 mod routes;
 mod settings;
 mod upstreams;
@@ -18,9 +20,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use address::{Address, Network};
+pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
 pub use providers::{AlgorithmName, KeyPlace, KeySource, PlaceSpec, ProviderSpec};
+pub use revocations::{DocumentSource, RevocationsSpec};
 pub use routes::{BackendSpec, Defaults, RespondSpec, RetrySpec, RouteSpec};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
@@ -58,6 +62,9 @@ pub struct RoutesFile {
     /// Who issues tokens, by name.
     #[serde(default)]
     pub jwt_providers: BTreeMap<String, ProviderSpec>,
+    /// Who holds which API key, by name.
+    #[serde(default)]
+    pub api_keys: BTreeMap<String, ApiKeysSpec>,
     /// Where requests go, by name.
     #[serde(default)]
     pub upstreams: BTreeMap<String, UpstreamSpec>,

@@ -9,6 +9,7 @@ use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
 use super::compile::Checker;
+use super::revocations::{DocumentSource, RevocationsSpec};
 use crate::auth::credential::Place;
 use crate::auth::jwt::Provider;
 use crate::config::{item, join};
@@ -46,6 +47,9 @@ pub struct ProviderSpec {
     /// Time between two fetches of the keys, 10 s to 1 d; default 5 m.
     #[serde(default)]
     pub refresh_interval: Option<HumanDuration>,
+    /// Tokens that are refused before their time is over; none by default.
+    #[serde(default)]
+    pub revocations: Option<RevocationsSpec>,
     /// Bytes of a token, 256 B to 64 KiB; default 16 KiB.
     #[serde(default)]
     pub max_token_size: Option<ByteSize>,
@@ -162,6 +166,18 @@ impl ProviderSpec {
             ),
         };
         (provider, source)
+    }
+
+    /// Where the deny list is.
+    pub(super) fn revocations(
+        &self,
+        name: &str,
+        check: &mut Checker<'_>,
+    ) -> Option<DocumentSource> {
+        let at = join(&join("jwt_providers", name), "revocations");
+        self.revocations
+            .as_ref()
+            .map(|spec| spec.compile(&at, check))
     }
 
     fn token_type(&self, at: &str, check: &mut Checker<'_>) -> Option<Box<str>> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::compile::Checker;
+use super::revocations::DocumentSource;
 use super::{Address, EndpointSource, KeySource, Network, RoutesFile};
 use crate::framing::HeadLimits;
 use crate::words::units::{ByteSize, HumanDuration};
@@ -167,6 +168,10 @@ pub struct Settings {
     pub shutdown: ShutdownTimes,
     /// Where keys come from, by the provider's index.
     pub key_sources: Vec<KeySource>,
+    /// Where deny lists come from, by the provider's index; `None` where it has none.
+    pub revocations: Vec<Option<DocumentSource>>,
+    /// Where API keys come from, by the list's index: paths of files.
+    pub api_key_files: Vec<String>,
     /// Where endpoints come from, by the cluster's index.
     pub endpoint_sources: Vec<EndpointSource>,
 }
@@ -180,13 +185,16 @@ const ECS_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest `stopTimeout` that Fargate takes.
 const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_mins(2);
 
+/// Where everything comes from that changes while the process runs, by its index in the plan.
+pub(super) struct Sources {
+    pub(super) keys: Vec<KeySource>,
+    pub(super) revocations: Vec<Option<DocumentSource>>,
+    pub(super) api_keys: Vec<String>,
+    pub(super) endpoints: Vec<EndpointSource>,
+}
+
 impl Settings {
-    pub(super) fn compile(
-        file: &RoutesFile,
-        key_sources: Vec<KeySource>,
-        endpoint_sources: Vec<EndpointSource>,
-        check: &mut Checker<'_>,
-    ) -> Self {
+    pub(super) fn compile(file: &RoutesFile, sources: Sources, check: &mut Checker<'_>) -> Self {
         let listeners = listeners(file, check);
         if let Some(workers) = file.workers {
             check.range("workers", u64::from(workers), 1..=256);
@@ -201,8 +209,10 @@ impl Settings {
             },
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
-            key_sources,
-            endpoint_sources,
+            key_sources: sources.keys,
+            revocations: sources.revocations,
+            api_key_files: sources.api_keys,
+            endpoint_sources: sources.endpoints,
         }
     }
 }

@@ -13,6 +13,7 @@ use http::header::AUTHORIZATION;
 use serde_json::json;
 
 use super::*;
+use crate::auth::api_keys::ApiKeys;
 use crate::auth::keys::KeyRing;
 use crate::auth::trust::Trust;
 use crate::config::Source;
@@ -51,10 +52,15 @@ struct Keys {
 
 impl<'k> Snapshots for &'k Keys {
     type Trust = &'k Arc<Trust>;
+    type ApiKeys = Arc<Arc<ApiKeys>>;
 
     fn trust(&self, _provider: usize) -> Self::Trust {
         self.asked.set(self.asked.get() + 1);
         &self.trust
+    }
+
+    fn api_keys(&self, _list: usize) -> Self::ApiKeys {
+        Arc::default()
     }
 }
 

@@ -6,10 +6,21 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::super::api_keys::{ApiKeyList, ApiKeys, KeyId, NewKey};
 use super::super::cache::TokenCache;
 use super::super::claims::{ClaimRule, IdentityHeaders, Requirements, ScopeRule};
-use super::super::{Auth, Caller, Credential, Denied, Policy, Request, Snapshots, authenticate};
+use super::super::revocation::Revocations;
+use super::super::{
+    Auth, Caller, Credential, Denied, Known, Policy, Request, Snapshots, authenticate,
+};
 use super::*;
+
+fn known(providers: &[Provider]) -> Known<'_> {
+    Known {
+        providers,
+        api_keys: &[],
+    }
+}
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -21,13 +32,18 @@ struct Worker {
     cache: TokenCache,
 }
 
-struct Keys<'k>(&'k Arc<Trust>);
+struct Keys<'k>(&'k Arc<Trust>, Arc<ApiKeys>);
 
 impl<'k> Snapshots for Keys<'k> {
     type Trust = &'k Arc<Trust>;
+    type ApiKeys = Box<Arc<ApiKeys>>;
 
     fn trust(&self, _provider: usize) -> Self::Trust {
         self.0
+    }
+
+    fn api_keys(&self, _list: usize) -> Self::ApiKeys {
+        Box::new(Arc::clone(&self.1))
     }
 }
 
@@ -46,8 +62,12 @@ impl Worker {
             headers,
             client: || CLIENT,
         };
-        let (auth, cache, keys) = (&self.auth, &mut self.cache, Keys(&self.trust));
-        authenticate(auth, &self.providers, &keys, &request, cache, now)
+        let (auth, cache, keys) = (
+            &self.auth,
+            &mut self.cache,
+            Keys(&self.trust, Arc::default()),
+        );
+        authenticate(auth, known(&self.providers), &keys, &request, cache, now)
     }
 
     fn install(&mut self, ring: KeyRing) {
@@ -290,6 +310,7 @@ struct Gate {
     auth: Auth,
     providers: [Provider; 2],
     trust: Arc<Trust>,
+    api_keys: Arc<ApiKeys>,
     cache: TokenCache,
 }
 
@@ -299,6 +320,7 @@ impl Gate {
             auth: Auth::AnyOf(policies),
             providers: partners(),
             trust: Arc::new(trust(ring())),
+            api_keys: Arc::default(),
             cache: TokenCache::new(100, 100_000),
         }
     }
@@ -310,8 +332,17 @@ impl Gate {
             headers,
             client: || client,
         };
-        let (cache, keys) = (&mut self.cache, Keys(&self.trust));
-        match authenticate(&self.auth, &self.providers, &keys, &request, cache, NOW) {
+        let keys = Keys(&self.trust, Arc::clone(&self.api_keys));
+        let cache = &mut self.cache;
+        let lists = [ApiKeyList {
+            name: "partners".into(),
+            header: HeaderName::from_static("x-api-key"),
+        }];
+        let known = Known {
+            providers: &self.providers,
+            api_keys: &lists,
+        };
+        match authenticate(&self.auth, known, &keys, &request, cache, NOW) {
             Ok(None) => "nobody".into(),
             Ok(Some(caller)) => caller.subject.clone().unwrap_or_default().into(),
             Err(denied) => denied.rejection.reason.code().into(),
@@ -527,4 +558,114 @@ fn a_secret_vouches_for_tokens_of_its_algorithms() {
         worker.verdict(&bearer(&token), NOW),
         "jwt_algorithm_not_allowed"
     );
+}
+
+/// A key of `partner-a`, and a file that lists it with these further lines.
+fn api_key(more: &str) -> (String, ApiKeys) {
+    let id: KeyId = "partner-a".parse().unwrap();
+    let key = NewKey::compose(&id, &[7; 32]);
+    let text = format!("keys:\n  - id: partner-a\n    hash: {}\n{more}", key.hash);
+    let source = crate::config::Source {
+        name: "keys.yaml",
+        text: &text,
+    };
+    let keys = ApiKeys::parse(source).unwrap_or_else(|problems| panic!("{problems}"));
+    (key.text, keys)
+}
+
+#[test]
+fn an_api_key_is_a_caller_with_claims_of_its_own() {
+    let (key, keys) = api_key("    scopes: [read]\n    expires: 2024-01-01\n");
+    let token = with_payload(claims(&json!({"scope": "read"})));
+    let with = |lines: &[(&'static str, &str)]| -> HeaderMap {
+        let line = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), value.parse().unwrap())
+        };
+        lines.iter().map(line).collect()
+    };
+    let bearer = format!("Bearer {token}");
+    let mut gate = Gate::new(vec![one_of(1, Credential::ApiKey(0), &[], "read")]);
+    gate.api_keys = Arc::new(keys.clone());
+    for (headers, expected) in [
+        (with(&[("x-api-key", &key)]), "partner-a"),
+        (with(&[("x-api-key", "gwk_x")]), "api_key_unknown"),
+        (
+            with(&[("x-api-key", &key), ("x-api-key", &key)]),
+            "api_key_repeated",
+        ),
+        (with(&[("x-api-key", "")]), "api_key_missing"),
+        (with(&[("authorization", &bearer)]), "api_key_missing"),
+    ] {
+        assert_eq!(gate.answer(&headers, "10.0.0.1"), expected, "{headers:?}");
+    }
+    assert_eq!(gate.cache.len(), 0, "nothing is kept of a key");
+
+    let write = one_of(1, Credential::ApiKey(0), &[], "write");
+    let jwt = one_of(2, Credential::Jwt(vec![0]), &[], "read");
+    let mut gate = Gate::new(vec![write, jwt]);
+    gate.api_keys = Arc::new(keys);
+    for (headers, expected) in [
+        (with(&[("x-api-key", &key)]), "api_key_scope_missing"),
+        (
+            with(&[("x-api-key", &key), ("authorization", &bearer)]),
+            "ann",
+        ),
+        (with(&[]), "credential_missing"),
+    ] {
+        assert_eq!(gate.answer(&headers, "10.0.0.1"), expected, "{headers:?}");
+    }
+    let (_, expired) = api_key("    expires: 2023-01-01\n");
+    gate.api_keys = Arc::new(expired);
+    let headers = with(&[("x-api-key", &key)]);
+    assert_eq!(gate.answer(&headers, "10.0.0.1"), "api_key_expired");
+}
+
+#[test]
+fn a_revoked_token_is_refused_though_it_is_cached() {
+    let list = |text: &str| {
+        let source = crate::config::Source {
+            name: "revoked.yaml",
+            text,
+        };
+        Revocations::parse(source).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let mut worker = Worker::new();
+    let payload = |change: Value| bearer(&with_payload(claims(&change)));
+    let ann = payload(json!({"jti": "1", "sid": "s1", "iat": NOW - 100}));
+    let bob = payload(json!({"sub": "bob", "jti": "2", "iat": NOW - 10}));
+    let verdicts = |worker: &mut Worker| (worker.verdict(&ann, NOW), worker.verdict(&bob, NOW));
+    assert_eq!(
+        verdicts(&mut worker),
+        ("ok", "ok"),
+        "before there was a list"
+    );
+    for (text, expected) in [
+        ("revoked: []".to_owned(), ("ok", "ok")),
+        ("revoked: [{jti: '1'}]".into(), ("jwt_revoked", "ok")),
+        (
+            "revoked: [{jti: '2'}, {jti: '3'}]".into(),
+            ("ok", "jwt_revoked"),
+        ),
+        ("revoked: [{sub: ann}]".into(), ("jwt_revoked", "ok")),
+        ("revoked: [{sid: s1}]".into(), ("jwt_revoked", "ok")),
+        (
+            format!("revoked: [{{issued_before: {}}}]", NOW - 50),
+            ("jwt_revoked", "ok"),
+        ),
+        (
+            format!("revoked: [{{issued_before: {NOW}}}]"),
+            ("jwt_revoked", "jwt_revoked"),
+        ),
+        (
+            format!("revoked: [{{sub: bob, issued_before: {}}}]", NOW - 50),
+            ("ok", "ok"),
+        ),
+        ("revoked: []".into(), ("ok", "ok")),
+    ] {
+        worker.trust = Arc::new(worker.trust.with_revocations(list(&text)));
+        for round in ["first", "cached"] {
+            assert_eq!(verdicts(&mut worker), expected, "{text} {round}");
+        }
+    }
+    assert_eq!(worker.cache.len(), 2);
 }

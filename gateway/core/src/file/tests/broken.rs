@@ -28,6 +28,8 @@ routes:
     match: {path: /status}
     auth: none
     respond: {status: 200, body: ok}
+api_keys:
+  partners: {file: /etc/keys.yaml, header: x-partner-key}
 "#;
 
 /// Each case replaces a piece by one of the texts beside it; what is then said is in the file.
@@ -151,6 +153,26 @@ fn jwt_providers() {
             ("audiences: [api]", audiences),
             ("algorithms: [RS256]", algorithms),
             ("main:\n", &["my provider:\n"]),
+        ],
+    );
+}
+
+#[test]
+fn api_keys() {
+    let lists: &[_] = &[
+        "{}",
+        "/etc/keys.yaml",
+        "{file: ''}",
+        "{path: /etc/keys.yaml}",
+        "{file: /etc/keys.yaml, header: 'x key'}",
+        "{file: /etc/keys.yaml, header: Authorization}",
+        "{file: /etc/keys.yaml, headers: [x-api-key]}",
+    ];
+    check(
+        "api_keys",
+        &[
+            ("{file: /etc/keys.yaml, header: x-partner-key}", lists),
+            ("  partners: {", &["  \"part ners\": {"]),
         ],
     );
 }
@@ -323,6 +345,8 @@ fn auth() {
         "{jwt: main, require: {network: []}}",
         "{jwt: main, require: {network: [10.0.0.0]}}",
         "{jwt: main, network: [10.0.0.0/8]}",
+        "{jwt: main, api_key: partners}",
+        "{api_key: partner}",
         "{jwt: []}",
         "{jwt: [main, mian]}",
         "{jwt: [main, main]}",

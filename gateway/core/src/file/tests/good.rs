@@ -45,6 +45,9 @@ jwt_providers:
     refresh_interval: 1m
     max_token_size: 8KiB
   local: {issuer: local, audiences: [api], algorithms: [EdDSA], jwks_file: /etc/keys.json}
+api_keys:
+  partners: {file: /etc/api-keys.yaml, header: X-Partner-Key}
+  robots: {file: robots.json}
 upstreams:
   users:    {cloud_map: {namespace: "${NAMESPACE}", service: users, port: 8080, interval: 10s}}
   products: {cloud_map: {namespace: "${NAMESPACE}", service: products}}
@@ -121,6 +124,24 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert_eq!(response.status.as_u16(), 204);
     assert_eq!(response.content_type, "text/plain; charset=utf-8");
     assert!(response.body.is_empty());
+}
+
+#[test]
+fn lists_of_api_keys_have_a_file_and_a_header() {
+    let Compiled { plan, settings } = compiled(FULL);
+    let lists: Vec<_> = plan
+        .api_keys
+        .iter()
+        .map(|list| (&*list.name, list.header.as_str()))
+        .collect();
+    assert_eq!(
+        lists,
+        [("partners", "x-partner-key"), ("robots", "x-api-key")]
+    );
+    assert_eq!(
+        settings.api_key_files,
+        ["/etc/api-keys.yaml", "robots.json"]
+    );
 }
 
 #[test]
@@ -257,7 +278,7 @@ fn authentication_is_that_of_the_file() {
             let names = indices.iter().map(|&index| &*plan.providers[index].name);
             names.collect::<Vec<_>>().join(" ")
         }
-        Credential::Network => panic!("no provider"),
+        other => panic!("{other:?}"),
     };
     assert_eq!(names(users), "main");
     assert_eq!(names(products), "local");
