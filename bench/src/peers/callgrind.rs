@@ -83,8 +83,9 @@ pub(super) async fn run(
         }
     }
     drop(connection);
+    let processes = proxy.process.tree()?.len();
     proxy.process.stop(STOP_LIMIT)?;
-    instructions_in(proxy.directory())
+    instructions_in(proxy.directory(), processes)
 }
 
 /// What one request costs, by the counts of both runs.
@@ -100,17 +101,22 @@ async fn open(proxy: &StartedProxy) -> anyhow::Result<Connection> {
 }
 
 /// The counts of all processes: valgrind writes a file for each.
-fn instructions_in(directory: &Path) -> anyhow::Result<u64> {
-    let mut total = None;
+fn instructions_in(directory: &Path, processes: usize) -> anyhow::Result<u64> {
+    let mut total = 0;
+    let mut files = 0;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(FILE_START) {
             let count = parse_total(&fs::read_to_string(entry.path())?)
                 .context("valgrind's file has no count")?;
-            *total.get_or_insert(0) += count;
+            total += count;
+            files += 1;
         }
     }
-    total.context("valgrind wrote no file")
+    if files < processes {
+        bail!("valgrind wrote the counts of {files} of {processes} processes");
+    }
+    Ok(total)
 }
 
 /// The line `totals: COUNT` of the callgrind format.
@@ -130,15 +136,15 @@ mod tests {
     fn counts_of_all_processes_are_added() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-        assert!(instructions_in(directory.path()).is_err());
         write("access.log", "totals: 9\n");
         write(
             "callgrind.out.1",
             "version: 1\nevents: Ir\n\n\ntotals: 40\n",
         );
         write("callgrind.out.2", "events: Ir\nfn=(1) a\n1 2\ntotals: 2\n");
-        assert_eq!(instructions_in(directory.path()).unwrap(), 42);
+        assert_eq!(instructions_in(directory.path(), 2).unwrap(), 42);
+        assert!(instructions_in(directory.path(), 3).is_err());
         write("callgrind.out.3", "events: Ir\n");
-        assert!(instructions_in(directory.path()).is_err());
+        assert!(instructions_in(directory.path(), 3).is_err());
     }
 }
