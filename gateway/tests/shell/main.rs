@@ -6,6 +6,7 @@ mod support;
 mod admin;
 mod auth;
 mod balancing;
+mod credentials;
 mod framing;
 mod headers;
 mod lifecycle;

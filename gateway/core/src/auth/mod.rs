@@ -173,14 +173,14 @@ impl From<Reason> for Denied {
 }
 
 impl Denied {
-    /// Keeps of two refusals the one that came later in the order of checks: it is about the
-    /// credential that is nearest to being right.
+    /// Keeps of two refusals the one that is about the credential nearest to being right: what
+    /// was shown and is wrong before what was not shown, and of those the one that came later
+    /// in the order of checks.
     fn keep_later(kept: &mut Option<Self>, other: Self) {
         let rank = |denied: &Self| {
-            (
-                !is_absence(denied.rejection.reason),
-                denied.rejection.reason as u8,
-            )
+            let reason = denied.rejection.reason;
+            let is_shown = !is_absence(reason) && reason != Reason::NetworkNotAllowed;
+            (is_shown, is_absence(reason), reason as u8)
         };
         if kept.as_ref().is_none_or(|kept| rank(kept) < rank(&other)) {
             *kept = Some(other);
@@ -192,10 +192,7 @@ impl Denied {
 fn is_absence(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::JwtMissing
-            | Reason::ApiKeyMissing
-            | Reason::CredentialMissing
-            | Reason::NetworkNotAllowed
+        Reason::JwtMissing | Reason::ApiKeyMissing | Reason::CredentialMissing
     )
 }
 
@@ -221,7 +218,7 @@ pub fn authenticate<C: Fn() -> IpAddr>(
             Ok(caller) => return Ok(caller),
             Err(other) => {
                 let reason = other.rejection.reason;
-                missing += u32::from(is_absence(reason) && reason != Reason::NetworkNotAllowed);
+                missing += u32::from(is_absence(reason));
                 Denied::keep_later(&mut denied, other);
             }
         }
