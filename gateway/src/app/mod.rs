@@ -288,11 +288,7 @@ fn open_log(
     Ok(Some(AccessLog::start(output)?))
 }
 
-fn key_watches(
-    live: &Live,
-    settings: &Settings,
-    clock: &KeyClock,
-) -> Result<Vec<KeyWatch>, Cause> {
+fn key_watches(live: &Live, settings: &Settings, clock: &KeyClock) -> Result<Vec<KeyWatch>, Cause> {
     let fetcher = Fetcher::new()?;
     let state = settings.state_directory.as_deref();
     let state = state.map(StateDirectory::open).transpose()?;
@@ -307,11 +303,18 @@ fn key_watches(
                 wanted: Arc::clone(&live.wanted[index]),
             };
             let clock = clock.clone();
-            KeyWatch::start(&provider.name, source, shared, clock, &fetcher, state.as_ref())
-                .map_err(|source| Cause::Keys {
-                    provider: provider.name.to_string(),
-                    source,
-                })
+            KeyWatch::start(
+                &provider.name,
+                source,
+                shared,
+                clock,
+                &fetcher,
+                state.as_ref(),
+            )
+            .map_err(|source| Cause::Keys {
+                provider: provider.name.to_string(),
+                source,
+            })
         })
         .collect()
 }

@@ -147,8 +147,7 @@ impl Remembered {
         if saved.version != VERSION {
             return Err(Unusable::Version(saved.version));
         }
-        if (&saved.provider, &saved.issuer, &saved.url)
-            != (&self.provider, &self.issuer, &self.url)
+        if (&saved.provider, &saved.issuer, &saved.url) != (&self.provider, &self.issuer, &self.url)
         {
             return Err(Unusable::Foreign);
         }
@@ -280,7 +279,10 @@ mod tests {
             (" ".repeat(4_000_000), "larger than"),
         ] {
             fs::write(remembered.path(), damaged).unwrap();
-            assert!(refusal(&remembered, 1_000_000).contains(message), "{message}");
+            assert!(
+                refusal(&remembered, 1_000_000).contains(message),
+                "{message}"
+            );
         }
         fs::write(remembered.path(), text).unwrap();
         assert!(remembered.load(1_000_000, DAY).is_some());
@@ -293,7 +295,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         for path in [file.path().to_path_buf(), file.path().join("below")] {
             let error = StateDirectory::open(path.to_str().unwrap()).unwrap_err();
-            assert!(error.to_string().contains("name another directory"), "{error}");
+            assert!(
+                error.to_string().contains("name another directory"),
+                "{error}"
+            );
         }
     }
 }

@@ -44,7 +44,10 @@ impl NewKeys {
 
 /// One provider's place of keys.
 pub(super) enum Source {
-    Url { url: String, fetcher: Fetcher },
+    Url {
+        url: String,
+        fetcher: Fetcher,
+    },
     Discovery(Discovery),
     File(KeyFile),
     /// Those of the routes file or the environment.

@@ -17,7 +17,11 @@ pub fn max_age<'v>(
         .filter_map(lifetime_seconds)
         .min()?;
     let age_seconds: u64 = age.and_then(|age| age.trim().parse().ok()).unwrap_or(0);
-    Some(lifetime_seconds.saturating_sub(age_seconds).saturating_mul(1000))
+    Some(
+        lifetime_seconds
+            .saturating_sub(age_seconds)
+            .saturating_mul(1000),
+    )
 }
 
 fn lifetime_seconds(directive: &str) -> Option<u64> {
@@ -55,7 +59,11 @@ mod tests {
             (&[""], None, None),
             (&["public"], Some("5"), None),
             (&["max-age=60"], None, Some(60)),
-            (&["public, Max-Age = \"60\" , must-revalidate"], None, Some(60)),
+            (
+                &["public, Max-Age = \"60\" , must-revalidate"],
+                None,
+                Some(60),
+            ),
             (&["max-age=60"], Some("20"), Some(40)),
             (&["max-age=60"], Some("80"), Some(0)),
             (&["max-age=60"], Some("soon"), Some(60)),

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 
 use super::compile::Checker;
 use super::providers::ProviderSpec;
-use super::secrets::{Secret, SecretEncoding, SecretSpec};
+use super::secrets::{Secret, SecretEncoding};
 use crate::auth::keys::KeyRing;
 use crate::auth::refresh::RefreshPolicy;
 use crate::config::{item, join};
@@ -82,10 +83,7 @@ impl KeySource {
     /// When the keys are read again.
     #[must_use]
     pub fn refresh_policy(&self) -> RefreshPolicy {
-        if matches!(
-            self.place,
-            KeyPlace::File(_) | KeyPlace::SecretFile { .. }
-        ) {
+        if matches!(self.place, KeyPlace::File(_) | KeyPlace::SecretFile { .. }) {
             return RefreshPolicy {
                 interval: millis(FILE_POLL),
                 interval_min: millis(FILE_POLL),
@@ -149,7 +147,10 @@ impl ProviderSpec {
         let place = self.place(&at, check);
         self.check_algorithms(&at, check);
         self.check_options(&at, &place, check);
-        let mut source = self.times(&at, check);
+        let (mut source, is_each_in_range) = self.times(&at, check);
+        if is_each_in_range && matches!(place, KeyPlace::Url(_) | KeyPlace::Discovery(_)) {
+            self.check_order(&at, &source, check);
+        }
         source.place = place;
         source
     }
@@ -223,84 +224,20 @@ impl ProviderSpec {
     }
 
     fn inline(&self, at: &str, check: &mut Checker<'_>) -> KeyPlace {
-        let document = self.jwks.as_ref().map(ToString::to_string).unwrap_or_default();
-        if let Err(error) = KeyRing::from_jwk_set(document.as_bytes()) {
-            check.problem(
-                at,
-                error.to_string(),
-                Some("write a JWK set as the issuer publishes it, such as `{keys: […]}`".into()),
-            );
-        }
+        let document = self
+            .jwks
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let is_set = self.jwks.as_ref().is_some_and(|set| set["keys"].is_array());
+        let message = match KeyRing::from_jwk_set(document.as_bytes()) {
+            Ok(_) => return KeyPlace::Inline(document),
+            Err(error) if is_set => error.to_string(),
+            Err(_) => "`jwks` is not a JWK set".to_owned(),
+        };
+        let help = "write the set as the issuer publishes it, such as `{keys: […]}`";
+        check.problem(at, message, Some(help.into()));
         KeyPlace::Inline(document)
-    }
-
-    fn secret(&self, at: &str, spec: &SecretSpec, check: &mut Checker<'_>) -> KeyPlace {
-        let symmetric = self.algorithms.iter().filter(|name| name.is_symmetric());
-        let algorithms: Vec<Algorithm> = symmetric.map(|&name| name.into()).collect();
-        let (path, encoding) = match (&spec.env, &spec.file) {
-            (Some(name), None) => {
-                return self.secret_of_variable(&join(at, "env"), name, algorithms, check);
-            }
-            (None, Some(path)) => {
-                let help = "write the path of a file with the secret";
-                check.not_empty(&join(at, "file"), path, help);
-                (path.clone(), spec.encoding)
-            }
-            (both, _) => {
-                let message = match both {
-                    Some(_) => "`env` and `file` exclude each other",
-                    None => "neither `env` nor `file` is given",
-                };
-                let remedy = "say one place of the secret, such as `{env: JWT_SECRET}`";
-                check.problem(at, message, Some(remedy.into()));
-                (String::new(), spec.encoding)
-            }
-        };
-        KeyPlace::SecretFile {
-            path,
-            encoding,
-            algorithms,
-        }
-    }
-
-    fn secret_of_variable(
-        &self,
-        at: &str,
-        name: &str,
-        algorithms: Vec<Algorithm>,
-        check: &mut Checker<'_>,
-    ) -> KeyPlace {
-        let encoding = self.secret.as_ref().map_or_else(
-            SecretEncoding::default,
-            |spec| spec.encoding,
-        );
-        let nothing = KeyPlace::SecretFile {
-            path: String::new(),
-            encoding,
-            algorithms: Vec::new(),
-        };
-        let Some(text) = check.variable(name) else {
-            check.problem(
-                at,
-                format!("the variable `{name}` is not set"),
-                Some("set it, or name another one".into()),
-            );
-            return nothing;
-        };
-        let secret = match encoding.decode(text.as_bytes()) {
-            Ok(secret) => secret,
-            Err(error) => {
-                let (message, help) = super::compile::split_help(&error.to_string());
-                let help = help.or_else(|| Some(format!("put a secret into `{name}`")));
-                check.problem(at, format!("`{name}`: {message}"), help);
-                return nothing;
-            }
-        };
-        if let Err(error) = KeyRing::from_secret(secret.bytes(), &algorithms) {
-            let (message, help) = super::compile::split_help(&error.to_string());
-            check.problem(at, format!("`{name}`: {message}"), help);
-        }
-        KeyPlace::Secret(secret, algorithms)
     }
 
     /// A shared secret and public keys in one provider would let whoever knows the public key
@@ -340,7 +277,11 @@ impl ProviderSpec {
         let [place] = self.places()[..] else { return };
         let options = [
             ("allow_http", self.allow_http, is_remote),
-            ("refresh_interval", self.refresh_interval.is_some(), is_remote),
+            (
+                "refresh_interval",
+                self.refresh_interval.is_some(),
+                is_remote,
+            ),
             (
                 "min_refresh_interval",
                 self.min_refresh_interval.is_some(),
@@ -352,7 +293,11 @@ impl ProviderSpec {
                 is_remote,
             ),
             ("max_stale", self.max_stale.is_some(), !is_static),
-            ("unknown_key_wait", self.unknown_key_wait.is_some(), !is_static),
+            (
+                "unknown_key_wait",
+                self.unknown_key_wait.is_some(),
+                !is_static,
+            ),
         ];
         for (key, is_given, has_meaning) in options {
             if is_given && !has_meaning {
@@ -385,7 +330,8 @@ impl ProviderSpec {
         }
     }
 
-    fn times(&self, at: &str, check: &mut Checker<'_>) -> KeySource {
+    /// A source without its place, and whether each of its times is in its range.
+    fn times(&self, at: &str, check: &mut Checker<'_>) -> (KeySource, bool) {
         let (second, minute, hour) = (
             Duration::from_secs(1),
             Duration::from_mins(1),
@@ -393,8 +339,12 @@ impl ProviderSpec {
         );
         let day = 24 * hour;
         let at = |key: &str| join(at, key);
-        let mut time = |key: &str, given: Option<HumanDuration>, default, range| {
-            check.duration(at(key), given, default, range)
+        let mut is_each_in_range = true;
+        let mut time = |key: &str, given, default, range: RangeInclusive<Duration>| {
+            let value = check.duration(at(key), given, default, range.clone());
+            is_each_in_range &= range.contains(&value);
+            // What follows from a mistake is not one more.
+            value.clamp(*range.start(), *range.end())
         };
         let max_stale = time("max_stale", self.max_stale, day, minute..=30 * day);
         let refresh_interval = time(
@@ -428,16 +378,15 @@ impl ProviderSpec {
                 second / 2..=30 * second,
             ),
         };
-        self.check_order(&at, &source, check);
-        source
+        (source, is_each_in_range)
     }
 
     /// Times that fit each other. Each is blamed only where it is given.
-    fn check_order(&self, at: &dyn Fn(&str) -> String, source: &KeySource, check: &mut Checker<'_>) {
+    fn check_order(&self, at: &str, source: &KeySource, check: &mut Checker<'_>) {
         let show = |duration: Duration| HumanDuration(duration).to_string();
         let (least, most) = (source.refresh_interval_min, source.refresh_interval_max);
         let mut add = |key: &str, message: String, help: &str| {
-            check.problem(at(key), message, Some(help.into()));
+            check.problem(join(at, key), message, Some(help.into()));
         };
         if least > source.refresh_interval {
             add(

@@ -4,7 +4,14 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::Algorithm;
 use serde::Deserialize;
+
+use super::compile::{Checker, split_help};
+use super::key_sources::KeyPlace;
+use super::providers::ProviderSpec;
+use crate::auth::keys::KeyRing;
+use crate::config::join;
 
 /// Where a secret lies, and how it is written there.
 #[derive(Clone, Debug, Deserialize)]
@@ -88,6 +95,78 @@ impl SecretEncoding {
             return Err(SecretError::Empty);
         }
         Ok(Secret(bytes))
+    }
+}
+
+impl ProviderSpec {
+    /// The place that `secret` says, at `at`.
+    pub(super) fn secret(&self, at: &str, spec: &SecretSpec, check: &mut Checker<'_>) -> KeyPlace {
+        let symmetric = self.algorithms.iter().filter(|name| name.is_symmetric());
+        let algorithms: Vec<Algorithm> = symmetric.map(|&name| name.into()).collect();
+        let (path, encoding) = match (&spec.env, &spec.file) {
+            (Some(name), None) => {
+                return self.secret_of_variable(&join(at, "env"), name, algorithms, check);
+            }
+            (None, Some(path)) => {
+                let help = "write the path of a file with the secret";
+                check.not_empty(&join(at, "file"), path, help);
+                (path.clone(), spec.encoding)
+            }
+            (both, _) => {
+                let message = match both {
+                    Some(_) => "`env` and `file` exclude each other",
+                    None => "neither `env` nor `file` is given",
+                };
+                let remedy = "say one place of the secret, such as `{env: JWT_SECRET}`";
+                check.problem(at, message, Some(remedy.into()));
+                (String::new(), spec.encoding)
+            }
+        };
+        KeyPlace::SecretFile {
+            path,
+            encoding,
+            algorithms,
+        }
+    }
+
+    fn secret_of_variable(
+        &self,
+        at: &str,
+        name: &str,
+        algorithms: Vec<Algorithm>,
+        check: &mut Checker<'_>,
+    ) -> KeyPlace {
+        let encoding = self
+            .secret
+            .as_ref()
+            .map_or_else(SecretEncoding::default, |spec| spec.encoding);
+        let nothing = KeyPlace::SecretFile {
+            path: String::new(),
+            encoding,
+            algorithms: Vec::new(),
+        };
+        let Some(text) = check.variable(name) else {
+            check.problem(
+                at,
+                format!("the variable `{name}` is not set"),
+                Some("set it, or name another one".into()),
+            );
+            return nothing;
+        };
+        let secret = match encoding.decode(text.as_bytes()) {
+            Ok(secret) => secret,
+            Err(error) => {
+                let (message, help) = split_help(&error.to_string());
+                let help = help.or_else(|| Some(format!("put a secret into `{name}`")));
+                check.problem(at, format!("`{name}`: {message}"), help);
+                return nothing;
+            }
+        };
+        if let Err(error) = KeyRing::from_secret(secret.bytes(), &algorithms) {
+            let (message, help) = split_help(&error.to_string());
+            check.problem(at, format!("`{name}`: {message}"), help);
+        }
+        KeyPlace::Secret(secret, algorithms)
     }
 }
 

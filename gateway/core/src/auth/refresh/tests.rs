@@ -64,7 +64,11 @@ fn a_wanted_key_is_looked_for_at_once_unless_a_reading_has_just_ended() {
     assert_eq!(due(&refresh), 1_000, "within the cooldown");
     assert_eq!(refresh.begin(1_000), Trigger::UnknownKey);
     refresh.fetched(1_000, None, true, LONGEST);
-    assert_eq!(due(&refresh), 301_000, "all that was wanted has been answered");
+    assert_eq!(
+        due(&refresh),
+        301_000,
+        "all that was wanted has been answered"
+    );
     refresh.wanted(200_000);
     assert!(due(&refresh) <= 200_000);
 }
@@ -169,7 +173,10 @@ fn whatever_happens_readings_are_apart_and_nobody_waits_for_long() {
                 Trigger::Refresh => BACKOFF_MIN / 2,
                 Trigger::UnknownKey => POLICY.cooldown_min,
             };
-            assert!(rest >= rest_min, "seed {seed} at {now}: {rest} ms after the last");
+            assert!(
+                rest >= rest_min,
+                "seed {seed} at {now}: {rest} ms after the last"
+            );
             assert!(
                 last_end.is_none() || rest <= POLICY.interval_max,
                 "seed {seed} at {now}: {rest} ms without a reading"
