@@ -10,6 +10,7 @@ use gateway_core::auth::Snapshots;
 use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
 use gateway_core::auth::trust::Trust;
+use gateway_core::auth::unknown::UnknownKeys;
 use gateway_core::cluster::EndpointSet;
 use gateway_core::file::Limits;
 use gateway_core::plan::{Action, Plan};
@@ -24,6 +25,7 @@ use super::intake;
 use super::record::Record;
 use crate::clock::Clock;
 use crate::io::ConnectionState;
+use crate::jwks::WantedKeys;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::access_log;
 use crate::telemetry::cells::{Cells, WorkerCells};
@@ -37,6 +39,8 @@ pub(crate) struct Live {
     pub(crate) trusts: Vec<Arc<ArcSwap<Trust>>>,
     /// The API keys of each list, by its index.
     pub(crate) api_keys: Vec<Arc<ArcSwap<ApiKeys>>>,
+    /// How requests ask a provider for a key, by its index.
+    pub(crate) wanted: Vec<Arc<WantedKeys>>,
     /// By the cluster's index.
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
     /// By the worker's index.
@@ -45,7 +49,7 @@ pub(crate) struct Live {
 
 impl Live {
     /// A plan with no keys and no endpoints yet.
-    pub(crate) fn new(plan: Plan, workers: usize) -> Self {
+    pub(crate) fn new(plan: Plan, workers: usize, wanted: Vec<Arc<WantedKeys>>) -> Self {
         let backends = || {
             plan.routes.iter().map(|route| match &route.action {
                 Action::Forward(backends) => backends.count(),
@@ -56,6 +60,7 @@ impl Live {
         Self {
             trusts: plan.providers.iter().map(|_| Arc::default()).collect(),
             api_keys: plan.api_keys.iter().map(|_| Arc::default()).collect(),
+            wanted,
             endpoints: plan.clusters.iter().map(|_| Arc::default()).collect(),
             cells: (0..workers)
                 .map(|_| Arc::new(Cells::new(backends(), clusters)))
@@ -103,6 +108,7 @@ struct State {
     pinned: Arc<Pinned>,
     random: fastrand::Rng,
     tokens: TokenCache,
+    unknown_keys: UnknownKeys,
 }
 
 impl Worker {
@@ -127,6 +133,7 @@ impl Worker {
                 pinned,
                 random: fastrand::Rng::new(),
                 tokens: TokenCache::new(ENTRIES_MAX, BYTES_MAX),
+                unknown_keys: UnknownKeys::default(),
             }),
         }
     }
@@ -185,6 +192,12 @@ impl Worker {
     pub(crate) fn with_tokens<T>(&self, with: impl FnOnce(&mut TokenCache) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         with(&mut state.tokens)
+    }
+
+    /// Lends the memory of keys that were asked for in vain.
+    pub(super) fn with_unknown_keys<T>(&self, with: impl FnOnce(&mut UnknownKeys) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        with(&mut state.unknown_keys)
     }
 
     /// One draw of 64 bits.

@@ -9,6 +9,7 @@ mod balancing;
 mod credentials;
 mod framing;
 mod headers;
+mod keys;
 mod lifecycle;
 mod program;
 mod requests;

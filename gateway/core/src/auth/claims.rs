@@ -238,7 +238,11 @@ impl IdentityHeaders {
             let Some(text) = find(claims, path).and_then(text) else {
                 continue;
             };
-            let value = HeaderValue::from_str(&text).map_err(|_| {
+            let value = HeaderValue::from_str(&text).ok();
+            // Blanks at either end are no part of a header's value (RFC 9110 section 5.5): the
+            // upstream would read ` root` as `root`.
+            let is_whole = |value: &HeaderValue| value.as_bytes().trim_ascii().len() == text.len();
+            let value = value.filter(is_whole).ok_or_else(|| {
                 Unmet::Claim(format!(
                     "the claim `{path}` holds characters that no header can carry"
                 ))
@@ -446,9 +450,11 @@ mod tests {
             claims: vec![(claim.into(), HeaderName::from_static("x-claim"))],
             payload: None,
         };
-        let claims = claims(r#"{"s":"a","n":7,"l":["a",1],"o":{},"bad":"a\nb","comma":["a,b"]}"#);
+        let claims = claims(
+            r#"{"s":"a b","n":7,"l":["a",1],"o":{},"bad":"a\nb","comma":["a,b"],"blank":" a"}"#,
+        );
         let table = [
-            ("s", Some("a")),
+            ("s", Some("a b")),
             ("n", Some("7")),
             ("l", Some("a,1")),
             ("o", None),
@@ -461,5 +467,6 @@ mod tests {
             assert_eq!(got, expected, "{claim}");
         }
         assert!(to("bad").render(&claims, None).is_err());
+        assert!(to("blank").render(&claims, None).is_err());
     }
 }

@@ -86,8 +86,8 @@ impl Verified<'_> {
 /// at (RFC 8725 section 3.10).
 struct Header {
     algorithm: String,
-    key_id: Option<String>,
-    kind: Option<String>,
+    key_id: Option<Value>,
+    kind: Option<Value>,
 }
 
 /// The parts of a token in the compact form (RFC 7515 section 3.1).
@@ -114,23 +114,27 @@ pub(super) fn verify<'t, T: AsRef<Trust>>(
 ) -> Result<Verified<'t>, Denied> {
     let parts = split(token)?;
     let header = read_header(parts.header)?;
-    let mut fitting = Vec::with_capacity(candidates.len());
-    let mut denied: Option<Denied> = None;
-    for candidate in candidates {
-        match header.check(candidate.provider) {
-            Ok(algorithm) => fitting.push((candidate, algorithm)),
-            Err(rejection) => Denied::keep_later(&mut denied, rejection.into()),
+    let headers_checked: Vec<_> = candidates
+        .iter()
+        .map(|candidate| (candidate, header.check(candidate.provider)))
+        .collect();
+    let mut denied = None;
+    if headers_checked.iter().all(|(_, checked)| checked.is_err()) {
+        for rejection in headers_checked.into_iter().filter_map(|(_, it)| it.err()) {
+            Denied::keep_later(&mut denied, rejection.into());
         }
-    }
-    if fitting.is_empty() {
-        return Err(denied.unwrap_or_else(|| Reason::JwtIssuerMismatch.into()));
+        return Err(denied.unwrap_or_else(|| Reason::JwtMissing.into()));
     }
     let claims = read_object(parts.payload)?;
     let issuer = claims.get("iss").and_then(Value::as_str);
-    fitting.retain(|(candidate, _)| issuer == Some(&*candidate.provider.issuer));
-    let mut denied = None;
-    for (candidate, algorithm) in fitting {
-        match check(candidate, algorithm, &header, &parts, &claims, now) {
+    for (candidate, checked) in headers_checked {
+        if issuer != Some(&*candidate.provider.issuer) {
+            continue;
+        }
+        let checked = checked
+            .map_err(Denied::from)
+            .and_then(|algorithm| check(candidate, algorithm, &header, &parts, &claims, now));
+        match checked {
             Ok((proof, times)) => {
                 return Ok(Verified {
                     claims,
@@ -168,7 +172,7 @@ fn check<T: AsRef<Trust>>(
     }
     let times = check_times(candidate.provider, claims, now)?;
     let trust = candidate.trust.as_ref();
-    let key = check_signature(trust.keys(), algorithm, header.key_id.as_deref(), parts);
+    let key = check_signature(trust.keys(), algorithm, header.key_id(), parts);
     let key = key.map_err(|unproven| unproven.denied(candidate.index, header))?;
     let proof = trust.prove(key, claims, times.issued_at, now)?;
     Ok((proof, times))
@@ -207,26 +211,18 @@ fn read_header(part: &str) -> Result<Header, Rejection> {
     if header.contains_key("b64") {
         return Err(Reason::JwtPayloadUnencoded.into());
     }
-    let mut text = |name: &str| match header.remove(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(malformed(&format!("the header's `{name}` is not text"))),
-    };
-    let algorithm = text("alg")?.ok_or_else(|| malformed(&"the header has no `alg`"))?;
-    let key_id = text("kid")?;
-    if key_id
-        .as_ref()
-        .is_some_and(|id| id.len() > KEY_ID_BYTES_MAX)
-    {
-        return Err(malformed(&format!(
-            "the header's `kid` is longer than {KEY_ID_BYTES_MAX} bytes"
-        )));
-    }
+    let algorithm = header.get("alg").map(text).transpose()?;
+    let algorithm = algorithm.ok_or_else(|| malformed(&"the header has no `alg`"))?;
     Ok(Header {
-        algorithm,
-        key_id,
-        kind: text("typ")?,
+        algorithm: algorithm.into(),
+        key_id: header.remove("kid"),
+        kind: header.remove("typ"),
     })
+}
+
+fn text(member: &Value) -> Result<&str, Rejection> {
+    let text = member.as_str();
+    text.ok_or_else(|| malformed(&"`alg`, `kid` or `typ` of the header is not text"))
 }
 
 impl Header {
@@ -240,10 +236,17 @@ impl Header {
                 format!("the token names `{}`", printable(&self.algorithm)),
             )
         })?;
+        let key_id = self.key_id.as_ref().map(text).transpose()?;
+        if key_id.is_some_and(|id| id.len() > KEY_ID_BYTES_MAX) {
+            return Err(malformed(&format!(
+                "the header's `kid` is longer than {KEY_ID_BYTES_MAX} bytes"
+            )));
+        }
+        let kind = self.kind.as_ref().map(text).transpose()?;
         let Some(wanted) = &provider.token_type else {
             return Ok(algorithm);
         };
-        match &self.kind {
+        match kind {
             Some(kind) if is_type(kind, wanted) => Ok(algorithm),
             other => Err(Rejection::with_detail(
                 Reason::JwtTypeMismatch,
@@ -253,6 +256,10 @@ impl Header {
                 },
             )),
         }
+    }
+
+    fn key_id(&self) -> Option<&str> {
+        self.key_id.as_ref().and_then(Value::as_str)
     }
 }
 
@@ -282,7 +289,7 @@ impl Unproven {
         let wanted_key = match self {
             Unproven::NoSuchKey(_) | Unproven::NoneOfUnnamed => Some(WantedKey {
                 provider,
-                id: header.key_id.as_deref().map(Into::into),
+                id: header.key_id().map(Into::into),
             }),
             _ => None,
         };
@@ -290,7 +297,7 @@ impl Unproven {
             Unproven::NoKeys => Reason::JwtKeysUnavailable.into(),
             Unproven::NoSuchKey(algorithm) => Rejection::with_detail(
                 Reason::JwtKeyUnknown,
-                match &header.key_id {
+                match header.key_id() {
                     Some(id) => format!("no key `{}` for {algorithm:?}", printable(id)),
                     None => format!("no key for {algorithm:?}"),
                 },

@@ -20,6 +20,35 @@ const RSA_BITS_MIN: usize = 2048;
 const RSA_BITS_MAX: usize = 8192;
 /// The longest public exponent that the verifier takes; nearly all are 65537.
 const EXPONENT_BITS_MAX: usize = 33;
+/// The second coordinates of the points whose order divides 8, in all their spellings (Chalkias,
+/// Garillot, Nikolaenko, "Taming the many `EdDSA`s", 2020, table 5): 0, 1, -1, the two of order 8,
+/// and the two that are not reduced, p and p + 1.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    small(0x00, 0x00, 0x00),
+    small(0x01, 0x00, 0x00),
+    small(0xec, 0xff, 0x7f),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+    small(0xed, 0xff, 0x7f),
+    small(0xee, 0xff, 0x7f),
+];
+
+/// A number whose bytes in the middle are all alike.
+const fn small(first: u8, middle: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [middle; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
+}
+
 /// Keys of one id that are kept; more are ignored with a reason.
 const KEYS_PER_ID_MAX: usize = 4;
 /// Fewer different bytes than these make a secret that somebody typed in haste.
@@ -184,7 +213,7 @@ impl KeyRing {
         let length_min = wanted.max().unwrap_or(0);
         if secret.len() < length_min {
             return Err(KeyRingError::WeakSecret(format!(
-                "it has {} bytes, and its algorithms want {length_min} or more",
+                "it has {} bytes; use {length_min} random ones or more",
                 secret.len()
             )));
         }
@@ -195,7 +224,7 @@ impl KeyRing {
         let distinct = is_seen.iter().filter(|is_seen| **is_seen).count();
         if distinct < SECRET_DISTINCT_BYTES_MIN {
             return Err(KeyRingError::WeakSecret(format!(
-                "it repeats {distinct} different bytes; make it from random ones"
+                "it repeats {distinct} different bytes; use random ones"
             )));
         }
         let verifiers = algorithms
@@ -365,6 +394,7 @@ fn kind(parameters: &AlgorithmParameters, entry: &Value) -> Result<Kind, String>
                 return Err(unsupported(entry));
             }
             check_length("x", &pair.x, 32)?;
+            check_order(&bytes("x", &pair.x)?)?;
             Ok(Kind::Ed25519)
         }
         // A shared secret has no place in a published set (RFC 8725 section 3.5).
@@ -383,6 +413,18 @@ fn check_exponent(exponent: &[u8]) -> Result<(), String> {
     Err(format!(
         "its exponent is not an odd number from 3 with at most {EXPONENT_BITS_MAX} bits"
     ))
+}
+
+/// With a point of small order as the key, signatures that hold can be made without any secret,
+/// over any message (RFC 8032 section 5.1.7 does not ask for more than the equation).
+fn check_order(point: &[u8]) -> Result<(), String> {
+    let mut y: [u8; 32] = point.try_into().map_err(|_| "it is malformed".to_owned())?;
+    // The sign of the other coordinate.
+    y[31] &= 0x7f;
+    if SMALL_ORDER.contains(&y) {
+        return Err("its point has a small order, so anybody could sign".into());
+    }
+    Ok(())
 }
 
 /// Coordinates have the full length of their curve (RFC 7518 section 6.2.1.2, RFC 8032 section

@@ -12,6 +12,10 @@
 //! | `claims.rs` | scopes, claim rules, claims as headers |
 //! | `cache.rs` | verified tokens, one cache a worker |
 //! | `object.rs` | JSON objects in which no name comes twice |
+//! | `refresh.rs` | when a provider's keys are read |
+//! | `max_age.rs` | for how long an answer says that it holds |
+//! | `stale.rs` | how old keys may become |
+//! | `unknown.rs` | key ids that were asked for in vain, one memory a worker |
 
 pub mod api_keys;
 pub mod cache;
@@ -19,12 +23,16 @@ pub mod claims;
 pub mod credential;
 pub mod jwt;
 pub mod keys;
+pub mod max_age;
 mod object;
+pub mod refresh;
 pub mod revocation;
 pub mod signature;
+pub mod stale;
 #[cfg(test)]
 mod tests;
 pub mod trust;
+pub mod unknown;
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -149,7 +157,7 @@ pub struct Denied {
 }
 
 /// A key that a provider may have published since its keys were read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WantedKey {
     /// The provider's index in the plan.
     pub provider: usize,

@@ -42,7 +42,7 @@ pub fn read(
     variables: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Compiled, Problems> {
     let partial = decode_partial::<RoutesFile>(source, variables)?;
-    let mut check = Checker::new(&partial);
+    let mut check = Checker::new(&partial, variables);
     let compiled = compile(&partial.value, &mut check);
     match (compiled, check.into_problems().into_result()) {
         (Some(compiled), Ok(())) => Ok(compiled),
@@ -219,7 +219,7 @@ fn suggest<'n>(section: &str, name: &str, known: impl Iterator<Item = &'n str> +
 }
 
 /// What follows the first `; ` is the remedy.
-fn split_help(message: &str) -> (String, Option<String>) {
+pub(super) fn split_help(message: &str) -> (String, Option<String>) {
     match message.split_once("; ") {
         Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
         None => (message.to_owned(), None),
@@ -264,14 +264,19 @@ fn identity_headers(routes: &[Route]) -> NameSet {
 pub(super) struct Checker<'a> {
     partial: &'a Partial<RoutesFile>,
     problems: Problems,
+    variables: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl<'a> Checker<'a> {
     /// Begins with the problems that are known already.
-    pub(super) fn new(partial: &'a Partial<RoutesFile>) -> Self {
+    pub(super) fn new(
+        partial: &'a Partial<RoutesFile>,
+        variables: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Self {
         Self {
             partial,
             problems: partial.problems.clone(),
+            variables,
         }
     }
 
@@ -367,6 +372,11 @@ impl<'a> Checker<'a> {
             );
         }
         url
+    }
+
+    /// The value of an environment variable.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        (self.variables)(name)
     }
 
     /// Whether the file itself says something at `path`.

@@ -6,9 +6,11 @@ mod address;
 mod api_keys;
 mod auth;
 mod compile;
+mod key_sources;
 mod providers;
 mod revocations;
 mod routes;
+mod secrets;
 mod settings;
 mod upstreams;
 
@@ -23,9 +25,11 @@ pub use address::{Address, Network};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
-pub use providers::{AlgorithmName, KeyPlace, KeySource, PlaceSpec, ProviderSpec};
+pub use key_sources::{KeyPlace, KeySource, is_private_way};
+pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
 pub use routes::{BackendSpec, Defaults, RespondSpec, RetrySpec, RouteSpec};
+pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
@@ -59,6 +63,10 @@ pub struct RoutesFile {
     /// Whom to believe about earlier hops.
     #[serde(default)]
     pub forwarded: ForwardedSpec,
+    /// A directory in which the providers' keys are remembered, so that a gateway that starts
+    /// while a provider is down has them; default none.
+    #[serde(default)]
+    pub state_directory: Option<String>,
     /// Who issues tokens, by name.
     #[serde(default)]
     pub jwt_providers: BTreeMap<String, ProviderSpec>,

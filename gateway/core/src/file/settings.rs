@@ -166,6 +166,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Leaving.
     pub shutdown: ShutdownTimes,
+    /// Where keys are remembered between two starts.
+    pub state_directory: Option<String>,
     /// Where keys come from, by the provider's index.
     pub key_sources: Vec<KeySource>,
     /// Where deny lists come from, by the provider's index; `None` where it has none.
@@ -209,12 +211,20 @@ impl Settings {
             },
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
+            state_directory: state_directory(file, check),
             key_sources: sources.keys,
             revocations: sources.revocations,
             api_key_files: sources.api_keys,
             endpoint_sources: sources.endpoints,
         }
     }
+}
+
+fn state_directory(file: &RoutesFile, check: &mut Checker<'_>) -> Option<String> {
+    let directory = file.state_directory.as_deref()?;
+    let help = "write the path of a directory, or leave it out";
+    check.not_empty("state_directory", directory, help);
+    Some(directory.to_owned())
 }
 
 fn listeners(file: &RoutesFile, check: &mut Checker<'_>) -> Vec<SocketAddr> {

@@ -403,7 +403,7 @@ fn of_several_providers_the_one_that_the_token_names_decides() {
         (bearer(&rs256(ISSUER, "api")), "ann"),
         (
             bearer(&rs256("https://partner.example/", "theirs")),
-            "jwt_issuer_mismatch",
+            "jwt_algorithm_not_allowed",
         ),
         (
             bearer(&rs256("https://nobody.example/", "api")),

@@ -20,7 +20,7 @@ fn compile(section: &str) -> Result<DocumentSource, String> {
     let partial = decode_partial::<RoutesFile>(source(file), &variables).expect("it is good");
     let (spec, _) = decode::<RevocationsSpec>(source(section), &variables)
         .map_err(|problems| problems.brief(9))?;
-    let mut check = Checker::new(&partial);
+    let mut check = Checker::new(&partial, &|_| None);
     let compiled = spec.compile(AT, &mut check);
     let problems = check.into_problems();
     if problems.is_empty() {
