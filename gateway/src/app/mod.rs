@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use gateway_core::file::{AccessLogOutput, Compiled, Settings, ShutdownTimes};
+use gateway_core::file::{AccessLogOutput, Compiled, DocumentSource, Settings, ShutdownTimes};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 
@@ -20,6 +20,8 @@ use crate::admin::{Admin, Observed};
 use crate::clock::Clock;
 use crate::discovery::cloud_map::ClientError;
 use crate::discovery::dns::DnsError;
+use crate::documents::{DocumentError, DocumentWatch};
+use crate::fetch::Fetcher;
 use crate::jwks::{self, KeyError, KeyWatch};
 use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::{Live, Worker};
@@ -39,6 +41,12 @@ enum Cause {
     Bind(#[from] BindError),
     #[error("jwt provider `{provider}`: {source}")]
     Keys { provider: String, source: KeyError },
+    #[error("{kind} `{name}`: {source}")]
+    Document {
+        kind: &'static str,
+        name: String,
+        source: DocumentError,
+    },
     #[error("the HTTP client for keys cannot be made: {0}")]
     HttpClient(#[from] reqwest::Error),
     #[error("upstream `{upstream}`: {source}")]
@@ -69,7 +77,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Binds the sockets, reads key files, prepares discovery.
+    /// Binds the sockets, reads files of keys, prepares discovery.
     ///
     /// # Errors
     /// An address in use, a key file that cannot be read, a missing AWS region: whatever would
@@ -97,8 +105,9 @@ impl Gateway {
         let count = worker_count(&settings);
         let live = Arc::new(ArcSwap::from_pointee(Live::new(plan, count)));
         let keys = key_watches(&live.load(), &settings, &clock)?;
+        let documents = document_watches(&live.load(), &settings, &clock)?;
         let watchers = watchers(&live.load(), &settings)?;
-        lifecycle.wait_for(waiting(&live.load(), &watchers));
+        lifecycle.wait_for(waiting(&live.load(), &watchers, &documents));
 
         let (access_log, writer) = open_log(settings.access_log.as_ref())?.unzip();
         let workers: Vec<_> = (0..count)
@@ -124,6 +133,7 @@ impl Gateway {
                 .map(|watched| watched.as_ref().map(|(_, discovery)| discovery.clone()))
                 .collect(),
             keys: keys.iter().map(KeyWatch::stats).collect(),
+            documents: documents.iter().map(DocumentWatch::stats).collect(),
             access_log,
             lifecycle: Arc::clone(&lifecycle),
             clock: clock.clone(),
@@ -138,6 +148,7 @@ impl Gateway {
         server.add_service(Background {
             live,
             keys,
+            documents,
             watchers,
             clock,
             lifecycle: Arc::clone(&lifecycle),
@@ -261,6 +272,29 @@ fn key_watches(live: &Live, settings: &Settings, clock: &Clock) -> Result<Vec<Ke
             let watch = KeyWatch::new(&provider.name, source, ring, clock.clone(), http.clone());
             watch.read_file_now().map_err(|source| Cause::Keys {
                 provider: provider.name.to_string(),
+                source,
+            })?;
+            Ok(watch)
+        })
+        .collect()
+}
+
+/// Prepares the documents; files are read here and now.
+fn document_watches(
+    live: &Live,
+    settings: &Settings,
+    clock: &Clock,
+) -> Result<Vec<DocumentWatch>, Cause> {
+    let fetcher = Fetcher::new()?;
+    let lists = live.plan.api_keys.iter().zip(&live.api_keys);
+    lists
+        .zip(&settings.api_key_files)
+        .map(|((list, keys), path)| {
+            let source = DocumentSource::File(path.clone());
+            let mut watch = DocumentWatch::new(&list.name, &source, keys, &fetcher, clock.clone());
+            watch.read_file_now().map_err(|source| Cause::Document {
+                kind: watch.stats().kind,
+                name: list.name.to_string(),
                 source,
             })?;
             Ok(watch)

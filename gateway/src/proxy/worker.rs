@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
 use gateway_core::auth::keys::KeyRing;
 use gateway_core::cluster::EndpointSet;
@@ -33,6 +34,8 @@ pub(crate) struct Live {
     pub(crate) plan: Plan,
     /// By the provider's index.
     pub(crate) rings: Vec<Arc<ArcSwap<KeyRing>>>,
+    /// By the list's index.
+    pub(crate) api_keys: Vec<Arc<ArcSwap<ApiKeys>>>,
     /// By the cluster's index.
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
     /// By the worker's index.
@@ -51,6 +54,7 @@ impl Live {
         let clusters = plan.clusters.len();
         Self {
             rings: plan.providers.iter().map(|_| Arc::default()).collect(),
+            api_keys: plan.api_keys.iter().map(|_| Arc::default()).collect(),
             endpoints: plan.clusters.iter().map(|_| Arc::default()).collect(),
             cells: (0..workers)
                 .map(|_| Arc::new(Cells::new(backends(), clusters)))
