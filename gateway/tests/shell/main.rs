@@ -4,6 +4,7 @@
 mod support;
 
 mod admin;
+mod api_key;
 mod auth;
 mod balancing;
 mod framing;

@@ -9,6 +9,7 @@
 //! that a fast hash gives away as little, and a flood of wrong keys costs the gateway no more than
 //! the flood itself.
 
+pub mod edit;
 mod file;
 #[cfg(test)]
 mod tests;
