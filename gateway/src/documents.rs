@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use gateway_core::auth::api_keys::{self, ApiKeys};
 use gateway_core::auth::revocation::{self, Revocations};
 use gateway_core::config::{Problems, Source};
@@ -33,7 +32,7 @@ const JITTER: f64 = 0.1;
 const PROBLEMS_TOLD_MAX: usize = 5;
 
 /// What a document is parsed into: an immutable snapshot.
-pub(crate) trait Snapshot: Default + Send + Sync + 'static {
+pub(crate) trait Snapshot: Send + Sized + 'static {
     /// What metrics and the log call such a document.
     const KIND: &'static str;
     /// Bytes of one document.
@@ -41,7 +40,6 @@ pub(crate) trait Snapshot: Default + Send + Sync + 'static {
 
     fn parse(source: Source<'_>) -> Result<Self, Problems>;
     fn entries(&self) -> usize;
-    fn succeeding(self, previous: &Self) -> Self;
 }
 
 impl Snapshot for ApiKeys {
@@ -55,10 +53,6 @@ impl Snapshot for ApiKeys {
     fn entries(&self) -> usize {
         self.len()
     }
-
-    fn succeeding(self, previous: &Self) -> Self {
-        self.succeeding(previous)
-    }
 }
 
 impl Snapshot for Revocations {
@@ -71,10 +65,6 @@ impl Snapshot for Revocations {
 
     fn entries(&self) -> usize {
         self.len()
-    }
-
-    fn succeeding(self, previous: &Self) -> Self {
-        self.succeeding(previous)
     }
 }
 
@@ -135,8 +125,7 @@ impl DocumentStats {
 /// Keeps one document current.
 pub(crate) struct DocumentWatch {
     place: Place,
-    /// Parses and swaps in; gives the number of entries.
-    install: Install,
+    parse: Parse,
     stats: Arc<DocumentStats>,
     clock: Clock,
     interval: Duration,
@@ -151,24 +140,33 @@ enum Outcome {
     StillRefused,
 }
 
-type Install = Arc<dyn Fn(&str, &str) -> Result<usize, Problems> + Send + Sync>;
+/// Makes a snapshot of a document's text; anywhere, for it may take long.
+type Parse = Arc<dyn Fn(Source<'_>) -> Result<Parsed, Problems> + Send + Sync>;
+
+/// A snapshot that waits to be swapped in, by whoever else swaps what it is part of.
+struct Parsed {
+    entries: usize,
+    install: Box<dyn FnOnce() + Send>,
+}
 
 impl DocumentWatch {
-    /// Watches `source`, whose snapshots go to `target`.
+    /// Watches `source`; `install` swaps in each snapshot, on the thread on which [`run`] runs.
+    ///
+    /// [`run`]: Self::run
     pub(crate) fn new<S: Snapshot>(
         name: &str,
         source: &DocumentSource,
-        target: &Arc<ArcSwap<S>>,
+        install: impl Fn(S) + Send + Sync + 'static,
         fetcher: &Fetcher,
         clock: Clock,
     ) -> Self {
-        let target = Arc::clone(target);
-        let install = move |name: &str, text: &str| {
-            let snapshot = S::parse(Source { name, text })?;
-            let entries = snapshot.entries();
-            let snapshot = snapshot.succeeding(&target.load());
-            target.store(Arc::new(snapshot));
-            Ok(entries)
+        let install = Arc::new(install);
+        let parse = move |source: Source<'_>| {
+            let (snapshot, install) = (S::parse(source)?, Arc::clone(&install));
+            Ok(Parsed {
+                entries: snapshot.entries(),
+                install: Box::new(move || install(snapshot)),
+            })
         };
         let interval = match source {
             DocumentSource::File(_) => FILE_INTERVAL,
@@ -178,7 +176,7 @@ impl DocumentWatch {
         };
         Self {
             place: Place::new(source, fetcher, S::BYTES_MAX),
-            install: Arc::new(install),
+            parse: Arc::new(parse),
             stats: Arc::new(DocumentStats {
                 kind: S::KIND,
                 name: name.into(),
@@ -209,8 +207,8 @@ impl DocumentWatch {
         let Some(text) = self.place.read_file_now()? else {
             return Ok(());
         };
-        let entries = install(&self.install, self.place.shown(), &text)?;
-        self.installed(entries);
+        let parsed = parse(&self.parse, self.place.shown(), &text)?;
+        self.install(parsed);
         Ok(())
     }
 
@@ -261,16 +259,16 @@ impl DocumentWatch {
             Reading::Refused => return Ok(Outcome::StillRefused),
             Reading::Text(text) => text,
         };
-        let (parse, shown) = (Arc::clone(&self.install), self.place.shown().to_owned());
+        let (parser, shown) = (Arc::clone(&self.parse), self.place.shown().to_owned());
         // A document of 16 MiB takes a second, and this thread has other things to do.
-        let parsed = tokio::task::spawn_blocking(move || install(&parse, &shown, &text)).await;
-        let entries = parsed.expect("parsing does not panic")?;
-        self.installed(entries);
+        let parsed = tokio::task::spawn_blocking(move || parse(&parser, &shown, &text)).await;
+        self.install(parsed.expect("parsing does not panic")?);
         Ok(Outcome::Current)
     }
 
-    fn installed(&mut self, entries: usize) {
-        let stats = &self.stats;
+    fn install(&mut self, parsed: Parsed) {
+        let (stats, entries) = (&self.stats, parsed.entries);
+        (parsed.install)();
         self.is_read = true;
         self.place.accept();
         stats.changed.fetch_add(1, Ordering::Relaxed);
@@ -287,11 +285,12 @@ impl DocumentWatch {
     }
 }
 
-fn install(install: &Install, place: &str, bytes: &[u8]) -> Result<usize, DocumentError> {
+fn parse(parse: &Parse, place: &str, bytes: &[u8]) -> Result<Parsed, DocumentError> {
     let text = std::str::from_utf8(bytes).map_err(|_| DocumentError::NotText {
         place: place.into(),
     })?;
-    install(place, text).map_err(|problems| DocumentError::Problems {
+    let name = place;
+    parse(Source { name, text }).map_err(|problems| DocumentError::Problems {
         place: place.into(),
         problems: problems.brief(PROBLEMS_TOLD_MAX),
     })

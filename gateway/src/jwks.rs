@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use gateway_core::auth::keys::{KeyRing, KeyRingError};
+use gateway_core::auth::trust::Trust;
 use gateway_core::file::{KeyPlace, KeySource};
 
 use crate::cause::chain;
@@ -64,7 +65,7 @@ impl KeyStats {
 pub(crate) struct KeyWatch {
     provider: Box<str>,
     source: KeySource,
-    ring: Arc<ArcSwap<KeyRing>>,
+    trust: Arc<ArcSwap<Trust>>,
     stats: Arc<KeyStats>,
     clock: Clock,
     http: reqwest::Client,
@@ -83,14 +84,14 @@ impl KeyWatch {
     pub(crate) fn new(
         provider: &str,
         source: KeySource,
-        ring: Arc<ArcSwap<KeyRing>>,
+        trust: Arc<ArcSwap<Trust>>,
         clock: Clock,
         http: reqwest::Client,
     ) -> Self {
         Self {
             provider: provider.into(),
             source,
-            ring,
+            trust,
             stats: Arc::default(),
             clock,
             http,
@@ -182,14 +183,15 @@ impl KeyWatch {
             place: place.into(),
             source,
         })?;
-        let previous = self.ring.load_full();
-        let ring = ring.succeeding(&previous);
+        let previous = self.trust.load_full();
+        let next = previous.with_keys(ring);
         self.stats.successes.fetch_add(1, Ordering::Relaxed);
         let now = self.clock.to_unix_seconds(std::time::Instant::now());
         self.stats
             .last_success_unix_seconds
             .store(now, Ordering::Relaxed);
-        if ring.generation() != previous.generation() {
+        if next.generation() != previous.generation() {
+            let ring = next.keys();
             let ids: Vec<_> = ring
                 .keys()
                 .iter()
@@ -202,7 +204,7 @@ impl KeyWatch {
                 ignored = ring.ignored.join("; "),
                 "keys installed"
             );
-            self.ring.store(Arc::new(ring));
+            self.trust.store(Arc::new(next));
         }
         Ok(())
     }

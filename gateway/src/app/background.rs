@@ -130,8 +130,8 @@ pub(super) fn waiting(
         .plan
         .providers
         .iter()
-        .zip(&live.rings)
-        .filter(|(_, ring)| ring.load().is_empty())
+        .zip(&live.trusts)
+        .filter(|(_, trust)| trust.load().keys().is_empty())
         .map(|(provider, _)| jwks::waiting_name(&provider.name));
     let documents = documents.iter().filter_map(DocumentWatch::waiting_name);
     upstreams.chain(providers).chain(documents).collect()

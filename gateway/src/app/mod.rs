@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use gateway_core::auth::api_keys::ApiKeys;
+use gateway_core::auth::revocation::Revocations;
 use gateway_core::file::{AccessLogOutput, Compiled, DocumentSource, Settings, ShutdownTimes};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
@@ -265,11 +267,11 @@ fn key_watches(live: &Live, settings: &Settings, clock: &Clock) -> Result<Vec<Ke
     live.plan
         .providers
         .iter()
-        .zip(&live.rings)
+        .zip(&live.trusts)
         .zip(sources)
-        .map(|((provider, ring), source)| {
-            let ring = Arc::clone(ring);
-            let watch = KeyWatch::new(&provider.name, source, ring, clock.clone(), http.clone());
+        .map(|((provider, trust), source)| {
+            let trust = Arc::clone(trust);
+            let watch = KeyWatch::new(&provider.name, source, trust, clock.clone(), http.clone());
             watch.read_file_now().map_err(|source| Cause::Keys {
                 provider: provider.name.to_string(),
                 source,
@@ -279,7 +281,7 @@ fn key_watches(live: &Live, settings: &Settings, clock: &Clock) -> Result<Vec<Ke
         .collect()
 }
 
-/// Prepares the documents; files are read here and now.
+/// Prepares the files of API keys and the deny lists; files are read here and now.
 fn document_watches(
     live: &Live,
     settings: &Settings,
@@ -287,17 +289,40 @@ fn document_watches(
 ) -> Result<Vec<DocumentWatch>, Cause> {
     let fetcher = Fetcher::new()?;
     let lists = live.plan.api_keys.iter().zip(&live.api_keys);
-    lists
+    let api_keys = lists
         .zip(&settings.api_key_files)
-        .map(|((list, keys), path)| {
-            let source = DocumentSource::File(path.clone());
-            let mut watch = DocumentWatch::new(&list.name, &source, keys, &fetcher, clock.clone());
-            watch.read_file_now().map_err(|source| Cause::Document {
-                kind: watch.stats().kind,
-                name: list.name.to_string(),
-                source,
-            })?;
-            Ok(watch)
+        .map(|((list, current), path)| {
+            let (source, current) = (DocumentSource::File(path.clone()), Arc::clone(current));
+            let install = move |keys: ApiKeys| current.store(Arc::new(keys));
+            DocumentWatch::new(&list.name, &source, install, &fetcher, clock.clone())
+        });
+    let providers = live.plan.providers.iter().zip(&live.trusts);
+    let revocations =
+        providers
+            .zip(&settings.revocations)
+            .filter_map(|((provider, trust), source)| {
+                let (source, trust) = (source.as_ref()?, Arc::clone(trust));
+                // Keys are swapped in on the same thread, so that neither undoes the other.
+                let install = move |revoked: Revocations| {
+                    let next = trust.load().with_revocations(revoked);
+                    trust.store(Arc::new(next));
+                };
+                let watch =
+                    DocumentWatch::new(&provider.name, source, install, &fetcher, clock.clone());
+                Some(watch)
+            });
+    api_keys
+        .chain(revocations)
+        .map(|mut watch| match watch.read_file_now() {
+            Ok(()) => Ok(watch),
+            Err(source) => {
+                let stats = watch.stats();
+                Err(Cause::Document {
+                    kind: stats.kind,
+                    name: stats.name.to_string(),
+                    source,
+                })
+            }
         })
         .collect()
 }

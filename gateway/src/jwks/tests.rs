@@ -53,8 +53,10 @@ fn watch(place: KeyPlace) -> KeyWatch {
     )
 }
 
-fn ids(ring: &ArcSwap<KeyRing>) -> Vec<String> {
-    ring.load()
+fn ids(trust: &ArcSwap<Trust>) -> Vec<String> {
+    trust
+        .load()
+        .keys()
         .keys()
         .iter()
         .filter_map(|key| key.id.clone())
@@ -76,7 +78,7 @@ async fn eventually(what: &str, is_so: impl Fn() -> bool) {
 async fn a_rotation_is_picked_up_at_the_next_reading_and_says_readiness_once() {
     let (url, published) = provider(key_set(&[EC])).await;
     let watch = watch(KeyPlace::Url(format!("{url}/keys")));
-    let (ring, stats) = (Arc::clone(&watch.ring), watch.stats());
+    let (ring, stats) = (Arc::clone(&watch.trust), watch.stats());
     let lifecycle = Arc::new(Lifecycle::default());
     lifecycle.wait_for([waiting_name("main")]);
     let watching = tokio::spawn(watch.run(Arc::clone(&lifecycle)));
@@ -137,7 +139,7 @@ async fn a_reading_that_fails_keeps_the_keys_at_hand() {
         *published.lock().unwrap() = (status, document);
         let error = watch.refresh().await.unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
-        assert_eq!(ids(&watch.ring), ["ec"], "{message}");
+        assert_eq!(ids(&watch.trust), ["ec"], "{message}");
     }
 }
 
@@ -155,7 +157,7 @@ async fn a_key_file_is_read_again_too() {
     std::fs::write(file.path(), key_set(&[EC])).unwrap();
     let watch = watch(KeyPlace::File(file.path().display().to_string()));
     watch.read_file_now().unwrap();
-    let ring = Arc::clone(&watch.ring);
+    let ring = Arc::clone(&watch.trust);
     assert_eq!(ids(&ring), ["ec"]);
     let watching = tokio::spawn(watch.run(Arc::default()));
     std::fs::write(file.path(), key_set(&[RSA])).unwrap();

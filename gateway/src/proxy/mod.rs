@@ -74,17 +74,10 @@ fn decide(
     record: &mut Record,
     incoming: &Incoming,
 ) -> Result<Decided, Box<Refusal>> {
-    let refuse = |rejection: Rejection| {
-        Box::new(Refusal {
-            rejection,
-            route_index: None,
-            allow: None,
-        })
-    };
     let path = CleanPath::parse(record.parts.uri.path()).map_err(|error| {
         let mut rejection = Rejection::with_hint(Reason::PathInvalid, error.to_string());
         rejection.detail = Some(error.reason().into());
-        refuse(rejection)
+        Box::new(Refusal::from(rejection))
     })?;
     let head = Head {
         method: &record.parts.method,
@@ -93,20 +86,12 @@ fn decide(
         query: record.parts.uri.query(),
         headers: &record.parts.headers,
         body_bytes: incoming.size_hint().exact(),
+        peer: record.connection.peer.ip(),
     };
     let live = &record.pinned.live;
     let now = worker.clock.to_unix_seconds(record.started);
-    let decision = worker
-        .with_tokens(|tokens| {
-            pipeline::decide(
-                &live.plan,
-                &head,
-                |ring| live.rings[ring].load(),
-                tokens,
-                now,
-            )
-        })
-        .map_err(Box::new)?;
+    let decision =
+        worker.with_tokens(|tokens| pipeline::decide(&live.plan, &head, &**live, tokens, now))?;
     Ok(Decided {
         route_index: decision.route_index,
         caller: decision.caller,

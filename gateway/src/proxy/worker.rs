@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
+use gateway_core::auth::Snapshots;
 use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
-use gateway_core::auth::keys::KeyRing;
+use gateway_core::auth::trust::Trust;
 use gateway_core::cluster::EndpointSet;
 use gateway_core::file::Limits;
 use gateway_core::plan::{Action, Plan};
@@ -32,9 +33,9 @@ use crate::upstream::{Pool, PoolLimits};
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) plan: Plan,
-    /// By the provider's index.
-    pub(crate) rings: Vec<Arc<ArcSwap<KeyRing>>>,
-    /// By the list's index.
+    /// What is believed of each provider, by its index.
+    pub(crate) trusts: Vec<Arc<ArcSwap<Trust>>>,
+    /// The API keys of each list, by its index.
     pub(crate) api_keys: Vec<Arc<ArcSwap<ApiKeys>>>,
     /// By the cluster's index.
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
@@ -53,7 +54,7 @@ impl Live {
         };
         let clusters = plan.clusters.len();
         Self {
-            rings: plan.providers.iter().map(|_| Arc::default()).collect(),
+            trusts: plan.providers.iter().map(|_| Arc::default()).collect(),
             api_keys: plan.api_keys.iter().map(|_| Arc::default()).collect(),
             endpoints: plan.clusters.iter().map(|_| Arc::default()).collect(),
             cells: (0..workers)
@@ -61,6 +62,19 @@ impl Live {
                 .collect(),
             plan,
         }
+    }
+}
+
+impl Snapshots for Live {
+    type Trust = Guard<Arc<Trust>>;
+    type ApiKeys = Guard<Arc<ApiKeys>>;
+
+    fn trust(&self, provider: usize) -> Self::Trust {
+        self.trusts[provider].load()
+    }
+
+    fn api_keys(&self, list: usize) -> Self::ApiKeys {
+        self.api_keys[list].load()
     }
 }
 
@@ -131,7 +145,7 @@ impl Worker {
             state.pinned = pin(self.current.load_full(), self.index);
         }
         let pinned = Arc::clone(&state.pinned);
-        let is_trusted = intake::is_trusted(&pinned.live.plan.forwarded, connection.peer.ip());
+        let is_trusted = pinned.live.plan.forwarded.is_trusted(connection.peer.ip());
         let random = &mut state.random;
         let request_id = is_trusted
             .then(|| intake::request_id(&parts.headers))

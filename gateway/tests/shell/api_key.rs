@@ -1,5 +1,6 @@
 //! `gateway api-key`: keys on standard output, entries in a file.
 
+use std::fmt::Display;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
@@ -9,7 +10,10 @@ use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::config::Source;
 use tempfile::TempDir;
 
+use crate::support::backend::Backend;
+use crate::support::eventually;
 use crate::support::gateway::TestGateway;
+use crate::support::http_client::Fetch as _;
 use crate::support::process::{run, stderr, stdout};
 
 /// A directory for a file of keys.
@@ -231,6 +235,47 @@ fn keys_that_are_added_at_the_same_time_are_all_there() {
         }
     });
     assert_eq!(parse(&directory.text("keys.yaml")).len(), 4);
+}
+
+#[test]
+fn a_key_opens_its_route_until_it_is_removed() {
+    let directory = Directory::new();
+    let key = directory.new_key(&["--id", "a", "--scope", "users:read", "--subject", "acme"]);
+    let other = directory.new_key(&["--id", "b"]);
+    let backend = Backend::echo();
+    let yaml = "
+api_keys: {partners: {file: \"${FILE}\", header: x-partner-key}}
+upstreams: {backend: {static: [\"${BACKEND}\"]}}
+routes:
+  - name: all
+    match: {path_prefix: /}
+    auth:
+      api_key: partners
+      require: {scopes: {all: [\"users:read\"]}}
+      claims_to_headers: {sub: x-partner}
+    backends: [{upstream: backend}]
+";
+    let file = directory.path("keys.yaml");
+    let variables: [(&str, &dyn Display); 2] =
+        [("FILE", &file.display()), ("BACKEND", &backend.address())];
+    let gateway = TestGateway::start(yaml, &variables);
+    let ask = |key: &str| gateway.get("/").header("x-partner-key", key).fetch();
+    let answer = ask(&key);
+    assert_eq!(answer.status(), 200);
+    let echo = answer.text();
+    assert!(echo.contains(r#"["x-partner","acme"]"#), "{echo}");
+    assert!(!echo.contains(&key), "the key goes no further: {echo}");
+    let code = |key: &str| ask(key).json()["code"].as_str().map(str::to_owned);
+    assert_eq!(code(&other).as_deref(), Some("api_key_scope_missing"));
+    assert_eq!(code(&key[1..]).as_deref(), Some("api_key_unknown"));
+    let output = directory.api_key("remove", &["--id", "a"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    eventually("the key is refused", || {
+        (ask(&key).status() == 401).then_some(())
+    });
+    assert_eq!(code(&key).as_deref(), Some("api_key_unknown"));
+    let log = fs::read_to_string(gateway.access_log()).expect("a log");
+    assert!(!log.contains(&key[10..]), "{log}");
 }
 
 #[test]

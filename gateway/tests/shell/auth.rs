@@ -160,7 +160,7 @@ fn each_fault_of_a_credential_has_its_own_reason() {
             "an expiry of text",
             Some(sign(json!({"exp": "never"}))),
             401,
-            "jwt_malformed",
+            "jwt_date_invalid",
         ),
         (
             "not yet valid",

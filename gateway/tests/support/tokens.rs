@@ -69,7 +69,13 @@ impl Key {
 
     /// Signs these claims.
     pub(crate) fn sign(&self, claims: &Value) -> String {
+        self.sign_as("JWT", claims)
+    }
+
+    /// Signs these claims as a token of another type.
+    pub(crate) fn sign_as(&self, kind: &str, claims: &Value) -> String {
         let mut header = Header::new(self.algorithm);
+        header.typ = Some(kind.into());
         header.kid = Some(self.id.into());
         jsonwebtoken::encode(&header, claims, &self.private).expect("the key signs")
     }

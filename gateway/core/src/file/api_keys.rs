@@ -3,8 +3,8 @@
 use http::HeaderName;
 use serde::Deserialize;
 
+use super::auth::RESERVED_HEADERS;
 use super::compile::Checker;
-use super::routes::RESERVED_HEADERS;
 use crate::auth::api_keys::ApiKeyList;
 use crate::config::join;
 

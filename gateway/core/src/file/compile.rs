@@ -4,9 +4,14 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::settings::Sources;
 use super::{RoutesFile, Settings};
-use crate::auth::Auth;
+use crate::auth::api_keys::ApiKeyList;
+use crate::auth::credential::Place;
+use crate::auth::jwt::Provider;
+use crate::auth::{Auth, Policy};
 use crate::config::{Partial, Problems, Source, decode_partial, item, join, near};
 use crate::plan::{Forwarded, NameSet, Plan, Route};
 use crate::route::{NamedMatch, RouteTable};
@@ -50,6 +55,33 @@ pub fn read(
 pub(super) struct Names<'a> {
     pub(super) providers: Vec<&'a str>,
     pub(super) upstreams: Vec<&'a str>,
+    pub(super) api_keys: Vec<&'a str>,
+    /// The headers of the API keys, by their indices.
+    key_headers: Vec<HeaderName>,
+    /// Where the providers' tokens are looked for, by their indices.
+    places: Vec<Vec<Place>>,
+}
+
+impl Names<'_> {
+    /// Where keys of this list are.
+    pub(super) fn key_place(&self, list: usize) -> Option<Place> {
+        self.key_headers.get(list).cloned().map(Place::Header)
+    }
+
+    /// Where tokens of these providers may be.
+    pub(super) fn places(&self, providers: &[usize]) -> Vec<Place> {
+        let mut all = Vec::new();
+        for place in providers
+            .iter()
+            .filter_map(|&index| self.places.get(index))
+            .flatten()
+        {
+            if !all.contains(place) {
+                all.push(place.clone());
+            }
+        }
+        all
+    }
 }
 
 fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
@@ -60,12 +92,12 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
             Some(format!("write `version: {VERSION}`")),
         );
     }
-    let (providers, key_sources) = file
+    let (providers, key_sources): (Vec<Provider>, Vec<_>) = file
         .jwt_providers
         .iter()
         .map(|(name, spec)| spec.compile(name, check))
         .unzip();
-    let (api_keys, api_key_files) = file
+    let (api_keys, api_key_files): (Vec<ApiKeyList>, Vec<_>) = file
         .api_keys
         .iter()
         .map(|(name, spec)| spec.compile(name, check))
@@ -78,9 +110,16 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
     let names = Names {
         providers: file.jwt_providers.keys().map(String::as_str).collect(),
         upstreams: file.upstreams.keys().map(String::as_str).collect(),
+        api_keys: file.api_keys.keys().map(String::as_str).collect(),
+        key_headers: api_keys.iter().map(|list| list.header.clone()).collect(),
+        places: providers.iter().map(|it| it.places.clone()).collect(),
     };
-    let routes = routes(file, &names, check);
+    let mut routes = routes(file, &names, check);
+    number_policies(&mut routes);
+    let revocations = file.jwt_providers.iter();
+    let revocations = revocations.map(|(name, spec)| spec.revocations(name, check));
     let sources = Sources {
+        revocations: revocations.collect(),
         keys: key_sources,
         api_keys: api_key_files,
         endpoints: endpoint_sources,
@@ -187,14 +226,38 @@ fn split_help(message: &str) -> (String, Option<String>) {
     }
 }
 
-fn identity_headers(routes: &[Route]) -> NameSet {
-    NameSet::new(routes.iter().flat_map(|route| match &route.auth {
-        Auth::Open => Vec::new(),
-        Auth::Jwt(auth) => {
-            let headers = &auth.claims_to_headers.0;
-            headers.iter().map(|(_, header)| header.clone()).collect()
+/// Equal policies get one number: a token that was verified for one of them is known to all.
+fn number_policies(routes: &mut [Route]) {
+    // By their text first, because a file may have thousands.
+    let mut known: HashMap<String, Vec<(&Policy, u32)>> = HashMap::new();
+    let mut ids = Vec::new();
+    let mut next = 0;
+    for policy in policies(routes) {
+        let alike = known.entry(format!("{policy:?}")).or_default();
+        let same = alike.iter().find(|(other, _)| *other == policy);
+        if let Some((_, id)) = same {
+            ids.push(*id);
+            continue;
         }
-    }))
+        alike.push((policy, next));
+        ids.push(next);
+        next += 1;
+    }
+    let all = routes.iter_mut().flat_map(|route| match &mut route.auth {
+        Auth::Open => &mut [],
+        Auth::AnyOf(policies) => &mut policies[..],
+    });
+    for (policy, id) in all.zip(ids) {
+        policy.id = id;
+    }
+}
+
+fn policies(routes: &[Route]) -> impl Iterator<Item = &Policy> {
+    routes.iter().flat_map(|route| route.auth.policies())
+}
+
+fn identity_headers(routes: &[Route]) -> NameSet {
+    NameSet::new(policies(routes).flat_map(|policy| policy.identity.names().cloned()))
 }
 
 /// Collects problems while a file is compiled.

@@ -4,6 +4,7 @@
 
 mod address;
 mod api_keys;
+mod auth;
 mod compile;
 mod providers;
 mod revocations;
@@ -20,12 +21,11 @@ use serde::Deserialize;
 
 pub use address::{Address, Network};
 pub use api_keys::ApiKeysSpec;
+pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
-pub use providers::{AlgorithmName, KeyPlace, KeySource, ProviderSpec};
+pub use providers::{AlgorithmName, KeyPlace, KeySource, PlaceSpec, ProviderSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
-pub use routes::{
-    AuthSpec, BackendSpec, Defaults, JwtSpec, Open, RespondSpec, RetrySpec, RouteSpec,
-};
+pub use routes::{BackendSpec, Defaults, RespondSpec, RetrySpec, RouteSpec};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,

@@ -3,10 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::HeaderName;
+use http::header::AUTHORIZATION;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
 use super::compile::Checker;
+use super::revocations::{DocumentSource, RevocationsSpec};
+use crate::auth::credential::Place;
 use crate::auth::jwt::Provider;
 use crate::config::{item, join};
 use crate::words::units::{ByteSize, HumanDuration};
@@ -27,12 +31,25 @@ pub struct ProviderSpec {
     /// A file with the keys, instead of `jwks_uri`.
     #[serde(default)]
     pub jwks_file: Option<String>,
+    /// The claim that holds the audience, by its path; default `aud`.
+    #[serde(default)]
+    pub audience_claim: Option<String>,
+    /// What `typ` must be, such as `at+jwt` (RFC 9068); default anything.
+    #[serde(default)]
+    pub token_type: Option<String>,
+    /// Where tokens are looked for, up to 8 places; the first that has one counts. Default
+    /// `[authorization]`.
+    #[serde(default)]
+    pub token_from: Option<Vec<PlaceSpec>>,
     /// By how much clocks may differ, up to 5 m; default 60 s.
     #[serde(default)]
     pub clock_skew: Option<HumanDuration>,
     /// Time between two fetches of the keys, 10 s to 1 d; default 5 m.
     #[serde(default)]
     pub refresh_interval: Option<HumanDuration>,
+    /// Tokens that are refused before their time is over; none by default.
+    #[serde(default)]
+    pub revocations: Option<RevocationsSpec>,
     /// Bytes of a token, 256 B to 64 KiB; default 16 KiB.
     #[serde(default)]
     pub max_token_size: Option<ByteSize>,
@@ -120,6 +137,9 @@ impl ProviderSpec {
                 .iter()
                 .map(|audience| audience.as_str().into())
                 .collect(),
+            audience_claim: self.audience_claim.as_deref().unwrap_or("aud").into(),
+            token_type: self.token_type(&at("token_type"), check),
+            places: self.places(&at("token_from"), check),
             algorithms: self.algorithms.iter().map(|&name| name.into()).collect(),
             clock_skew_seconds: check
                 .duration(
@@ -148,6 +168,42 @@ impl ProviderSpec {
         (provider, source)
     }
 
+    /// Where the deny list is.
+    pub(super) fn revocations(
+        &self,
+        name: &str,
+        check: &mut Checker<'_>,
+    ) -> Option<DocumentSource> {
+        let at = join(&join("jwt_providers", name), "revocations");
+        self.revocations
+            .as_ref()
+            .map(|spec| spec.compile(&at, check))
+    }
+
+    fn token_type(&self, at: &str, check: &mut Checker<'_>) -> Option<Box<str>> {
+        let written = self.token_type.as_deref()?;
+        check.not_empty(
+            at,
+            written,
+            "write a type such as `at+jwt`, or remove the key",
+        );
+        let short = written.strip_prefix("application/").unwrap_or(written);
+        Some(short.into())
+    }
+
+    fn places(&self, at: &str, check: &mut Checker<'_>) -> Vec<Place> {
+        let Some(written) = &self.token_from else {
+            return vec![Place::Authorization];
+        };
+        if !(1..=PLACES_MAX).contains(&written.len()) {
+            let help = format!("list 1 to {PLACES_MAX}, such as `[authorization]`");
+            check.problem(at, format!("{} places", written.len()), Some(help));
+        }
+        let places = written.iter().enumerate();
+        let places = places.map(|(index, place)| place.compile(&item(at, index), check));
+        places.collect()
+    }
+
     fn place(&self, name: &str, check: &mut Checker<'_>) -> KeyPlace {
         let at = join("jwt_providers", name);
         match (&self.jwks_uri, &self.jwks_file) {
@@ -171,6 +227,52 @@ impl ProviderSpec {
                     Some("say one place where the provider's keys are".into()),
                 );
                 KeyPlace::File(String::new())
+            }
+        }
+    }
+}
+
+/// Where a token may be.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlaceSpec {
+    /// `Authorization: Bearer TOKEN`.
+    Authorization,
+    /// A header that holds the token alone.
+    Header(String),
+    /// A cookie that holds the token alone.
+    Cookie(String),
+}
+
+/// Places in which a provider's tokens are looked for.
+const PLACES_MAX: usize = 8;
+
+impl PlaceSpec {
+    fn compile(&self, at: &str, check: &mut Checker<'_>) -> Place {
+        match self {
+            PlaceSpec::Authorization => Place::Authorization,
+            PlaceSpec::Header(name) => match name.parse::<HeaderName>() {
+                Ok(AUTHORIZATION) => {
+                    let help = "write the word `authorization`: its value begins with `Bearer`";
+                    check.problem(at, "the header is `authorization`", Some(help.into()));
+                    Place::Authorization
+                }
+                Ok(name) => Place::Header(name),
+                Err(_) => {
+                    let help = "use letters, digits and `-`, such as `x-id-token`";
+                    let message = format!("`{name}` is not a header name");
+                    check.problem(at, message, Some(help.into()));
+                    Place::Authorization
+                }
+            },
+            PlaceSpec::Cookie(name) => {
+                // RFC 6265 section 4.1.1 takes from RFC 2616 what RFC 9110 calls a token.
+                if name.parse::<HeaderName>().is_err() {
+                    let help = "use letters, digits, `-` and `_`, such as `session`";
+                    let message = format!("`{name}` is not a cookie's name");
+                    check.problem(at, message, Some(help.into()));
+                }
+                Place::Cookie(name.as_str().into())
             }
         }
     }

@@ -45,10 +45,6 @@ pub enum DocumentSource {
 }
 
 impl RevocationsSpec {
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "`jwt_providers` does not have it yet")
-    )]
     pub(super) fn compile(&self, at: &str, check: &mut Checker<'_>) -> DocumentSource {
         let refresh_interval = check.duration(
             join(at, "refresh_interval"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::compile::Checker;
+use super::revocations::DocumentSource;
 use super::{Address, EndpointSource, KeySource, Network, RoutesFile};
 use crate::framing::HeadLimits;
 use crate::words::units::{ByteSize, HumanDuration};
@@ -167,6 +168,8 @@ pub struct Settings {
     pub shutdown: ShutdownTimes,
     /// Where keys come from, by the provider's index.
     pub key_sources: Vec<KeySource>,
+    /// Where deny lists come from, by the provider's index; `None` where it has none.
+    pub revocations: Vec<Option<DocumentSource>>,
     /// Where API keys come from, by the list's index: paths of files.
     pub api_key_files: Vec<String>,
     /// Where endpoints come from, by the cluster's index.
@@ -185,6 +188,7 @@ const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_mins(2);
 /// Where everything comes from that changes while the process runs, by its index in the plan.
 pub(super) struct Sources {
     pub(super) keys: Vec<KeySource>,
+    pub(super) revocations: Vec<Option<DocumentSource>>,
     pub(super) api_keys: Vec<String>,
     pub(super) endpoints: Vec<EndpointSource>,
 }
@@ -206,6 +210,7 @@ impl Settings {
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
             key_sources: sources.keys,
+            revocations: sources.revocations,
             api_key_files: sources.api_keys,
             endpoint_sources: sources.endpoints,
         }

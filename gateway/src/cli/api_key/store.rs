@@ -59,8 +59,8 @@ fn replace(
     let mut file = NamedTempFile::new_in(directory)?;
     file.write_all(text.as_bytes())?;
     if let Some(before) = before {
-        let made = file.as_file().metadata()?;
-        if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+        let written = file.as_file().metadata()?;
+        if (written.uid(), written.gid()) != (before.uid(), before.gid()) {
             fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
         }
         let mode = Permissions::from_mode(before.permissions().mode());

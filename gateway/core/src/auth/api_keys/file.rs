@@ -134,12 +134,8 @@ pub(super) fn read(source: Source<'_>) -> Result<Written, Problems> {
         by_id.insert(id, entry.into_key());
     }
     problems.into_result()?;
-    let keys = ApiKeys {
-        generation: 0,
-        by_id,
-    };
     Ok(Written {
-        keys,
+        keys: ApiKeys { by_id },
         ids,
         positions,
     })

@@ -7,7 +7,7 @@ use jsonwebtoken::Algorithm;
 
 use super::super::{AccessLogOutput, EndpointSource, KeyPlace};
 use super::*;
-use crate::auth::{Auth, JwtAuth};
+use crate::auth::{Auth, Credential, Policy};
 use crate::path::CleanPath;
 use crate::plan::{Action, Route};
 use crate::route::{Outcome, Request};
@@ -74,10 +74,10 @@ routes:
   - {name: status, match: {path: /status}, auth: none, respond: {status: 200, body: '{}', content_type: application/json}}
 "#;
 
-fn jwt(route: &Route) -> &JwtAuth {
-    match &route.auth {
-        Auth::Jwt(auth) => auth,
-        Auth::Open => panic!("{} is open", route.name),
+fn policy(route: &Route) -> &Policy {
+    match route.auth.policies() {
+        [policy] => policy,
+        other => panic!("{} has {} policies", route.name, other.len()),
     }
 }
 
@@ -272,15 +272,22 @@ fn routes_are_those_of_the_file_with_its_defaults_key_by_key() {
 #[test]
 fn authentication_is_that_of_the_file() {
     let plan = compiled(FULL).plan;
-    let (users, products) = (jwt(&plan.routes[0]), jwt(&plan.routes[1]));
-    assert_eq!(&*plan.providers[users.provider].name, "main");
-    assert_eq!(&*plan.providers[products.provider].name, "local");
-    assert_ne!(users.policy_id, products.policy_id, "one cache serves both");
+    let (users, products) = (policy(&plan.routes[0]), policy(&plan.routes[1]));
+    let names = |policy: &Policy| match &policy.credential {
+        Credential::Jwt(indices) => {
+            let names = indices.iter().map(|&index| &*plan.providers[index].name);
+            names.collect::<Vec<_>>().join(" ")
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(names(users), "main");
+    assert_eq!(names(products), "local");
+    assert_ne!(users.id, products.id, "one cache serves both");
     assert_eq!(users.requirements.scopes.all, ["users:read"]);
     assert!(users.requirements.claims.contains_key("tenant"));
     let headers: Vec<_> = users
-        .claims_to_headers
-        .0
+        .identity
+        .claims
         .iter()
         .map(|(claim, header)| (claim.as_str(), header.as_str()))
         .collect();
