@@ -24,8 +24,10 @@ const PAGES: [(&str, &str, usize); 3] = [
     ),
 ];
 
+type Reader = fn(Source<'_>) -> Result<(), Problems>;
+
 /// What reads a whole file, by its first line; other blocks are fragments.
-const READERS: [(&str, fn(Source<'_>) -> Result<(), Problems>); 3] = [
+const READERS: [(&str, Reader); 3] = [
     ("version: 1", |source| {
         file::read(source, &variable).map(|_| ())
     }),

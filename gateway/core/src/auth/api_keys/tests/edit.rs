@@ -51,6 +51,7 @@ fn an_entry_says_what_was_asked_for_in_yaml() {
         ..entry("partner-a")
     };
     expect![[r#"
+        keys:
           - id: partner-a
             hash: sha256:8fa3aab2faa9b79e0a0398da5b5abd0780142442a5be80b9a64608d718cb1fcd
             subject: "acme"
@@ -59,7 +60,7 @@ fn an_entry_says_what_was_asked_for_in_yaml() {
             attributes: {"tenant":"a: \"b\" ${X}\n"}
             description: "it's #1"
     "#]]
-    .assert_eq(&full.to_yaml());
+    .assert_eq(&format!("keys:\n{}", full.to_yaml()));
     let keys = keys(&append("", &full).expect("an empty file takes it"));
     let key = keys.get(&full.id).expect("it was added");
     assert_eq!(key.claims["tenant"], "a: \"b\" ${X}\n");
