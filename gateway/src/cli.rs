@@ -1,5 +1,6 @@
 //! The command line.
 
+mod api_key;
 mod dev;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +44,9 @@ enum Command {
     Dev(DevOptions),
     /// Print a token that the gateway of `dev` accepts.
     Token(TokenOptions),
+    /// Make, list and remove API keys.
+    #[command(subcommand)]
+    ApiKey(api_key::Command),
     /// Ask a running gateway whether it is ready: exit 0 if it is, 1 if not. For container
     /// health checks; needs no curl.
     Healthcheck(HealthcheckArgs),
@@ -85,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => return check(&args),
         Command::Dev(options) => start_log(&cli.log).and_then(|()| dev::run(options)),
         Command::Token(options) => token(&options),
+        Command::ApiKey(command) => api_key::run(&command),
         Command::Healthcheck(args) => healthcheck(&args),
     };
     match done {

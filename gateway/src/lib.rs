@@ -11,6 +11,8 @@ mod admin;
 mod app;
 mod cause;
 mod clock;
+mod documents;
+mod fetch;
 mod io;
 mod jwks;
 mod lifecycle;

@@ -20,7 +20,7 @@ pub(crate) struct Lifecycle {
 }
 
 /// Tells when a gateway is ready: every upstream has answered once, every provider's keys
-/// are there.
+/// and deny lists are there.
 #[derive(Clone, Debug)]
 pub struct Readiness(Arc<Lifecycle>);
 

@@ -17,8 +17,8 @@ const SHELL: &[Floor] = &[
     &["app"],
     &["server", "admin", "dev"],
     &["proxy"],
-    &["upstream", "discovery", "jwks", "telemetry"],
-    &["io", "lifecycle"],
+    &["upstream", "discovery", "jwks", "documents", "telemetry"],
+    &["io", "lifecycle", "fetch"],
     &["clock", "cause"],
 ];
 

@@ -1,15 +1,39 @@
-//! The routes files on the pages of `docs/`: each must be one that the gateway takes.
+//! The files on the pages of `docs/`: each must be one that the gateway takes.
 
-use gateway_core::config::Source;
+use gateway_core::auth::api_keys::ApiKeys;
+use gateway_core::auth::revocation::Revocations;
+use gateway_core::config::{Problems, Source};
 use gateway_core::file;
 
-const PAGE: &str = include_str!("../../../docs/authentication.md");
+/// Each page with how many files it has at least: fewer would mean that they are not found.
+const PAGES: [(&str, &str, usize); 3] = [
+    (
+        "docs/authentication.md",
+        include_str!("../../../docs/authentication.md"),
+        8,
+    ),
+    (
+        "docs/api-keys.md",
+        include_str!("../../../docs/api-keys.md"),
+        2,
+    ),
+    (
+        "docs/revocation.md",
+        include_str!("../../../docs/revocation.md"),
+        2,
+    ),
+];
 
-/// What the first line of a whole routes file says; other blocks are fragments.
-const FIRST_LINE: &str = "version: 1";
+type Reader = fn(Source<'_>) -> Result<(), Problems>;
 
-/// Fewer would mean that they are no longer found.
-const FILES_MIN: usize = 8;
+/// What reads a whole file, by its first line; other blocks are fragments.
+const READERS: [(&str, Reader); 3] = [
+    ("version: 1", |source| {
+        file::read(source, &variable).map(|_| ())
+    }),
+    ("keys:", |source| ApiKeys::parse(source).map(|_| ())),
+    ("revoked:", |source| Revocations::parse(source).map(|_| ())),
+];
 
 /// What the examples ask of the environment.
 fn variable(name: &str) -> Option<String> {
@@ -22,7 +46,7 @@ fn variable(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-/// The whole routes files of a page, each with the number of its first line.
+/// The whole files of a page, each with the number of its first line.
 fn files(page: &str) -> Vec<(usize, String)> {
     let mut files = Vec::new();
     let mut lines = page.lines().zip(1..);
@@ -30,7 +54,10 @@ fn files(page: &str) -> Vec<(usize, String)> {
         if line == "```yaml" {
             let block = lines.by_ref().map(|(line, _)| line);
             let block: Vec<_> = block.take_while(|line| *line != "```").collect();
-            if block.first() == Some(&FIRST_LINE) {
+            if READERS
+                .iter()
+                .any(|(first, _)| block.first() == Some(first))
+            {
                 files.push((number + 1, block.join("\n")));
             }
         }
@@ -39,15 +66,18 @@ fn files(page: &str) -> Vec<(usize, String)> {
 }
 
 #[test]
-fn every_routes_file_of_the_page_is_taken() {
-    let files = files(PAGE);
-    assert!(files.len() >= FILES_MIN, "{} files found", files.len());
+fn every_file_of_the_pages_is_taken() {
     let mut complaints = Vec::new();
-    for (number, text) in &files {
-        let name = format!("docs/authentication.md, from line {number}");
-        let source = Source { name: &name, text };
-        if let Err(problems) = file::read(source, &variable) {
-            complaints.push(problems.to_string());
+    for (path, page, files_min) in PAGES {
+        let files = files(page);
+        assert!(files.len() >= files_min, "{path}: {} files", files.len());
+        for (number, text) in &files {
+            let name = format!("{path}, from line {number}");
+            let reader = READERS.iter().find(|(first, _)| text.starts_with(first));
+            let (_, read) = reader.expect("it was found by its first line");
+            if let Err(problems) = read(Source { name: &name, text }) {
+                complaints.push(problems.to_string());
+            }
         }
     }
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));

@@ -4,6 +4,8 @@ mod keys;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use gateway_core::plan::{Action, Plan};
@@ -17,6 +19,7 @@ use prometheus_client::registry::Registry;
 use crate::clock::Clock;
 use crate::discovery::FailureReason;
 use crate::discovery::watch::Discovery;
+use crate::documents::DocumentStats;
 use crate::jwks::KeyStats;
 use crate::lifecycle::Lifecycle;
 use crate::proxy::Live;
@@ -33,6 +36,7 @@ pub(crate) struct Observed {
     pub(crate) discovery: Vec<Option<Discovery>>,
     /// By the provider's index.
     pub(crate) keys: Vec<Arc<KeyStats>>,
+    pub(crate) documents: Vec<Arc<DocumentStats>>,
     pub(crate) access_log: Option<Arc<AccessLog>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) clock: Clock,
@@ -70,6 +74,7 @@ impl Observed {
         encode_routes(&live, encoder)?;
         self.encode_upstreams(&live, encoder)?;
         keys::encode(&live, &self.keys, encoder)?;
+        self.encode_documents(encoder)?;
         self.encode_process(encoder)
     }
 
@@ -159,6 +164,47 @@ impl Observed {
                 let labels = [("upstream", &*cluster.name), ("outcome", outcome)];
                 family.count(&labels, count)?;
             }
+        }
+        Ok(())
+    }
+
+    fn encode_documents(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let now = self.clock.to_unix_seconds(Instant::now());
+        let mut family = Family::counter(
+            encoder,
+            "gateway_document_readings",
+            "Looks at files of API keys and at deny lists, by outcome",
+        )?;
+        for stats in &self.documents {
+            for (outcome, count) in [
+                ("changed", &stats.changed),
+                ("unchanged", &stats.unchanged),
+                ("failed", &stats.failed),
+            ] {
+                let [kind, name] = stats.labels();
+                family.count(
+                    &[kind, name, ("outcome", outcome)],
+                    count.load(Ordering::Relaxed),
+                )?;
+            }
+        }
+        let mut family = Family::gauge(
+            encoder,
+            "gateway_document_age_seconds",
+            "Seconds since the document in use was last seen to be the current one",
+        )?;
+        for stats in &self.documents {
+            if let Some(confirmed) = stats.confirmed() {
+                family.set(&stats.labels(), now.saturating_sub(confirmed))?;
+            }
+        }
+        let mut family = Family::gauge(
+            encoder,
+            "gateway_document_entries",
+            "Entries of the document in use",
+        )?;
+        for stats in &self.documents {
+            family.set(&stats.labels(), stats.entries.load(Ordering::Relaxed))?;
         }
         Ok(())
     }

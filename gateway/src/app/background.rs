@@ -16,6 +16,7 @@ use crate::discovery::Source;
 use crate::discovery::cloud_map::{ClientError, CloudMapClient, CloudMapService};
 use crate::discovery::dns::{DnsError, DnsResolver};
 use crate::discovery::watch::{Discovery, WatchOptions, Watcher};
+use crate::documents::DocumentWatch;
 use crate::jwks::{KeyWatch, waiting_name};
 use crate::lifecycle::Lifecycle;
 use crate::proxy::Live;
@@ -114,8 +115,13 @@ impl Sources {
     }
 }
 
-/// What readiness waits for: the first answer about each upstream, and each provider's keys.
-pub(super) fn waiting(live: &Live, watchers: &[Option<Watched>]) -> Vec<String> {
+/// What readiness waits for: the first answer about each upstream, each provider's keys, and
+/// documents that are not files.
+pub(super) fn waiting(
+    live: &Live,
+    watchers: &[Option<Watched>],
+    documents: &[DocumentWatch],
+) -> Vec<String> {
     let upstreams = watchers
         .iter()
         .flatten()
@@ -127,17 +133,19 @@ pub(super) fn waiting(live: &Live, watchers: &[Option<Watched>]) -> Vec<String> 
         .zip(&live.trusts)
         .filter(|(_, trust)| trust.load().keys().is_empty())
         .map(|(provider, _)| waiting_name(&provider.name));
-    upstreams.chain(providers).collect()
+    let documents = documents.iter().filter_map(DocumentWatch::waiting_name);
+    upstreams.chain(providers).chain(documents).collect()
 }
 
 fn upstream_waiting_name(upstream: &str) -> String {
     format!("endpoints of upstream `{upstream}`")
 }
 
-/// Discovery, keys and the clock's correction, on one thread beside the workers.
+/// Discovery, keys, documents and the clock's correction, on one thread beside the workers.
 pub(super) struct Background {
     pub(super) live: Arc<ArcSwap<Live>>,
     pub(super) keys: Vec<KeyWatch>,
+    pub(super) documents: Vec<DocumentWatch>,
     pub(super) watchers: Vec<Option<Watched>>,
     pub(super) clock: Clock,
     pub(super) lifecycle: Arc<Lifecycle>,
@@ -152,6 +160,9 @@ impl Service for Background {
         _listeners_per_fd: usize,
     ) {
         for watch in self.keys.drain(..) {
+            tokio::spawn(watch.run(Arc::clone(&self.lifecycle)));
+        }
+        for watch in self.documents.drain(..) {
             tokio::spawn(watch.run(Arc::clone(&self.lifecycle)));
         }
         for (index, watched) in self.watchers.drain(..).enumerate() {

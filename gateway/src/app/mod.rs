@@ -12,7 +12,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use gateway_core::file::{AccessLogOutput, Compiled, Settings, ShutdownTimes};
+use gateway_core::auth::api_keys::ApiKeys;
+use gateway_core::auth::revocation::Revocations;
+use gateway_core::file::{AccessLogOutput, Compiled, DocumentSource, Settings, ShutdownTimes};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 
@@ -20,8 +22,10 @@ use crate::admin::{Admin, Observed};
 use crate::clock::Clock;
 use crate::discovery::cloud_map::ClientError;
 use crate::discovery::dns::DnsError;
+use crate::documents::{DocumentError, DocumentWatch};
+use crate::fetch::Fetcher;
 use crate::jwks::{
-    Fetcher, KeyClock, KeyError, KeyWatch, Shared, StateDirectory, StateDirectoryError, WantedKeys,
+    KeyClock, KeyError, KeyWatch, Shared, StateDirectory, StateDirectoryError, WantedKeys,
 };
 use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::{Live, Worker};
@@ -41,6 +45,12 @@ enum Cause {
     Bind(#[from] BindError),
     #[error("jwt provider `{provider}`: {source}")]
     Keys { provider: String, source: KeyError },
+    #[error("{kind} `{name}`: {source}")]
+    Document {
+        kind: &'static str,
+        name: String,
+        source: DocumentError,
+    },
     #[error("the HTTP client for keys cannot be made: {0}")]
     HttpClient(#[from] reqwest::Error),
     #[error(transparent)]
@@ -96,7 +106,7 @@ impl Default for Options {
 }
 
 impl Gateway {
-    /// Binds the sockets, reads key files, prepares discovery.
+    /// Binds the sockets, reads files of keys, prepares discovery.
     ///
     /// # Errors
     /// An address in use, a key file that cannot be read, a missing AWS region: whatever would
@@ -131,14 +141,16 @@ impl Gateway {
         let admin = admin_listener.local_addr()?;
 
         let count = worker_count(&settings);
+        let fetcher = Fetcher::new()?;
         let key_clock = KeyClock::new(clock.clone(), options.key_time_factor);
         let sources = settings.key_sources.iter();
         let wanted = sources.map(|source| Arc::new(WantedKeys::new(source, key_clock.clone())));
         let live = Live::new(plan, count, wanted.collect());
         let live = Arc::new(ArcSwap::from_pointee(live));
-        let keys = key_watches(&live.load(), &settings, &key_clock)?;
+        let keys = key_watches(&live.load(), &settings, &fetcher, &key_clock)?;
+        let documents = document_watches(&live.load(), &settings, &fetcher, &clock)?;
         let watchers = watchers(&live.load(), &settings)?;
-        lifecycle.wait_for(waiting(&live.load(), &watchers));
+        lifecycle.wait_for(waiting(&live.load(), &watchers, &documents));
 
         let (access_log, writer) = open_log(settings.access_log.as_ref())?.unzip();
         let workers: Vec<_> = (0..count)
@@ -164,6 +176,7 @@ impl Gateway {
                 .map(|watched| watched.as_ref().map(|(_, discovery)| discovery.clone()))
                 .collect(),
             keys: keys.iter().map(KeyWatch::stats).collect(),
+            documents: documents.iter().map(DocumentWatch::stats).collect(),
             access_log,
             lifecycle: Arc::clone(&lifecycle),
             clock: clock.clone(),
@@ -178,6 +191,7 @@ impl Gateway {
         server.add_service(Background {
             live,
             keys,
+            documents,
             watchers,
             clock,
             lifecycle: Arc::clone(&lifecycle),
@@ -288,8 +302,12 @@ fn open_log(
     Ok(Some(AccessLog::start(output)?))
 }
 
-fn key_watches(live: &Live, settings: &Settings, clock: &KeyClock) -> Result<Vec<KeyWatch>, Cause> {
-    let fetcher = Fetcher::new()?;
+fn key_watches(
+    live: &Live,
+    settings: &Settings,
+    fetcher: &Fetcher,
+    clock: &KeyClock,
+) -> Result<Vec<KeyWatch>, Cause> {
     let state = settings.state_directory.as_deref();
     let state = state.map(StateDirectory::open).transpose()?;
     live.plan
@@ -308,13 +326,59 @@ fn key_watches(live: &Live, settings: &Settings, clock: &KeyClock) -> Result<Vec
                 source,
                 shared,
                 clock,
-                &fetcher,
+                fetcher,
                 state.as_ref(),
             )
             .map_err(|source| Cause::Keys {
                 provider: provider.name.to_string(),
                 source,
             })
+        })
+        .collect()
+}
+
+/// Prepares the files of API keys and the deny lists; files are read here and now.
+fn document_watches(
+    live: &Live,
+    settings: &Settings,
+    fetcher: &Fetcher,
+    clock: &Clock,
+) -> Result<Vec<DocumentWatch>, Cause> {
+    let lists = live.plan.api_keys.iter().zip(&live.api_keys);
+    let api_keys = lists
+        .zip(&settings.api_key_files)
+        .map(|((list, current), path)| {
+            let (source, current) = (DocumentSource::File(path.clone()), Arc::clone(current));
+            let install = move |keys: ApiKeys| current.store(Arc::new(keys));
+            DocumentWatch::new(&list.name, &source, install, fetcher, clock.clone())
+        });
+    let providers = live.plan.providers.iter().zip(&live.trusts);
+    let revocations =
+        providers
+            .zip(&settings.revocations)
+            .filter_map(|((provider, trust), source)| {
+                let (source, trust) = (source.as_ref()?, Arc::clone(trust));
+                // Keys are swapped in on the same thread, so that neither undoes the other.
+                let install = move |revoked: Revocations| {
+                    let next = trust.load().with_revocations(revoked);
+                    trust.store(Arc::new(next));
+                };
+                let watch =
+                    DocumentWatch::new(&provider.name, source, install, fetcher, clock.clone());
+                Some(watch)
+            });
+    api_keys
+        .chain(revocations)
+        .map(|mut watch| match watch.read_file_now() {
+            Ok(()) => Ok(watch),
+            Err(source) => {
+                let stats = watch.stats();
+                Err(Cause::Document {
+                    kind: stats.kind,
+                    name: stats.name.to_string(),
+                    source,
+                })
+            }
         })
         .collect()
 }

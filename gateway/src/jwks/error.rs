@@ -4,7 +4,7 @@ use gateway_core::auth::keys::KeyRingError;
 use gateway_core::file::SecretError;
 
 use super::DOCUMENT_BYTES_MAX;
-use crate::cause::chain;
+use crate::fetch::FetchError;
 
 /// Why a reading brought no keys.
 #[derive(Debug, thiserror::Error)]
@@ -14,10 +14,8 @@ pub(crate) enum KeyError {
         path: String,
         source: std::io::Error,
     },
-    #[error("cannot fetch `{url}`: {}", chain(.source))]
-    Fetch { url: String, source: reqwest::Error },
-    #[error("`{url}` answered with status {status}")]
-    Status { url: String, status: u16 },
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     #[error("`{place}` is larger than {DOCUMENT_BYTES_MAX} bytes")]
     TooLarge { place: String },
     #[error("`{place}`: {source}")]
@@ -98,10 +96,7 @@ impl KeyError {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::File { .. } => Outcome::Unreadable,
-            Self::Fetch { source, .. } if source.is_timeout() => Outcome::Timeout,
-            Self::Fetch { source, .. } if source.is_redirect() => Outcome::Redirect,
-            Self::Fetch { .. } => Outcome::Network,
-            Self::Status { .. } => Outcome::Status,
+            Self::Fetch(error) => fetch_outcome(error),
             Self::TooLarge { .. } => Outcome::TooLarge,
             Self::Keys {
                 source: KeyRingError::Malformed(_),
@@ -113,5 +108,17 @@ impl KeyError {
             Self::Issuer { .. } => Outcome::IssuerMismatch,
             Self::Insecure { .. } => Outcome::Insecure,
         }
+    }
+}
+
+fn fetch_outcome(error: &FetchError) -> Outcome {
+    match error {
+        FetchError::Timeout { .. } => Outcome::Timeout,
+        FetchError::Transport { source, .. } if source.is_timeout() => Outcome::Timeout,
+        FetchError::Transport { source, .. } if source.is_redirect() => Outcome::Redirect,
+        FetchError::Transport { .. } | FetchError::NotUrl(_) => Outcome::Network,
+        FetchError::Status { .. } => Outcome::Status,
+        FetchError::TooLarge { .. } => Outcome::TooLarge,
+        FetchError::PlainHttp(_) => Outcome::Insecure,
     }
 }

@@ -28,7 +28,6 @@ mod wanted;
 mod watch;
 
 pub(crate) use error::{KeyError, Outcome};
-pub(crate) use fetch::Fetcher;
 pub(crate) use remembered::{StateDirectory, StateDirectoryError};
 pub(crate) use stats::KeyStats;
 pub(crate) use time::KeyClock;

@@ -8,9 +8,10 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::error::KeyError;
-use super::fetch::Fetcher;
+use super::fetch::Way;
 use super::file::{Look, Stamp, look};
 use super::stats::KeyStats;
+use crate::fetch::Fetcher;
 
 /// An issuer's document is read again after this time, and whenever keys could not be fetched.
 const DOCUMENT_INTERVAL: Millis = 3_600_000;
@@ -46,7 +47,7 @@ impl NewKeys {
 pub(super) enum Source {
     Url {
         url: String,
-        fetcher: Fetcher,
+        way: Way,
     },
     Discovery(Discovery),
     File(KeyFile),
@@ -56,17 +57,19 @@ pub(super) enum Source {
 
 impl Source {
     pub(super) fn new(source: &KeySource, fetcher: &Fetcher) -> Self {
-        let fetcher = fetcher.clone();
+        let way = Way {
+            fetcher: fetcher.clone(),
+            is_http_allowed: source.allow_http,
+        };
         match &source.place {
             KeyPlace::Url(url) => Self::Url {
                 url: url.clone(),
-                fetcher,
+                way,
             },
             KeyPlace::Discovery(url) => Self::Discovery(Discovery {
                 document_url: url.clone(),
                 issuer: source.issuer.clone(),
-                allow_http: source.allow_http,
-                fetcher,
+                way,
                 jwks_uri: None,
                 due: 0,
                 is_failing: false,
@@ -99,7 +102,7 @@ impl Source {
         stats: &KeyStats,
     ) -> Result<Reading, KeyError> {
         match self {
-            Self::Url { url, fetcher } => fetch_keys(fetcher, url).await,
+            Self::Url { url, way } => fetch_keys(way, url).await,
             Self::Discovery(discovery) => discovery.read(now, stats).await,
             Self::File(file) => file.read().await,
             Self::Static => Ok(Reading::Unchanged),
@@ -107,8 +110,8 @@ impl Source {
     }
 }
 
-async fn fetch_keys(fetcher: &Fetcher, url: &str) -> Result<Reading, KeyError> {
-    let answer = fetcher.get(url).await?;
+async fn fetch_keys(way: &Way, url: &str) -> Result<Reading, KeyError> {
+    let answer = way.get(url).await?;
     let ring = KeyRing::from_jwk_set(&answer.document).map_err(|source| KeyError::Keys {
         place: url.into(),
         source,
@@ -124,8 +127,7 @@ async fn fetch_keys(fetcher: &Fetcher, url: &str) -> Result<Reading, KeyError> {
 pub(super) struct Discovery {
     document_url: String,
     issuer: String,
-    allow_http: bool,
-    fetcher: Fetcher,
+    way: Way,
     /// As the last good document has it.
     jwks_uri: Option<String>,
     /// When the document is to be read again.
@@ -168,7 +170,7 @@ impl Discovery {
             (Some(jwks_uri), None) => jwks_uri,
             (None, None) => unreachable!("the document is due until it has been read"),
         };
-        let read = fetch_keys(&self.fetcher, jwks_uri).await;
+        let read = fetch_keys(&self.way, jwks_uri).await;
         if read.is_err() {
             self.due = 0;
         }
@@ -177,7 +179,7 @@ impl Discovery {
 
     async fn discover(&self) -> Result<String, KeyError> {
         let url = &self.document_url;
-        let answer = self.fetcher.get(url).await?;
+        let answer = self.way.get(url).await?;
         let document: Document =
             serde_json::from_slice(&answer.document).map_err(|source| KeyError::Document {
                 url: url.clone(),
@@ -193,7 +195,7 @@ impl Discovery {
         let is_private = Url::parse(&document.jwks_uri).is_ok_and(|uri| {
             let host = uri.host_str().unwrap_or_default();
             let is_http = matches!(uri.scheme(), "http" | "https");
-            is_private_way(uri.scheme(), host) || self.allow_http && is_http
+            is_private_way(uri.scheme(), host) || self.way.is_http_allowed && is_http
         });
         if !is_private {
             return Err(KeyError::Insecure {

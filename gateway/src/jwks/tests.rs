@@ -15,6 +15,7 @@ use jsonwebtoken::Algorithm;
 use super::source::{Reading, Source};
 use super::*;
 use crate::clock::Clock;
+use crate::fetch::Fetcher;
 
 /// Public keys of RFC 7515 appendix A.3 and RFC 7638 section 3.1.
 const EC: &str = r#"{"kid":"ec","kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
@@ -157,7 +158,7 @@ async fn every_answer_that_is_no_key_set_is_a_failure_of_its_own() {
             ok,
             " ".repeat(DOCUMENT_BYTES_MAX + 1),
             Outcome::TooLarge,
-            "larger than",
+            "sent more than",
         ),
     ] {
         *provider.keys.lock().unwrap() = Published {
@@ -204,7 +205,7 @@ async fn redirects_stay_with_their_host_and_are_few() {
         // The same machine by another name, or another scheme, is another place.
         (
             format!("/away/http://localhost:{port}/keys?a=secret"),
-            Err("/keys`"),
+            Err("/keys`,"),
         ),
         (
             format!("/away/{}/keys", provider.url.replace("http:", "https:")),
@@ -359,11 +360,11 @@ async fn a_secret_lies_in_a_file_too() {
         algorithms: vec![Algorithm::HS256],
     };
     let mut source = source(place);
-    std::fs::write(file.path(), "ab".repeat(32) + "\n").unwrap();
+    std::fs::write(file.path(), "0123456789abcdef".repeat(4) + "\n").unwrap();
     assert_eq!(read(&mut source).await.unwrap(), "nameless");
     for (text, message) in [
         ("xy", "not written as hex"),
-        ("abab", "too weak for HS256"),
+        ("abab", "too weak"),
         ("", "is empty"),
     ] {
         std::fs::write(file.path(), text).unwrap();

@@ -11,12 +11,12 @@ use gateway_core::file::{KeyPlace, KeySource};
 use gateway_core::words::time::Millis;
 
 use super::error::{KeyError, Outcome};
-use super::fetch::Fetcher;
 use super::remembered::{Remembered, StateDirectory};
 use super::source::{NewKeys, Reading, Source};
 use super::stats::KeyStats;
 use super::time::KeyClock;
 use super::wanted::WantedKeys;
+use crate::fetch::Fetcher;
 use crate::lifecycle::Lifecycle;
 
 /// Remembered keys are written anew after this time though they have not changed, so that their

@@ -161,7 +161,7 @@ fn of_two_providers_the_issuer_of_the_token_decides() {
             es256().sign(&claims(
                 json!({"iss": "https://partner.example/", "client_id": "theirs"}),
             )),
-            "jwt_issuer_mismatch",
+            "jwt_type_mismatch",
         ),
     ] {
         let bearer = format!("Bearer {token}");

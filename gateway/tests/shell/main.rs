@@ -4,6 +4,7 @@
 mod support;
 
 mod admin;
+mod api_key;
 mod auth;
 mod balancing;
 mod credentials;
@@ -14,4 +15,5 @@ mod lifecycle;
 mod program;
 mod requests;
 mod retries;
+mod revocation;
 mod upstream_answers;

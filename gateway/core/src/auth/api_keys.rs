@@ -9,6 +9,7 @@
 //! that a fast hash gives away as little, and a flood of wrong keys costs the gateway no more than
 //! the flood itself.
 
+pub mod edit;
 mod file;
 #[cfg(test)]
 mod tests;
@@ -94,7 +95,6 @@ pub struct ApiKey {
 /// A snapshot of one file of keys.
 #[derive(Clone, Default)]
 pub struct ApiKeys {
-    generation: u64,
     by_id: HashMap<Box<str>, ApiKey, foldhash::fast::RandomState>,
 }
 
@@ -166,28 +166,11 @@ impl ApiKeys {
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
-
-    /// Differs between a snapshot and those it succeeds: what was concluded from an earlier one
-    /// holds no more.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// The same keys as the successor of `previous`.
-    #[must_use]
-    pub fn succeeding(self, previous: &Self) -> Self {
-        Self {
-            generation: previous.generation + 1,
-            ..self
-        }
-    }
 }
 
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKeys")
-            .field("generation", &self.generation)
             .field("keys", &self.by_id.len())
             .finish_non_exhaustive()
     }

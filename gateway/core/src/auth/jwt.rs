@@ -347,7 +347,7 @@ fn check_signature(
         .find(|(_, verifier)| verifier.accepts(message, &signature));
     match maker {
         Some((key, _)) => Ok(key.serial()),
-        None if has_named || ring.is_secret() => Err(Unproven::Forged),
+        None if has_named => Err(Unproven::Forged),
         None => Err(Unproven::NoneOfUnnamed),
     }
 }

@@ -132,7 +132,6 @@ pub struct KeyRing {
     /// The serial of the next key that comes.
     next_serial: u64,
     keys: Vec<Key>,
-    is_secret: bool,
     /// Keys of the set that were left out, each with its reason.
     pub ignored: Vec<String>,
 }
@@ -238,7 +237,6 @@ impl KeyRing {
         };
         Ok(Self {
             keys: vec![key],
-            is_secret: true,
             ..Self::default()
         })
     }
@@ -272,12 +270,6 @@ impl KeyRing {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
-    }
-
-    /// Whether this is a shared secret and no published set: nobody will publish another key.
-    #[must_use]
-    pub fn is_secret(&self) -> bool {
-        self.is_secret
     }
 
     /// Whether no set has been read yet.

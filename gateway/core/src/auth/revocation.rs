@@ -45,7 +45,6 @@ pub struct TokenIds<'t> {
 /// revoked" is an answer for as long as the snapshot is the current one.
 #[derive(Clone, Default)]
 pub struct Revocations {
-    generation: u64,
     entries: usize,
     tokens: Rules,
     subjects: Rules,
@@ -129,28 +128,11 @@ impl Revocations {
     pub fn is_empty(&self) -> bool {
         self.entries == 0
     }
-
-    /// Differs between a snapshot and those it succeeds: what was concluded from an earlier one
-    /// holds no more.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// The same list as the successor of `previous`.
-    #[must_use]
-    pub fn succeeding(self, previous: &Self) -> Self {
-        Self {
-            generation: previous.generation + 1,
-            ..self
-        }
-    }
 }
 
 impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Revocations")
-            .field("generation", &self.generation)
             .field("entries", &self.entries)
             .finish_non_exhaustive()
     }

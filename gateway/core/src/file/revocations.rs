@@ -1,11 +1,11 @@
 //! `revocations:` where a provider's deny list is.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::compile::Checker;
+use super::key_sources::is_private_way;
 use crate::config::join;
 use crate::words::units::HumanDuration;
 
@@ -95,7 +95,8 @@ impl RevocationsSpec {
             return;
         };
         let host = parsed.host().unwrap_or_default();
-        if parsed.scheme_str() == Some("http") && !self.allow_http && !is_loopback(host) {
+        let scheme = parsed.scheme_str().unwrap_or_default();
+        if !self.allow_http && !is_private_way(scheme, host) {
             check.problem(
                 at,
                 format!("the deny list of `{host}` would come over plain http"),
@@ -103,13 +104,4 @@ impl RevocationsSpec {
             );
         }
     }
-}
-
-/// Where nobody can listen in.
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }

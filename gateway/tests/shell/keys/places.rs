@@ -158,7 +158,7 @@ fn hs256(secret: &str, claims: &Value) -> String {
 
 #[test]
 fn a_secret_comes_from_the_environment_or_from_a_file() {
-    let (first, second) = ("a".repeat(32), "b".repeat(32));
+    let (first, second) = ("abcdefgh".repeat(4), "ABCDEFGH".repeat(4));
     let good = |secret: &str| hs256(secret, &claims(json!({})));
     let gateway = Setting {
         algorithms: "[HS256]",

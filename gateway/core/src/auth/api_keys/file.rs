@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{ApiKey, ApiKeys, FILE_BYTES_MAX, KEYS_MAX, KeyHash, KeyId};
-use crate::config::{Bounds, Problems, Source, decode_data, item, join};
+use crate::config::{Bounds, Positions, Problems, Source, decode_data, item, join};
 use crate::words::time::Date;
 
 /// Keys and values of one file: room for all keys with a handful of scopes and attributes each.
@@ -91,7 +91,19 @@ impl TryFrom<Map<String, Value>> for Attributes {
     }
 }
 
+/// A file that was read, and where its entries stand.
+pub(super) struct Written {
+    pub(super) keys: ApiKeys,
+    /// In the order of the file.
+    pub(super) ids: Vec<KeyId>,
+    pub(super) positions: Positions,
+}
+
 pub(super) fn parse(source: Source<'_>) -> Result<ApiKeys, Problems> {
+    read(source).map(|written| written.keys)
+}
+
+pub(super) fn read(source: Source<'_>) -> Result<Written, Problems> {
     let (file, positions) = decode_data::<KeysFile>(source, BOUNDS)?;
     let mut problems = Problems::new(&source);
     let count = file.keys.len();
@@ -107,6 +119,7 @@ pub(super) fn parse(source: Source<'_>) -> Result<ApiKeys, Problems> {
     let mut by_id =
         HashMap::with_capacity_and_hasher(count, foldhash::fast::RandomState::default());
     let mut first_at = HashMap::with_capacity(count);
+    let mut ids = Vec::with_capacity(count);
     for (index, entry) in file.keys.into_iter().enumerate() {
         let id = entry.id.0.clone();
         if let Some(first) = first_at.insert(id.clone(), index) {
@@ -117,12 +130,14 @@ pub(super) fn parse(source: Source<'_>) -> Result<ApiKeys, Problems> {
                 Some("give each key an id of its own; `subject` may be the same".into()),
             );
         }
+        ids.push(entry.id.clone());
         by_id.insert(id, entry.into_key());
     }
     problems.into_result()?;
-    Ok(ApiKeys {
-        generation: 0,
-        by_id,
+    Ok(Written {
+        keys: ApiKeys { by_id },
+        ids,
+        positions,
     })
 }
 

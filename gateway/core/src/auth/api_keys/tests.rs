@@ -1,5 +1,7 @@
 //! Which keys are found, and what is said about those that are not.
 
+mod edit;
+
 use std::fmt::Write as _;
 
 use expect_test::expect;

@@ -166,13 +166,6 @@ fn an_order_of_entries_changes_nothing() {
 }
 
 #[test]
-fn a_successor_has_another_generation() {
-    let first = list("revoked: []");
-    let second = list("revoked: []").succeeding(&first);
-    assert_ne!(first.generation(), second.generation());
-}
-
-#[test]
 fn what_makes_no_sense_is_refused_with_its_place_and_remedy() {
     let staircase = (0..9).fold("revoked:\n".to_owned(), |mut text, step| {
         let (before, until) = (1_700_000_000 + step, 1_900_000_000 - step);

@@ -4,6 +4,7 @@ mod authenticate;
 mod form;
 mod key_ring;
 mod registered_claims;
+mod several_ways;
 mod tokens;
 
 use std::sync::LazyLock;
