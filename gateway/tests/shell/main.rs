@@ -4,6 +4,7 @@
 mod support;
 
 mod admin;
+mod attacks;
 mod auth;
 mod balancing;
 mod framing;
