@@ -345,6 +345,8 @@ fn subjects(mint: &Mint) -> Vec<Case> {
             json!("https://a.example/#x"),
             told("https://a.example/#x"),
         ),
+        // HTTP takes any byte from 128 on (RFC 9110 section 5.5).
+        ("a letter beyond ASCII", json!("\u{e4}"), told("\u{e4}")),
         ("two words", json!("a b"), told("a b")),
         ("markup", json!("<b>'\"&;--</b>"), told("<b>'\"&;--</b>")),
         ("a number", json!(7), told("7")),
@@ -366,8 +368,6 @@ fn subjects(mint: &Mint) -> Vec<Case> {
         ("a NUL", json!("a\u{0}b"), CLAIM),
         ("a delete", json!("a\u{7f}"), CLAIM),
         ("an escape", json!("\u{1b}[31m"), CLAIM),
-        ("a line separator", json!("a\u{2028}b"), CLAIM),
-        ("a letter beyond ASCII", json!("\u{e4}"), CLAIM),
         ("a line break in an array", json!(["a\nb"]), CLAIM),
         // HTTP takes blanks off both ends of a value, so this would arrive as another name.
         ("a blank before it", json!(" root"), CLAIM),

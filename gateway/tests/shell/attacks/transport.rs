@@ -266,7 +266,7 @@ fn other_places(mint: &Mint) -> Vec<Case> {
         ("the path", format!("/main/{good}")),
         (
             "a parameter of the path",
-            format!("/main;access_token={good}"),
+            format!("/main/x;access_token={good}"),
         ),
     ] {
         family.lines(&target, name, "", MISSING);

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::case::{Case, Family, PASSES, TYPE};
+use super::case::{Case, Family, MALFORMED, PASSES, TYPE};
 use super::mint::Mint;
 
 pub(super) fn cases(mint: &Mint) -> Vec<Case> {
@@ -41,11 +41,6 @@ pub(super) fn cases(mint: &Mint) -> Vec<Case> {
         (json!("secevent+jwt"), TYPE),
         (json!("token-introspection+jwt"), TYPE),
         (json!("JOSE"), TYPE),
-        (json!(null), TYPE),
-        (json!(1), TYPE),
-        (json!(true), TYPE),
-        (json!(["at+jwt"]), TYPE),
-        (json!({"at+jwt": true}), TYPE),
     ] {
         let token = mint.with_header(json!({"typ": value}));
         family.token_for(
@@ -56,6 +51,23 @@ pub(super) fn cases(mint: &Mint) -> Vec<Case> {
         );
         // Nobody asks, so it says nothing (RFC 7519 section 5.1).
         family.token(format!("{value} where none is asked for"), token, PASSES);
+    }
+    // It is text wherever it stands (RFC 7515 section 4.1.9).
+    for value in [
+        json!(null),
+        json!(1),
+        json!(true),
+        json!(["at+jwt"]),
+        json!({"a": true}),
+    ] {
+        let token = mint.with_header(json!({"typ": value}));
+        family.token_for(
+            "/typed",
+            format!("{value} where one is asked for"),
+            &token,
+            MALFORMED,
+        );
+        family.token(format!("{value} where none is asked for"), token, MALFORMED);
     }
     let header = json!({"alg": "ES256", "kid": "ec-1"});
     for (name, header) in [
