@@ -1,5 +1,7 @@
 //! Large numbers as bytes of a fixed length.
 
+use std::fmt::Write as _;
+
 use num_bigint::BigUint;
 
 /// A number written in hexadecimal.
@@ -10,6 +12,14 @@ pub(super) fn number(hex: &str) -> BigUint {
 /// Bytes written in hexadecimal, leading zeros kept.
 pub(super) fn bytes(hex: &str) -> Vec<u8> {
     fixed(&number(hex), hex.len() / 2)
+}
+
+/// Two digits a byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        write!(digits, "{byte:02x}").expect("a string takes all");
+        digits
+    })
 }
 
 /// Big-endian, with as many leading zeros as it takes.

@@ -1,13 +1,18 @@
-//! ECDSA and EdDSA signatures around valid claims.
+//! Signatures of elliptic curves around valid claims.
 
 use aws_lc_rs::digest;
 use num_bigint::{BigInt, BigUint};
 use serde_json::json;
 use simple_asn1::ASN1Block;
 
-use super::bignum::{fixed, number};
+use super::bignum::{fixed, hex, number};
 use super::case::{Case, Family, PASSES, SIGNATURE};
 use super::mint::{Elliptic, Mint, joined, split};
+
+/// The order of Ed25519's group (RFC 8032 section 5.1): 2^252 +
+/// 27742317777372353535851937790883648493.
+pub(super) const ED25519_ORDER: &str =
+    "1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed";
 
 pub(super) fn cases(mint: &Mint) -> Vec<Case> {
     let mut family = Family::new("ECDSA");
@@ -241,8 +246,7 @@ fn eddsa(mint: &Mint) -> Vec<Case> {
     let good = mint.good("EdDSA");
     let (message, signature) = split(&good);
     let (r, s) = signature.split_at(32);
-    // RFC 8032 section 5.1: 2^252 + 27742317777372353535851937790883648493.
-    let order = number("1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed");
+    let order = number(ED25519_ORDER);
     let s_number = BigUint::from_bytes_le(s);
     let little = |number: &BigUint| reversed(&fixed(number, 32));
     let mut identity = vec![0; 32];
@@ -278,7 +282,7 @@ fn eddsa(mint: &Mint) -> Vec<Case> {
         ("the sign of R", flipped(&signature, 31, 0x80)),
         ("the topmost bit of S", flipped(&signature, 63, 0x80)),
         ("the third bit of S", flipped(&signature, 63, 0x20)),
-        ("ASCII in hexadecimal", hex(&signature)),
+        ("ASCII in hexadecimal", hex(&signature).into_bytes()),
         ("over the message's SHA-512", {
             let hash = digest::digest(&digest::SHA512, message.as_bytes());
             mint.sign("EdDSA", hash.as_ref())
@@ -315,9 +319,4 @@ fn flipped(bytes: &[u8], at: usize, bits: u8) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at] ^= bits;
     bytes
-}
-
-fn hex(bytes: &[u8]) -> Vec<u8> {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.into_bytes()
 }

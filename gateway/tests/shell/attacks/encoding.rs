@@ -20,6 +20,9 @@ pub(super) fn cases(mint: &Mint) -> Vec<Case> {
 /// that the two alphabets spell differently.
 const TELLING: &str = "?>~?>~??>>~~";
 
+/// How a text is encoded.
+type Variant = fn(&str) -> String;
+
 fn spellings(mint: &Mint) -> Vec<Case> {
     let mut family = Family::new("base64url");
     // Two bytes beyond a multiple of three: one pad, and two loose bits in the last character.
@@ -34,7 +37,7 @@ fn spellings(mint: &Mint) -> Vec<Case> {
     let (head, body) = (encoded(&header), encoded(&payload));
     let sign = |message: &[u8]| mint.sign("ES256", message);
     family.token("as it should be", encoded_token(&head, &body, sign), PASSES);
-    let variants: Vec<(&str, fn(&str) -> String)> = vec![
+    let variants: Vec<(&str, Variant)> = vec![
         ("padded", |text| URL_SAFE.encode(text)),
         ("in the standard alphabet", |text| {
             STANDARD_NO_PAD.encode(text)
@@ -65,9 +68,7 @@ fn spellings(mint: &Mint) -> Vec<Case> {
         ("with a comma in it", |text| {
             encoded(text).replacen('J', "J,", 1)
         }),
-        ("in hexadecimal", |text| {
-            text.bytes().map(|byte| format!("{byte:02x}")).collect()
-        }),
+        ("in hexadecimal", |text| super::bignum::hex(text.as_bytes())),
         ("encoded twice", |text| encoded(encoded(text))),
         ("not encoded", |text| text.replace(['.', ' '], "_")),
         ("with a dollar in it", |text| {

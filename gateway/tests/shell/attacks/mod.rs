@@ -31,6 +31,7 @@ mod rsa;
 mod runner;
 mod transport;
 mod types;
+mod weak_keys;
 
 use std::collections::HashSet;
 use std::fs;
@@ -185,13 +186,14 @@ fn start(mint: &Mint, zoo: &str, backend: &Backend) -> (TestGateway, TempDir) {
         .replace("<KEYS>", &mint.key_set())
         .replace("<NAMELESS>", &mint.nameless_key_set())
         .replace("<JOE>", &published::key_set());
-    for (path, providers) in GUARDED {
-        yaml += &format!(
+    let routes = GUARDED.iter().map(|(path, providers)| {
+        format!(
             "  - {{name: {path}, match: {{path_prefix: /{path}}}, \
              auth: {{jwt: {providers}, claims_to_headers: {{sub: x-user-id}}}}, \
-             backends: [{{upstream: backend}}]}}\n"
-        );
-    }
+             backends: [{{upstream: backend}}]}}"
+        )
+    });
+    yaml += &routes.collect::<Vec<_>>().join("\n");
     let gateway = TestGateway::start(
         &yaml,
         &[

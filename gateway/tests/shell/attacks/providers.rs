@@ -9,6 +9,7 @@ use super::case::{
 use super::mint::{Mint, SECRET, SECRET_ISSUER, mac, token};
 use crate::support::tokens;
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn cases(mint: &Mint) -> Vec<Case> {
     let mut family = Family::new("two providers");
     let issued = |issuer: &str, change: Value| {
