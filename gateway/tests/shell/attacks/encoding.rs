@@ -177,15 +177,15 @@ fn bits(mint: &Mint) -> Vec<Case> {
         }
         let last = signature.len() - 1;
         for (place, at, bit) in [
-            ("the first", 0, 0x80),
-            ("the ninth", 1, 0x80),
-            ("one in the middle", last / 2, 0x10),
-            ("the first of the second half", last / 2 + 1, 0x80),
-            ("the last", last, 1),
+            ("first", 0, 0x80),
+            ("ninth", 1, 0x80),
+            ("middle", last / 2, 0x10),
+            ("second half's first", last / 2 + 1, 0x80),
+            ("last", last, 1),
         ] {
             let mut flipped = signature.clone();
             flipped[at] ^= bit;
-            let name = format!("{algorithm}: {place} bit of the signature");
+            let name = format!("{algorithm}: the {place} bit of the signature");
             family.token_for(route, name, joined(message, flipped), SIGNATURE);
         }
     }

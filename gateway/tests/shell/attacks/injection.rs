@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::case::{Case, Family, KEY_UNKNOWN, MALFORMED, PASSES, SIGNATURE};
 use super::mint::{Mint, ed25519_jwk, encoded, merged, sha256, token};
 
-/// Where an attacker's key set would be fetched from; nobody may ever ask.
+/// `attacker` is an address that nobody may ever ask for keys.
 pub(super) fn cases(mint: &Mint, attacker: &str) -> Vec<Case> {
     let mut cases = brought_along(mint, attacker);
     cases.extend(names(mint));

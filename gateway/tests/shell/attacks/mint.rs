@@ -1,6 +1,6 @@
 //! The keys of the attacked providers, and tokens made with them byte by byte.
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsBigEndian as _, AsDer as _, EcPrivateKeyBin, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{
@@ -407,7 +407,6 @@ impl Elliptic {
     ///
     /// A signature that the library made gives its nonce away to who has the private key.
     pub(super) fn sign_raw(&self, instead_of_hash: &BigUint) -> Vec<u8> {
-        use aws_lc_rs::encoding::{AsBigEndian as _, EcPrivateKeyBin};
         let message = b"any";
         let hash = BigUint::from_bytes_be(digest::digest(self.hash, message).as_ref());
         let bytes: EcPrivateKeyBin<'_> = self

@@ -3,7 +3,8 @@
 //! The classes are those of Wycheproof's JWS and JWK sets, of RFC 7515, 7520, 7797 and 8037, of
 //! RFC 8725, and of the public lists of attacks. Each token is made here, with keys of our own,
 //! and differs from a good one in what its name says and in nothing else. Where several checks
-//! could refuse one, the gateway's order of checks decides: what is cheap comes first.
+//! could refuse one, the gateway's order of checks decides: what is cheap comes first. No case
+//! expects a status of 500 or more, so none may come.
 //!
 //! | file | holds |
 //! |---|---|

@@ -80,11 +80,6 @@ fn rsa(mint: &Mint) -> Vec<Exhibit> {
             key(&small(1), &small(65537)),
             forged(&|_| vec![0]),
         ),
-        (
-            "RSA with an even modulus",
-            key(&(modulus - small(1)), &small(65537)),
-            forged(&|_| zeros.clone()),
-        ),
     ];
     named(exhibits)
 }
