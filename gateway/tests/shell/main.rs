@@ -5,6 +5,7 @@ mod support;
 
 mod admin;
 mod api_key;
+mod attacks;
 mod auth;
 mod balancing;
 mod credentials;

@@ -67,50 +67,58 @@ impl Wire {
 
     /// Reads one answer.
     pub(crate) fn receive(&mut self) -> Answer {
+        self.try_receive().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Reads one answer, or says why there is none.
+    pub(crate) fn try_receive(&mut self) -> Result<Answer, String> {
         self.receive_answer(true)
     }
 
     /// Reads one answer to `HEAD`.
     pub(crate) fn receive_head(&mut self) -> Answer {
         self.receive_answer(false)
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn receive_answer(&mut self, may_have_body: bool) -> Answer {
+    fn receive_answer(&mut self, may_have_body: bool) -> Result<Answer, String> {
         let (mut answer, length) = loop {
             if let Some(parsed) = parse_head(&self.buffer) {
                 break parsed;
             }
-            self.read_more();
+            self.try_read_more()?;
         };
         self.buffer.drain(..length);
         if !may_have_body || answer.status < 200 || matches!(answer.status, 204 | 304) {
-            return answer;
+            return Ok(answer);
         }
         let length = answer
             .header("content-length")
             .unwrap_or_else(|| panic!("{answer:?}"));
         let length: usize = length.parse().expect("a number");
         while self.buffer.len() < length {
-            self.read_more();
+            self.try_read_more()?;
         }
         answer.body = self.buffer.drain(..length).collect();
-        answer
+        Ok(answer)
     }
 
     fn read_more(&mut self) {
+        self.try_read_more()
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    fn try_read_more(&mut self) -> Result<(), String> {
         let mut chunk = [0; 16 * 1024];
-        let count = self.stream.read(&mut chunk).unwrap_or_else(|error| {
-            panic!(
-                "no answer: {error}; so far {:?}",
-                String::from_utf8_lossy(&self.buffer)
-            )
-        });
-        assert!(
-            count > 0,
-            "closed; so far {:?}",
-            String::from_utf8_lossy(&self.buffer)
-        );
-        self.buffer.extend_from_slice(&chunk[..count]);
+        let so_far = || String::from_utf8_lossy(&self.buffer);
+        match self.stream.read(&mut chunk) {
+            Ok(0) => Err(format!("closed; so far {:?}", so_far())),
+            Ok(count) => {
+                self.buffer.extend_from_slice(&chunk[..count]);
+                Ok(())
+            }
+            Err(error) => Err(format!("no answer: {error}; so far {:?}", so_far())),
+        }
     }
 
     /// Reads until this text has come; it stays to be taken.
