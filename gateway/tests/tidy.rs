@@ -17,7 +17,7 @@ const SHELL: &[Floor] = &[
     &["app"],
     &["server", "admin", "dev"],
     &["proxy"],
-    &["upstream", "discovery", "jwks", "telemetry"],
+    &["upstream", "discovery", "jwks", "identity", "telemetry"],
     &["io", "lifecycle"],
     &["clock", "cause"],
 ];
@@ -26,7 +26,7 @@ const SHELL: &[Floor] = &[
 const CORE: &[Floor] = &[
     &["file", "pipeline"],
     &["plan"],
-    &["route", "auth", "cluster", "framing"],
+    &["route", "auth", "identity", "cluster", "framing"],
     &["config", "path", "words"],
 ];
 
