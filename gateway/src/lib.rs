@@ -11,6 +11,7 @@ mod admin;
 mod app;
 mod cause;
 mod clock;
+mod identity;
 mod io;
 mod jwks;
 mod lifecycle;

@@ -1,4 +1,4 @@
-//! What runs beside the workers: discovery, keys, the clock's correction.
+//! What runs beside the workers: discovery, keys of others and our own, the clock's correction.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::discovery::Source;
 use crate::discovery::cloud_map::{ClientError, CloudMapClient, CloudMapService};
 use crate::discovery::dns::{DnsError, DnsResolver};
 use crate::discovery::watch::{Discovery, WatchOptions, Watcher};
+use crate::identity::Rotator;
 use crate::jwks::{self, KeyWatch};
 use crate::lifecycle::Lifecycle;
 use crate::proxy::Live;
@@ -134,10 +135,12 @@ fn upstream_waiting_name(upstream: &str) -> String {
     format!("endpoints of upstream `{upstream}`")
 }
 
-/// Discovery, keys and the clock's correction, on one thread beside the workers.
+/// Discovery, keys of others and our own, and the clock's correction, on one thread beside the
+/// workers.
 pub(super) struct Background {
     pub(super) live: Arc<ArcSwap<Live>>,
     pub(super) keys: Vec<KeyWatch>,
+    pub(super) rotator: Option<Rotator>,
     pub(super) watchers: Vec<Option<Watched>>,
     pub(super) clock: Clock,
     pub(super) lifecycle: Arc<Lifecycle>,
@@ -153,6 +156,9 @@ impl Service for Background {
     ) {
         for watch in self.keys.drain(..) {
             tokio::spawn(watch.run(Arc::clone(&self.lifecycle)));
+        }
+        if let Some(rotator) = self.rotator.take() {
+            tokio::spawn(rotator.run());
         }
         for (index, watched) in self.watchers.drain(..).enumerate() {
             let Some((watcher, discovery)) = watched else {

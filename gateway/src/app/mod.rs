@@ -20,6 +20,7 @@ use crate::admin::{Admin, Observed};
 use crate::clock::Clock;
 use crate::discovery::cloud_map::ClientError;
 use crate::discovery::dns::DnsError;
+use crate::identity::{NoKey, Rotator};
 use crate::jwks::{self, KeyError, KeyWatch};
 use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::{Live, Worker};
@@ -39,6 +40,8 @@ enum Cause {
     Bind(#[from] BindError),
     #[error("jwt provider `{provider}`: {source}")]
     Keys { provider: String, source: KeyError },
+    #[error(transparent)]
+    Identity(#[from] NoKey),
     #[error("the HTTP client for keys cannot be made: {0}")]
     HttpClient(#[from] reqwest::Error),
     #[error("upstream `{upstream}`: {source}")]
@@ -95,7 +98,13 @@ impl Gateway {
         let admin = admin_listener.local_addr()?;
 
         let count = worker_count(&settings);
-        let live = Arc::new(ArcSwap::from_pointee(Live::new(plan, count)));
+        let rotator = settings
+            .internal_identity
+            .as_ref()
+            .map(|identity| Rotator::new(identity, clock.clone()))
+            .transpose()?;
+        let signer = rotator.as_ref().map(Rotator::signer);
+        let live = Arc::new(ArcSwap::from_pointee(Live::new(plan, signer, count)));
         let keys = key_watches(&live.load(), &settings, &clock)?;
         let watchers = watchers(&live.load(), &settings)?;
         lifecycle.wait_for(waiting(&live.load(), &watchers));
@@ -138,6 +147,7 @@ impl Gateway {
         server.add_service(Background {
             live,
             keys,
+            rotator,
             watchers,
             clock,
             lifecycle: Arc::clone(&lifecycle),

@@ -146,6 +146,7 @@ mod tests {
     fn caller(valid_until: UnixSeconds) -> Arc<Caller> {
         Arc::new(Caller {
             subject: None,
+            scopes: "".into(),
             headers: Vec::new(),
             valid_until,
             valid_from: 10,

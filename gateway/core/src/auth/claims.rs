@@ -108,6 +108,19 @@ fn has_scope(claims: &Map<String, Value>, scope: &str) -> bool {
     })
 }
 
+/// All scopes of a token, divided by single spaces.
+pub(super) fn scopes(claims: &Map<String, Value>) -> Box<str> {
+    let values = SCOPE_CLAIMS.iter().filter_map(|name| claims.get(*name));
+    let scopes = values.flat_map(|value| match value {
+        Value::String(scopes) => scopes.split_whitespace().collect(),
+        Value::Array(scopes) => scopes.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    });
+    // One with a space in it would read as two.
+    let is_one = |scope: &&str| !scope.is_empty() && !scope.contains(char::is_whitespace);
+    scopes.filter(is_one).collect::<Vec<_>>().join(" ").into()
+}
+
 /// A claim by its name, or by a path of names joined with dots.
 ///
 /// The whole text is tried as a name first, because namespaced claims
@@ -202,6 +215,20 @@ mod tests {
         };
         for (json, holds) in table {
             assert_eq!(rule.check(&claims(json)).is_ok(), holds, "{json}");
+        }
+    }
+
+    #[test]
+    fn all_scopes_are_told_divided_by_single_spaces() {
+        let table = [
+            (r#"{"scope":"a  b"}"#, "a b"),
+            (r#"{"scp":["a","b c",7,""]}"#, "a"),
+            (r#"{"scp":["a"],"scope":"b"}"#, "b a"),
+            (r#"{"scope":7}"#, ""),
+            ("{}", ""),
+        ];
+        for (json, expected) in table {
+            assert_eq!(&*scopes(&claims(json)), expected, "{json}");
         }
     }
 

@@ -57,6 +57,8 @@ pub struct JwtAuth {
 pub struct Caller {
     /// The `sub` claim.
     pub subject: Option<Box<str>>,
+    /// The scopes of `scope` and `scp`, divided by single spaces.
+    pub scopes: Box<str>,
     /// Identity headers for the upstream, made once per token.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The second from which the token is valid no more, clock skew included.
@@ -96,6 +98,7 @@ pub fn authenticate<R: Deref<Target = Arc<KeyRing>>>(
     auth.requirements.check(&verified.claims)?;
     let caller = Arc::new(Caller {
         subject: verified.subject().map(Into::into),
+        scopes: claims::scopes(&verified.claims),
         headers: auth.claims_to_headers.render(&verified.claims)?,
         valid_until: verified.valid_until,
         valid_from: verified.valid_from,

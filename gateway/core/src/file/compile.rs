@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{RoutesFile, Settings};
+use http::HeaderName;
+
+use super::{RoutesFile, Settings, identity};
 use crate::auth::Auth;
 use crate::config::{Partial, Problems, Source, decode_partial, item, join, near};
 use crate::plan::{Forwarded, NameSet, Plan, Route};
@@ -77,12 +79,25 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         upstreams: file.upstreams.keys().map(String::as_str).collect(),
     };
     let routes = routes(file, &names, check);
-    let settings = Settings::compile(file, key_sources, endpoint_sources, check);
+    let mut identity_headers = identity_headers(&routes);
+    identity::check_uses(file, check);
+    let internal_identity = file.internal_identity.as_ref().map(|spec| {
+        let taken = NameSet::new(identity_headers.iter().cloned());
+        spec.compile(&taken, check)
+    });
+    identity_headers.extend(internal_identity.iter().map(|it| it.header.clone()));
+    let settings = Settings::compile(
+        file,
+        internal_identity,
+        key_sources,
+        endpoint_sources,
+        check,
+    );
     let networks = &file.forwarded.trusted_proxies;
     // Last, because nothing is checked after the first `?`.
     let plan = Plan {
         table: table(file, check)?,
-        identity_headers: identity_headers(&routes),
+        identity_headers: NameSet::new(identity_headers),
         routes,
         providers,
         clusters,
@@ -178,14 +193,16 @@ fn split_help(message: &str) -> (String, Option<String>) {
     }
 }
 
-fn identity_headers(routes: &[Route]) -> NameSet {
-    NameSet::new(routes.iter().flat_map(|route| match &route.auth {
+/// The headers that routes make of claims.
+fn identity_headers(routes: &[Route]) -> Vec<HeaderName> {
+    let headers = routes.iter().flat_map(|route| match &route.auth {
         Auth::Open => Vec::new(),
         Auth::Jwt(auth) => {
             let headers = &auth.claims_to_headers.0;
             headers.iter().map(|(_, header)| header.clone()).collect()
         }
-    }))
+    });
+    headers.collect()
 }
 
 /// Collects problems while a file is compiled.

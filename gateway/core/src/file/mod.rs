@@ -4,6 +4,7 @@
 
 mod address;
 mod compile;
+mod identity;
 mod providers;
 mod routes;
 mod settings;
@@ -18,9 +19,11 @@ use serde::Deserialize;
 
 pub use address::{Address, Network};
 pub use compile::{Compiled, read};
+pub use identity::InternalIdentitySpec;
 pub use providers::{AlgorithmName, KeyPlace, KeySource, ProviderSpec};
 pub use routes::{
-    AuthSpec, BackendSpec, Defaults, JwtSpec, Open, RespondSpec, RetrySpec, RouteSpec,
+    AuthSpec, BackendSpec, Defaults, FixedSpec, JwtSpec, Open, OwnAnswer, RespondSpec, RetrySpec,
+    RouteSpec,
 };
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
@@ -58,6 +61,9 @@ pub struct RoutesFile {
     /// Who issues tokens, by name.
     #[serde(default)]
     pub jwt_providers: BTreeMap<String, ProviderSpec>,
+    /// The gateway's own tokens for upstreams.
+    #[serde(default)]
+    pub internal_identity: Option<InternalIdentitySpec>,
     /// Where requests go, by name.
     #[serde(default)]
     pub upstreams: BTreeMap<String, UpstreamSpec>,

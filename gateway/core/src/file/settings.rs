@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::compile::Checker;
 use super::{Address, EndpointSource, KeySource, Network, RoutesFile};
 use crate::framing::HeadLimits;
+use crate::identity::InternalIdentity;
 use crate::words::units::{ByteSize, HumanDuration};
 
 /// One listening address.
@@ -165,6 +166,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Leaving.
     pub shutdown: ShutdownTimes,
+    /// The gateway's own tokens for upstreams; `None` where no upstream gets any.
+    pub internal_identity: Option<InternalIdentity>,
     /// Where keys come from, by the provider's index.
     pub key_sources: Vec<KeySource>,
     /// Where endpoints come from, by the cluster's index.
@@ -183,6 +186,7 @@ const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_mins(2);
 impl Settings {
     pub(super) fn compile(
         file: &RoutesFile,
+        internal_identity: Option<InternalIdentity>,
         key_sources: Vec<KeySource>,
         endpoint_sources: Vec<EndpointSource>,
         check: &mut Checker<'_>,
@@ -201,6 +205,7 @@ impl Settings {
             },
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
+            internal_identity,
             key_sources,
             endpoint_sources,
         }

@@ -32,12 +32,12 @@ impl Process {
     }
 
     fn advance(&mut self, now: Millis) -> bool {
-        let made = &mut self.made;
-        let make = || {
-            *made += 1;
-            Ok::<_, Infallible>(*made - 1)
-        };
-        let Ok(is_changed) = self.schedule.advance(now, make);
+        let next = &mut self.made;
+        let changed = self.schedule.advance(now, || {
+            *next += 1;
+            Ok::<_, Infallible>(*next - 1)
+        });
+        let Ok(is_changed) = changed;
         is_changed
     }
 
