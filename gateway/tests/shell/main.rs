@@ -8,6 +8,7 @@ mod auth;
 mod balancing;
 mod framing;
 mod headers;
+mod identity;
 mod lifecycle;
 mod program;
 mod requests;

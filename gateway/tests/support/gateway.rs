@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use gateway::{Gateway, Handle};
 use gateway_core::config::Source;
-use gateway_core::file;
+use gateway_core::file::{self, Settings};
 use http::Method;
 use mesh::shutdown::Signal;
 use reqwest::RequestBuilder;
@@ -44,6 +44,15 @@ pub(crate) struct TestGateway {
 impl TestGateway {
     /// Starts a gateway by a routes file with these variables.
     pub(crate) fn start(yaml: &str, variables: &[(&str, &dyn Display)]) -> Self {
+        Self::start_changed(yaml, variables, |_| {})
+    }
+
+    /// The same, with settings that no file may have: times that a test can wait for.
+    pub(crate) fn start_changed(
+        yaml: &str,
+        variables: &[(&str, &dyn Display)],
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let access_log = directory.path().join("access.log");
         let workers = if yaml.contains("workers:") {
@@ -63,7 +72,9 @@ impl TestGateway {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| value.to_string())
         };
-        let compiled = file::read(source, &look_up).unwrap_or_else(|problems| panic!("{problems}"));
+        let compiled = file::read(source, &look_up);
+        let mut compiled = compiled.unwrap_or_else(|problems| panic!("{problems}"));
+        change(&mut compiled.settings);
         let gateway = Gateway::build(compiled).unwrap_or_else(|error| panic!("{error}"));
         Self {
             handle: gateway.spawn().expect("a thread can be started"),
