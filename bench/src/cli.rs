@@ -54,7 +54,7 @@ Examples:
   bench load --url http://127.0.0.1:8080/users --header 'accept: application/json' --json result.json";
 
 const PEERS_NOTES: &str = "\
-Every proxy runs alone on one core, with one worker, the same request and the same two upstream \
+Every proxy runs alone on one core, with one worker, the same requests and the same two upstream \
 addresses. Rounds alternate: each runs every proxy once, in an order that rotates. What counts is \
 the proxy's CPU time per request, and of that the ratio within one run: absolute times on a shared \
 or virtual machine mean little.
@@ -138,10 +138,19 @@ pub(crate) struct PeersArgs {
     #[arg(long, value_delimiter = ',', default_value = "1k,100k")]
     pub(crate) bodies: Vec<BodySize>,
 
-    /// Only these, in this order [default: all]
+    /// Only these, in this order [default: all but those with ES256 or uncached tokens]
     #[arg(long, value_delimiter = ',', value_name = "PEER",
           value_parser = PossibleValuesParser::new(peers::names()))]
     pub(crate) only: Vec<String>,
+
+    /// Show the ratio of CPU time to these [default: haproxy]
+    #[arg(long, value_delimiter = ',', value_name = "PEER",
+          value_parser = PossibleValuesParser::new(peers::names()))]
+    pub(crate) baseline: Vec<String>,
+
+    /// Count instructions with valgrind instead of perf, once for each row: works everywhere, slow
+    #[arg(long)]
+    pub(crate) callgrind: bool,
 
     /// Write every reading as JSON
     #[arg(long, value_name = "FILE")]

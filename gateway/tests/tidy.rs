@@ -43,7 +43,10 @@ const CRATES: &[(&str, &str, &[&str])] = &[
 /// What `gateway-core` may not depend on: the beginnings of the names of crates that do I/O, keep
 /// time or draw random numbers.
 const IO_CRATES: &[&str] = &[
-    "aws-",
+    "aws-config",
+    "aws-credential",
+    "aws-sdk",
+    "aws-smithy",
     "async-",
     "axum",
     "fastrand",
@@ -80,6 +83,7 @@ const IO_NAMES: &[&str] = &[
     "Instant::now",
     "SystemTime::now",
     "RandomState::new",
+    "aws_lc_rs::rand",
     "env!(",
     "println!(",
     "eprintln!(",

@@ -102,7 +102,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn is_expected(&self, expected: Option<Expected>) -> bool {
+    /// Whether it is what must come; without an expectation everything is.
+    pub(crate) fn is_expected(&self, expected: Option<Expected>) -> bool {
         expected.is_none_or(|expected| {
             self.status == expected.status && self.body_bytes == expected.body_bytes
         })

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 pub(crate) use self::connection::{Answer, Connection, Failure};
-pub(crate) use self::request::Request;
+pub(crate) use self::request::{Request, Requests};
 pub(crate) use self::tally::{Latency, Tally};
 use crate::{cores, output};
 
@@ -29,8 +29,8 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
 pub(crate) struct Workload {
     /// Where to connect.
     pub(crate) address: SocketAddr,
-    /// The one request that is repeated.
-    pub(crate) request: Request,
+    /// What is sent, again and again.
+    pub(crate) requests: Requests,
     /// Connections kept open, shared out among the threads.
     pub(crate) connections: usize,
     /// What runs the connections.
@@ -242,7 +242,7 @@ impl Worker {
     async fn repeat(&self, mut connection: Connection) -> Option<Failure> {
         let mut began = Instant::now();
         loop {
-            let exchange = connection.exchange(&self.workload.request);
+            let exchange = connection.exchange(self.workload.requests.next());
             let answer = match tokio::time::timeout(self.workload.timeout, exchange).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(failure)) => return Some(failure),

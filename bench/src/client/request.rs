@@ -1,4 +1,7 @@
-//! The request that a load repeats, made once.
+//! The requests that a load repeats, made once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 
@@ -91,6 +94,40 @@ impl Request {
     }
 }
 
+/// Requests that are sent in turn by all connections together. Clones go on where the others are.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests {
+    prepared: Arc<[Request]>,
+    sent: Arc<AtomicUsize>,
+}
+
+impl Requests {
+    /// The same request every time.
+    pub(crate) fn one(request: Request) -> Self {
+        Self {
+            prepared: Arc::new([request]),
+            sent: Arc::default(),
+        }
+    }
+
+    /// Each of `requests` once, then from the first one again; `None` if there is none.
+    pub(crate) fn in_turn(requests: Vec<Request>) -> Option<Self> {
+        (!requests.is_empty()).then(|| Self {
+            prepared: requests.into(),
+            sent: Arc::default(),
+        })
+    }
+
+    /// The one to send now.
+    pub(crate) fn next(&self) -> &Request {
+        match &*self.prepared {
+            // Threads of a load test share no counter.
+            [request] => request,
+            requests => &requests[self.sent.fetch_add(1, Ordering::Relaxed) % requests.len()],
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +159,22 @@ mod tests {
                 .unwrap()
                 .contains("content-length: 0\r\n")
         );
+    }
+
+    #[test]
+    fn clones_send_each_request_once_before_any_comes_again() {
+        let request = |path: &str| {
+            let uri: Uri = format!("http://a/{path}").parse().unwrap();
+            Request::new(&Method::GET, &uri, &[]).unwrap()
+        };
+        let requests = Requests::in_turn(["0", "1", "2"].map(request).into()).unwrap();
+        let other = requests.clone();
+        let sent: String = [&requests, &other, &other, &requests, &other]
+            .map(|requests| char::from(requests.next().as_bytes()["GET /".len()]))
+            .iter()
+            .collect();
+        assert_eq!(sent, "01201");
+        assert!(Requests::in_turn(Vec::new()).is_none());
     }
 
     #[test]

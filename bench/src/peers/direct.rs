@@ -1,10 +1,12 @@
 //! No proxy: what client and upstream can do on their core alone. With large
 //! bodies a proxy can be faster, since it writes them on a core of its own.
 
-use super::Peer;
+use super::identity::Algorithm;
+use super::{Peer, Tokens};
 
 pub(super) const PEER: Peer = Peer {
     name: "direct",
     about: "no proxy, for scale",
+    tokens: Tokens::Same(Algorithm::Rs256),
     proxy: None,
 };

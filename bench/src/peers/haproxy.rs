@@ -1,10 +1,12 @@
 //! `HAProxy` as a plain reverse proxy: the baseline of every ratio.
 
-use super::{Peer, Program, Proxy, Ready};
+use super::identity::Algorithm;
+use super::{Peer, Program, Proxy, Ready, Tokens};
 
 pub(super) const PEER: Peer = Peer {
     name: "haproxy",
     about: "plain proxy, access log",
+    tokens: Tokens::Same(Algorithm::Rs256),
     proxy: Some(proxy(
         "haproxy.cfg",
         include_str!("../../peers/haproxy.cfg"),

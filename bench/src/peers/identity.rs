@@ -1,16 +1,19 @@
-//! A key pair, and the token that every request carries.
+//! Who signs the tokens that every request carries: one issuer for each algorithm.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use aws_lc_rs::encoding::AsDer as _;
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
 pub(super) const ISSUER: &str = "https://bench.example/";
@@ -23,14 +26,69 @@ const KEY_ID: &str = "bench-1";
 /// Longer than any sensible run, so that no token expires within one.
 const TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 
-/// The keys as files for the proxies, and the token for the client.
+/// How tokens are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    /// RSA of 2,048 bits.
+    Rs256,
+    /// ECDSA on the curve P-256.
+    Es256,
+}
+
+impl Algorithm {
+    /// Its name in a token's header (RFC 7518, section 3.1).
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        }
+    }
+}
+
+/// One issuer for each algorithm, so that no peer knows a key that it does not need.
+pub(super) struct Identities {
+    rs256: Identity,
+    es256: Identity,
+}
+
+impl Identities {
+    /// Makes new keys and writes their public halves to `directory`.
+    ///
+    /// # Errors
+    /// When a key cannot be made or a file cannot be written.
+    pub(super) fn create(directory: &Path) -> anyhow::Result<Self> {
+        Ok(Self {
+            rs256: Identity::create(Algorithm::Rs256, directory)?,
+            es256: Identity::create(Algorithm::Es256, directory)?,
+        })
+    }
+
+    /// The one that signs with `algorithm`.
+    pub(super) fn of(&self, algorithm: Algorithm) -> &Identity {
+        match algorithm {
+            Algorithm::Rs256 => &self.rs256,
+            Algorithm::Es256 => &self.es256,
+        }
+    }
+}
+
+/// The key as files for the proxies, and a token for the client.
 pub(super) struct Identity {
+    pub(super) algorithm: Algorithm,
     /// The public key as a JSON Web Key Set.
     pub(super) jwks_file: PathBuf,
     /// The public key as PEM.
     pub(super) public_key_file: PathBuf,
     /// A token that every peer must take.
     pub(super) token: String,
+    signer: Signer,
+}
+
+#[derive(Serialize)]
+struct Header {
+    typ: &'static str,
+    alg: &'static str,
+    kid: &'static str,
 }
 
 #[derive(Serialize)]
@@ -41,47 +99,107 @@ struct Claims {
     scope: &'static str,
     iat: u64,
     exp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<String>,
 }
 
 impl Identity {
-    /// Makes a new RSA key of 2,048 bits and writes its public half to `directory`.
-    ///
-    /// # Errors
-    /// When a file cannot be written.
-    pub(super) fn create(directory: &Path) -> anyhow::Result<Self> {
-        let key_pair = KeyPair::generate(KeySize::Rsa2048).context("cannot make an RSA key")?;
-        let private_der = key_pair.as_der().context("cannot encode the private key")?;
-        let private_pem = pem("PRIVATE KEY", private_der.as_ref());
-        let key = EncodingKey::from_rsa_pem(private_pem.as_bytes())?;
-        let public_der = key_pair
-            .public_key()
-            .as_der()
-            .context("cannot encode the public key")?;
+    fn create(algorithm: Algorithm, directory: &Path) -> anyhow::Result<Self> {
+        let signer = Signer::generate(algorithm)?;
+        let name = algorithm.as_str().to_ascii_lowercase();
+        let public_key = pem("PUBLIC KEY", signer.public_der()?.as_ref());
+        let jwks = serde_json::to_string(&key_set(algorithm, &public_key)?)?;
 
         let identity = Self {
-            jwks_file: directory.join("jwks.json"),
-            public_key_file: directory.join("public-key.pem"),
-            token: sign(&key)?,
+            algorithm,
+            jwks_file: directory.join(format!("jwks-{name}.json")),
+            public_key_file: directory.join(format!("public-key-{name}.pem")),
+            token: sign(algorithm, &signer, None)?,
+            signer,
         };
-        let mut jwk = Jwk::from_encoding_key(&key, Algorithm::RS256)?;
-        jwk.common.key_id = Some(KEY_ID.to_owned());
-        let jwks = serde_json::to_string(&JwkSet { keys: vec![jwk] })?;
         std::fs::write(&identity.jwks_file, jwks).context("cannot write the key set")?;
-        std::fs::write(
-            &identity.public_key_file,
-            pem("PUBLIC KEY", public_der.as_ref()),
-        )
-        .context("cannot write the public key")?;
+        std::fs::write(&identity.public_key_file, public_key)
+            .context("cannot write the public key")?;
         Ok(identity)
+    }
+
+    /// A token like [`Self::token`] but for its `jti`.
+    ///
+    /// # Errors
+    /// When the clock stands before 1970 or the system has no random numbers.
+    pub(super) fn mint(&self, number: usize) -> anyhow::Result<String> {
+        sign(self.algorithm, &self.signer, Some(number))
     }
 }
 
-fn sign(key: &EncodingKey) -> anyhow::Result<String> {
+/// A private key, parsed once: jsonwebtoken would parse and check it for each token.
+enum Signer {
+    Rsa(Box<RsaKeyPair>),
+    Ecdsa(EcdsaKeyPair),
+}
+
+impl Signer {
+    fn generate(algorithm: Algorithm) -> anyhow::Result<Self> {
+        match algorithm {
+            Algorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa2048)
+                .map(|key| Self::Rsa(Box::new(key)))
+                .context("cannot make an RSA key"),
+            Algorithm::Es256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
+                .map(Self::Ecdsa)
+                .context("cannot make an ECDSA key"),
+        }
+    }
+
+    fn public_der(&self) -> anyhow::Result<PublicKeyX509Der<'static>> {
+        let der = match self {
+            Self::Rsa(key) => key.public_key().as_der(),
+            Self::Ecdsa(key) => key.public_key().as_der(),
+        };
+        der.context("cannot encode the public key")
+    }
+
+    fn sign(&self, message: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Rsa(key) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+                    .map(|()| signature)
+            }
+            Self::Ecdsa(key) => key
+                .sign(&random, message)
+                .map(|signature| signature.as_ref().to_vec()),
+        }
+        .context("cannot sign a token")
+    }
+}
+
+fn key_set(algorithm: Algorithm, public_key: &str) -> anyhow::Result<JwkSet> {
+    let (key, name) = match algorithm {
+        Algorithm::Rs256 => (
+            DecodingKey::from_rsa_pem(public_key.as_bytes())?,
+            jsonwebtoken::Algorithm::RS256,
+        ),
+        Algorithm::Es256 => (
+            DecodingKey::from_ec_pem(public_key.as_bytes())?,
+            jsonwebtoken::Algorithm::ES256,
+        ),
+    };
+    let mut jwk = Jwk::from_decoding_key(&key, Some(name))?;
+    jwk.common.key_id = Some(KEY_ID.to_owned());
+    Ok(JwkSet { keys: vec![jwk] })
+}
+
+/// The compact form (RFC 7515, section 3.1). `number` tells tokens apart.
+fn sign(algorithm: Algorithm, signer: &Signer, number: Option<usize>) -> anyhow::Result<String> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .context("the clock stands before 1970")?;
-    let mut header = Header::new(Algorithm::RS256);
-    header.kid = Some(KEY_ID.to_owned());
+    let header = Header {
+        typ: "JWT",
+        alg: algorithm.as_str(),
+        kid: KEY_ID,
+    };
     let claims = Claims {
         iss: ISSUER,
         aud: AUDIENCE,
@@ -89,8 +207,15 @@ fn sign(key: &EncodingKey) -> anyhow::Result<String> {
         scope: SCOPE,
         iat: now.as_secs(),
         exp: (now + TOKEN_LIFETIME).as_secs(),
+        jti: number.map(|number| number.to_string()),
     };
-    Ok(jsonwebtoken::encode(&header, &claims, key)?)
+    let mut token = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?);
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(&claims)?, &mut token);
+    let signature = signer.sign(token.as_bytes())?;
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    Ok(token)
 }
 
 /// Text armour (RFC 7468).
@@ -110,29 +235,55 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::{DecodingKey, Validation};
+    use jsonwebtoken::Validation;
 
     use super::*;
 
     #[test]
-    fn both_key_files_verify_the_token() {
+    fn both_key_files_of_each_algorithm_verify_every_token() {
         let directory = tempfile::tempdir().unwrap();
-        let identity = Identity::create(directory.path()).unwrap();
-        let jwks = std::fs::read(&identity.jwks_file).unwrap();
-        let jwks: JwkSet = serde_json::from_slice(&jwks).unwrap();
-        let pem = std::fs::read(&identity.public_key_file).unwrap();
-        let keys = [
-            DecodingKey::from_jwk(jwks.find(KEY_ID).unwrap()).unwrap(),
-            DecodingKey::from_rsa_pem(&pem).unwrap(),
-        ];
-        let mut validation = Validation::new(Algorithm::RS256);
-        validation.set_issuer(&[ISSUER]);
-        validation.set_audience(&[AUDIENCE]);
-        for key in keys {
-            let token =
-                jsonwebtoken::decode::<serde_json::Value>(&identity.token, &key, &validation)
-                    .unwrap();
-            assert_eq!(token.claims["scope"], SCOPE);
+        let identities = Identities::create(directory.path()).unwrap();
+        for (algorithm, name, from_pem) in [
+            (
+                Algorithm::Rs256,
+                jsonwebtoken::Algorithm::RS256,
+                DecodingKey::from_rsa_pem as fn(&[u8]) -> _,
+            ),
+            (
+                Algorithm::Es256,
+                jsonwebtoken::Algorithm::ES256,
+                DecodingKey::from_ec_pem,
+            ),
+        ] {
+            let identity = identities.of(algorithm);
+            let jwks = std::fs::read(&identity.jwks_file).unwrap();
+            let jwks: JwkSet = serde_json::from_slice(&jwks).unwrap();
+            let pem = std::fs::read(&identity.public_key_file).unwrap();
+            let keys = [
+                DecodingKey::from_jwk(jwks.find(KEY_ID).unwrap()).unwrap(),
+                from_pem(&pem).unwrap(),
+            ];
+            let mut validation = Validation::new(name);
+            validation.set_issuer(&[ISSUER]);
+            validation.set_audience(&[AUDIENCE]);
+            for token in [&identity.token, &identity.mint(7).unwrap()] {
+                for key in &keys {
+                    let token =
+                        jsonwebtoken::decode::<serde_json::Value>(token, key, &validation).unwrap();
+                    assert_eq!(token.claims["scope"], SCOPE);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn minted_tokens_differ() {
+        let directory = tempfile::tempdir().unwrap();
+        let identities = Identities::create(directory.path()).unwrap();
+        for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
+            let identity = identities.of(algorithm);
+            let [first, second] = [1, 2].map(|number| identity.mint(number).unwrap());
+            assert_ne!(first, second, "{algorithm:?}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `bench peers`: our gateway beside other proxies, each alone on one core.
 //!
-//! A peer is one file here that exports a [`Peer`], one template in
-//! `bench/peers/`, and one line in [`ALL`].
+//! A peer is a [`Peer`] in a file here, one template in `bench/peers/`, and one
+//! line in [`ALL`].
 
+mod callgrind;
 mod direct;
 mod gateway;
 mod gateway_open;
@@ -20,6 +21,7 @@ mod report;
 mod rounds;
 mod statistics;
 mod template;
+mod unseen;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,21 +29,30 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::identity::Algorithm;
 use crate::cli::PeersArgs;
 use crate::output;
 
 /// Every peer, in the order of the report.
-const ALL: [&Peer; 6] = [
+const ALL: [&Peer; 10] = [
     &direct::PEER,
     &nginx::PEER,
     &haproxy::PEER,
     &haproxy_jwt::PEER,
     &gateway::PEER,
     &gateway_open::PEER,
+    &haproxy_jwt::ES256,
+    &gateway::ES256,
+    &gateway::RS256_UNCACHED,
+    &gateway::ES256_UNCACHED,
 ];
 
-/// The peer that ratios are taken against.
-const BASELINE: &str = haproxy::PEER.name;
+/// Those that run unless others are asked for: the first ones. The others answer questions
+/// about tokens alone, and would double the time.
+const BY_DEFAULT: usize = 6;
+
+/// The peer that ratios are taken against, unless others are named.
+pub(crate) const BASELINE: &str = haproxy::PEER.name;
 
 /// Something that stands between the client and the upstream.
 struct Peer {
@@ -49,8 +60,27 @@ struct Peer {
     name: &'static str,
     /// What it does for each request, in a few words.
     about: &'static str,
+    /// What its requests carry.
+    tokens: Tokens,
     /// How to start it; `None` connects the client to the upstream.
     proxy: Option<Proxy>,
+}
+
+/// What the requests of a peer carry, whether or not it looks at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tokens {
+    /// The same token in every request.
+    Same(Algorithm),
+    /// In every request one that was not sent before.
+    Unseen(Algorithm),
+}
+
+impl Tokens {
+    fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Same(algorithm) | Self::Unseen(algorithm) => algorithm,
+        }
+    }
 }
 
 /// How to start a proxy.
@@ -96,7 +126,7 @@ struct Present {
     program: PathBuf,
 }
 
-/// The names that `--only` takes.
+/// The names that `--only` and `--baseline` take.
 pub(crate) fn names() -> Vec<&'static str> {
     ALL.iter().map(|peer| peer.name).collect()
 }
@@ -132,7 +162,7 @@ pub(crate) async fn run(arguments: PeersArgs) -> anyhow::Result<ExitCode> {
 /// The peers asked for whose programs are there; says which are not.
 fn find_present(arguments: &PeersArgs) -> anyhow::Result<Vec<Present>> {
     let asked: Vec<&'static Peer> = if arguments.only.is_empty() {
-        ALL.to_vec()
+        ALL[..BY_DEFAULT].to_vec()
     } else {
         let known = |name: &String| ALL.iter().copied().find(|peer| peer.name == name);
         arguments.only.iter().filter_map(known).collect()

@@ -1,10 +1,12 @@
 //! nginx as a plain reverse proxy.
 
-use super::{Peer, Program, Proxy, Ready};
+use super::identity::Algorithm;
+use super::{Peer, Program, Proxy, Ready, Tokens};
 
 pub(super) const PEER: Peer = Peer {
     name: "nginx",
     about: "plain proxy, access log",
+    tokens: Tokens::Same(Algorithm::Rs256),
     proxy: Some(Proxy {
         program: Program::Installed {
             name: "nginx",

@@ -104,14 +104,17 @@ impl Running {
     }
 
     /// SIGTERM to the first process, which ends its own; SIGKILL to what is
-    /// left of all of them after [`STOP_LIMIT`].
-    fn stop(&mut self) -> io::Result<()> {
+    /// left of all of them after `limit`.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read or a signal cannot be sent.
+    pub(super) fn stop(&mut self, limit: Duration) -> io::Result<()> {
         if self.child.try_wait()?.is_some() {
             return Ok(());
         }
         let tree = self.tree()?;
         kill_process(self.pid(), Signal::TERM)?;
-        let deadline = Instant::now() + STOP_LIMIT;
+        let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             if self.child.try_wait()?.is_some() {
                 return Ok(());
@@ -128,7 +131,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.stop().is_err() {
+        if self.stop(STOP_LIMIT).is_err() {
             // Without /proc or the right to signal, this much remains.
             let _ = self.child.kill();
             let _ = self.child.wait();

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 use tempfile::TempDir;
 
+use super::callgrind::Valgrind;
 use super::identity::{AUDIENCE, ISSUER, Identity, SCOPE};
 use super::process::Running;
 use super::template::Values;
@@ -17,6 +18,9 @@ use crate::upstream::{BodySize, Upstream};
 
 /// How long a proxy may take until it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(10);
+
+/// The same for one that runs on valgrind's processor.
+const READY_LIMIT_COUNTED: Duration = Duration::from_mins(1);
 
 /// How often a starting proxy is asked.
 const READY_POLL: Duration = Duration::from_millis(20);
@@ -34,6 +38,9 @@ pub(super) struct Surroundings<'a> {
     /// Connections that the load will hold.
     pub(super) connections: u16,
     pub(super) upstream: &'a Upstream,
+    /// What counts the proxy's instructions from its start to its end.
+    pub(super) counted_by: Option<&'a Valgrind>,
+    /// Who signs the tokens that this proxy gets.
     pub(super) identity: &'a Identity,
 }
 
@@ -53,6 +60,7 @@ impl Surroundings<'_> {
         values.set("JWKS", self.identity.jwks_file.display().to_string());
         let public_key = self.identity.public_key_file.display();
         values.set("PUBLIC_KEY", public_key.to_string());
+        values.set("ALGORITHM", self.identity.algorithm.as_str());
         values.set("ISSUER", ISSUER);
         values.set("AUDIENCE", AUDIENCE);
         values.set("SCOPE", SCOPE);
@@ -65,7 +73,7 @@ impl Surroundings<'_> {
 pub(super) struct StartedProxy {
     pub(super) process: Running,
     pub(super) address: SocketAddr,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl StartedProxy {
@@ -98,14 +106,22 @@ impl StartedProxy {
             .map(|argument| values.fill(argument))
             .collect();
 
-        let process = Running::start(program, &arguments?, directory.path(), surroundings.core)?;
+        let (program, arguments) = match surroundings.counted_by {
+            None => (program.to_owned(), arguments?),
+            Some(valgrind) => valgrind.wrap(program, arguments?, directory.path()),
+        };
+        let limit = match surroundings.counted_by {
+            None => READY_LIMIT,
+            Some(_) => READY_LIMIT_COUNTED,
+        };
+        let process = Running::start(&program, &arguments, directory.path(), surroundings.core)?;
         let mut started = Self {
             process,
             address,
-            _directory: directory,
+            directory,
         };
         started
-            .wait_until_ready(&proxy.ready, admin_address)
+            .wait_until_ready(&proxy.ready, admin_address, limit)
             .await?;
         if let Err(error) = check_answers(proxy, address, surroundings.identity, body).await {
             bail!("{error:#}{}", started.process.output_tail());
@@ -113,12 +129,18 @@ impl StartedProxy {
         Ok(started)
     }
 
+    /// Where its files are.
+    pub(super) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     async fn wait_until_ready(
         &mut self,
         ready: &Ready,
         admin_address: SocketAddr,
+        limit: Duration,
     ) -> anyhow::Result<()> {
-        let deadline = Instant::now() + READY_LIMIT;
+        let deadline = Instant::now() + limit;
         loop {
             self.process.check_alive()?;
             let is_ready = match ready {
@@ -131,7 +153,7 @@ impl StartedProxy {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                let limit = humantime::format_duration(READY_LIMIT);
+                let limit = humantime::format_duration(limit);
                 bail!(
                     "it was not ready after {limit}{}",
                     self.process.output_tail()
@@ -142,8 +164,7 @@ impl StartedProxy {
     }
 }
 
-/// The request that every peer gets: the same bytes, token included, whether
-/// or not the peer looks at it.
+/// The request that a peer gets; with a token whether or not it looks at it.
 ///
 /// # Errors
 /// When the token cannot be a header.
@@ -246,6 +267,7 @@ mod tests {
             "CONFIG",
             "JWKS",
             "PUBLIC_KEY",
+            "ALGORITHM",
             "ISSUER",
             "AUDIENCE",
             "SCOPE",

@@ -12,7 +12,7 @@ use crate::output::bytes;
 use crate::upstream::BodySize;
 
 /// Counts up when a field changes its meaning or goes away.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 const HOW: &str = "\
 CPU µs/request is the proxy's user and system time, all its processes and threads, over the \
@@ -28,7 +28,7 @@ pub(super) struct Report {
     version: u32,
     machine: Machine,
     settings: Settings,
-    baseline: &'static str,
+    baselines: Vec<&'static str>,
     rows: Vec<Row>,
 }
 
@@ -40,7 +40,8 @@ pub(super) struct Settings {
     pub(super) window_seconds: f64,
     pub(super) warmup_seconds: f64,
     pub(super) cores: Placement,
-    pub(super) instructions_supported: bool,
+    /// What counted instructions, if anything did.
+    pub(super) instructions_counted_by: Option<&'static str>,
 }
 
 /// One peer in one scenario.
@@ -54,8 +55,16 @@ pub(super) struct Row {
     pub(super) failure: Option<String>,
     pub(super) samples: Vec<Sample>,
     summary: Option<RowSummary>,
-    /// CPU per request over the baseline's in the same round.
-    ratio_to_baseline: Option<Summary>,
+    /// One for each baseline, in their order.
+    ratios: Vec<Ratio>,
+}
+
+/// CPU per request over a baseline's in the same round.
+#[derive(Debug, Serialize)]
+struct Ratio {
+    to: &'static str,
+    /// Absent when either row has no valid reading.
+    ratio: Option<Summary>,
 }
 
 /// The readings of all rounds, summed up.
@@ -86,7 +95,7 @@ impl Row {
             failure: None,
             samples: Vec::new(),
             summary: None,
-            ratio_to_baseline: None,
+            ratios: Vec::new(),
         }
     }
 
@@ -162,31 +171,32 @@ impl RowSummary {
 }
 
 impl Report {
-    /// Puts the rows together and relates them to the baseline's.
+    /// Puts the rows together and relates them to the baselines'.
     pub(super) fn new(
         machine: Machine,
         settings: Settings,
         mut rows: Vec<Row>,
-        baseline: &'static str,
+        baselines: Vec<&'static str>,
     ) -> Self {
-        let ratios: Vec<Option<Summary>> = rows
+        let ratio = |row: &Row, to: &'static str| {
+            let baseline = rows.iter().find(|other| other.is(to, &row.body));
+            // A ratio with an invalid row in it would be quoted as if it were one.
+            let valid = baseline.filter(|baseline| row.is_valid() && baseline.is_valid());
+            let ratio = valid.and_then(|baseline| row.ratio_to(baseline));
+            Ratio { to, ratio }
+        };
+        let ratios: Vec<Vec<Ratio>> = rows
             .iter()
-            .map(|row| {
-                let baseline = rows.iter().find(|other| other.is(baseline, &row.body))?;
-                // A ratio with an invalid row in it would be quoted as if it were one.
-                (row.is_valid() && baseline.is_valid())
-                    .then(|| row.ratio_to(baseline))
-                    .flatten()
-            })
+            .map(|row| baselines.iter().map(|to| ratio(row, to)).collect())
             .collect();
-        for (row, ratio) in rows.iter_mut().zip(ratios) {
-            row.ratio_to_baseline = ratio;
+        for (row, ratios) in rows.iter_mut().zip(ratios) {
+            row.ratios = ratios;
         }
         Self {
             version: FORMAT_VERSION,
             machine,
             settings,
-            baseline,
+            baselines,
             rows,
         }
     }
@@ -245,12 +255,15 @@ impl Report {
             window_seconds,
             warmup_seconds,
             cores,
-            ..
+            instructions_counted_by,
         } = &self.settings;
+        let counted = instructions_counted_by.map_or_else(String::new, |by| {
+            format!(" Instructions in user space counted by {by}.")
+        });
         format!(
             "{rounds} rounds of {window_seconds} s after {warmup_seconds} s of warm-up, \
              {connections} connections; proxy on core {}, upstream on core {}, client on core {}. \
-             {}. {}.",
+             {}. {}.{counted}",
             cores.proxy,
             cores.upstream,
             cores.client,
@@ -260,21 +273,19 @@ impl Report {
     }
 
     fn header(&self) -> Vec<String> {
-        let against = format!("× {}", self.baseline);
-        let mut header = vec![
-            "peer",
-            "CPU µs/request",
-            &against,
-            "requests/s",
-            "p50",
-            "p99",
-        ];
-        header.extend(["resident", "core busy"]);
-        if self.settings.instructions_supported {
-            header.push("instructions/request");
+        let ratios = self
+            .baselines
+            .iter()
+            .map(|baseline| format!("× {baseline}"));
+        let mut header = vec!["peer".to_owned(), "CPU µs/request".to_owned()];
+        header.extend(ratios);
+        let rest = ["requests/s", "p50", "p99", "resident", "core busy"];
+        header.extend(rest.map(ToOwned::to_owned));
+        if self.settings.instructions_counted_by.is_some() {
+            header.push("instructions/request".to_owned());
         }
-        header.push("does");
-        header.into_iter().map(ToOwned::to_owned).collect()
+        header.push("does".to_owned());
+        header
     }
 
     fn cells(&self, row: &Row) -> Vec<String> {
@@ -293,7 +304,7 @@ impl Report {
             format!("{:.2} ms", scaled(summary.median))
         };
         cells.push(cell(summary.and_then(|all| all.cpu_us_per_request), 1));
-        cells.push(cell(row.ratio_to_baseline, 2));
+        cells.extend(row.ratios.iter().map(|ratio| cell(ratio.ratio, 2)));
         cells.push(cell(summary.map(|all| all.requests_per_second), 0));
         for latency in [summary.map(|all| all.p50_us), summary.map(|all| all.p99_us)] {
             cells.push(latency.map_or_else(|| "–".to_owned(), milliseconds));
@@ -304,7 +315,7 @@ impl Report {
         let busy = summary.and_then(|all| all.core_busy);
         let percent = |busy: Summary| format!("{:.0} %", busy.median * 100.0);
         cells.push(busy.map_or_else(|| "–".to_owned(), percent));
-        if self.settings.instructions_supported {
+        if self.settings.instructions_counted_by.is_some() {
             cells.push(cell(
                 summary.and_then(|all| all.instructions_per_request),
                 0,
@@ -391,6 +402,10 @@ mod tests {
     }
 
     fn report(rows: Vec<Row>) -> Report {
+        report_against(vec!["haproxy"], rows)
+    }
+
+    fn report_against(baselines: Vec<&'static str>, rows: Vec<Row>) -> Report {
         let settings = Settings {
             rounds: 2,
             connections: 64,
@@ -401,9 +416,9 @@ mod tests {
                 upstream: 1,
                 client: 1,
             },
-            instructions_supported: false,
+            instructions_counted_by: None,
         };
-        Report::new(Machine::look(), settings, rows, "haproxy")
+        Report::new(Machine::look(), settings, rows, baselines)
     }
 
     #[test]
@@ -413,7 +428,7 @@ mod tests {
             row("haproxy", vec![sample(0, 10.0, &[]), sample(1, 20.0, &[])]),
             row("gateway", vec![sample(0, 11.0, &[]), sample(1, 22.0, &[])]),
         ]);
-        let ratio = report.rows[1].ratio_to_baseline.unwrap();
+        let ratio = report.rows[1].ratios[0].ratio.unwrap();
         for value in [ratio.median, ratio.min, ratio.max] {
             assert!((value - 1.1).abs() < 1e-9, "{ratio:?}");
         }
@@ -426,13 +441,27 @@ mod tests {
             row("gateway", vec![sample(0, 5.0, &["1 × connection reset"])]),
         ]);
         assert!(!report.is_valid());
-        assert_eq!(report.rows[1].ratio_to_baseline, None);
+        assert_eq!(report.rows[1].ratios[0].ratio, None);
         let text = report.to_text();
         assert!(text.contains("gateway (INVALID)"), "{text}");
         assert!(
             text.contains("INVALID: 1k gateway: round 1: 1 × connection reset"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn every_baseline_has_a_column_of_its_own() {
+        let rows = vec![
+            row("gateway-open", vec![sample(0, 10.0, &[])]),
+            row("gateway", vec![sample(0, 12.0, &[])]),
+        ];
+        let report = report_against(vec!["gateway-open", "haproxy"], rows);
+        let text = report.to_markdown();
+        let expected = "| peer | CPU µs/request | × gateway-open | × haproxy |";
+        assert!(text.contains(expected), "{text}");
+        let expected = "| gateway | 12.0 (12.0–12.0) | 1.20 (1.20–1.20) | – |";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

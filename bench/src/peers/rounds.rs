@@ -1,19 +1,22 @@
 //! The order of the measurements: rounds of scenarios of peers.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use super::identity::Identity;
+use super::callgrind::{self, Valgrind};
+use super::identity::Identities;
 use super::machine::{self, Machine};
 use super::measure::{Sample, count_instructions, measure};
 use super::proxy::{self, StartedProxy, Surroundings};
 use super::report::{Report, Row, Settings};
-use super::{BASELINE, Peer, Present, instructions};
+use super::unseen::Unseen;
+use super::{BASELINE, Peer, Present, Tokens, instructions};
 use crate::cli::PeersArgs;
-use crate::client::{RunsOn, Workload};
+use crate::client::{Requests, RunsOn, Workload};
 use crate::cores::{self, Placement};
 use crate::output;
 use crate::upstream::{BodySize, ServesOn, Upstream};
@@ -27,10 +30,35 @@ struct Bench<'a> {
     machine: Machine,
     placement: Placement,
     upstream: Upstream,
-    identity: Identity,
-    counts_instructions: bool,
+    identities: Identities,
+    unseen: Unseen,
+    counter: Counter,
     // Holds the key files; removed at the end.
     _directory: TempDir,
+}
+
+/// What counts instructions.
+enum Counter {
+    Nothing,
+    /// In every round.
+    Perf,
+    /// Once for every row, since it is slow and hardly varies.
+    Callgrind(Valgrind),
+}
+
+impl Counter {
+    fn choose(arguments: &PeersArgs) -> anyhow::Result<Self> {
+        if arguments.callgrind {
+            return Valgrind::find().map(Self::Callgrind);
+        }
+        if instructions::are_countable() {
+            return Ok(Self::Perf);
+        }
+        output::note(
+            "instructions per request: perf has no such counter here; --callgrind counts them",
+        );
+        Ok(Self::Nothing)
+    }
 }
 
 /// Measures every peer in every scenario in every round.
@@ -38,7 +66,8 @@ struct Bench<'a> {
 /// # Errors
 /// When the load or the upstream fails; a peer's own failure is kept in its row.
 pub(super) async fn run(arguments: &PeersArgs, present: &[Present]) -> anyhow::Result<Report> {
-    let bench = Bench::prepare(arguments).await?;
+    let baselines = baselines(arguments, present)?;
+    let bench = Bench::prepare(arguments, present).await?;
     let mut rows = bench.empty_rows(present);
     for round in 0..arguments.rounds {
         for body in &arguments.bodies {
@@ -62,15 +91,19 @@ pub(super) async fn run(arguments: &PeersArgs, present: &[Present]) -> anyhow::R
             }
         }
     }
+    if let Counter::Callgrind(valgrind) = &bench.counter {
+        bench.count_all(valgrind, present, &mut rows).await;
+    }
     for row in &mut rows {
         row.sum_up();
     }
     let settings = bench.settings();
-    Ok(Report::new(bench.machine, settings, rows, BASELINE))
+    Ok(Report::new(bench.machine, settings, rows, baselines))
 }
 
 impl<'a> Bench<'a> {
-    async fn prepare(arguments: &'a PeersArgs) -> anyhow::Result<Self> {
+    async fn prepare(arguments: &'a PeersArgs, present: &[Present]) -> anyhow::Result<Self> {
+        let counter = Counter::choose(arguments)?;
         let placement = Placement::choose().context("cannot tell which cores are allowed")?;
         if placement.is_crowded() {
             output::note("warning: only one core: the load disturbs the proxy it measures");
@@ -79,11 +112,10 @@ impl<'a> Bench<'a> {
             .prefix("bench-keys-")
             .tempdir()
             .context("cannot make a directory for the keys")?;
-        let identity = Identity::create(directory.path())?;
-        let counts_instructions = instructions::are_countable();
-        if !counts_instructions {
-            output::note("instructions per request: not supported here (perf has no such counter)");
-        }
+        let identities = Identities::create(directory.path())?;
+        // Before this program keeps to one core.
+        let load = arguments.warmup + arguments.duration;
+        let unseen = Unseen::mint(&identities, present, load).await?;
         let machine = Machine::look();
         if machine.is_busy() {
             output::note("warning: other programs are running here: expect noise");
@@ -103,8 +135,9 @@ impl<'a> Bench<'a> {
             machine,
             placement,
             upstream,
-            identity,
-            counts_instructions,
+            identities,
+            unseen,
+            counter,
             _directory: directory,
         })
     }
@@ -129,7 +162,7 @@ impl<'a> Bench<'a> {
         body: &BodySize,
         round: u16,
     ) -> anyhow::Result<Sample> {
-        let proxy = self.start_proxy(present.peer, present, body).await?;
+        let proxy = self.start_proxy(present, body, None).await?;
         let address = match &proxy {
             Some(proxy) => proxy.address,
             None => self.upstream.addresses[0],
@@ -140,7 +173,7 @@ impl<'a> Bench<'a> {
         };
         let workload = Workload {
             address,
-            request: proxy::request(address, &body.label, Some(&self.identity.token))?,
+            requests: self.requests(present.peer, address, body)?,
             connections: self.arguments.connections.into(),
             // This thread is pinned to the client's core.
             runs_on: RunsOn::CallersLoop,
@@ -150,18 +183,76 @@ impl<'a> Bench<'a> {
             expected: Some(proxy::expected(body)),
         };
         let mut sample = measure(workload.clone(), &pids, round).await?;
-        if self.counts_instructions && !pids.is_empty() {
+        if matches!(self.counter, Counter::Perf) && !pids.is_empty() {
             sample.instructions_per_request = Some(count_instructions(workload, &pids).await?);
         }
         Ok(sample)
     }
 
-    async fn start_proxy(
+    /// Counts the instructions of every row that is sound so far.
+    async fn count_all(&self, valgrind: &Valgrind, present: &[Present], rows: &mut [Row]) {
+        for row in rows.iter_mut().filter(|row| !row.has_failed()) {
+            let Some(present) = present.iter().find(|present| present.peer.name == row.peer) else {
+                continue;
+            };
+            let body = row.body.clone();
+            match self.count(valgrind, present, &body).await {
+                Ok(count) => {
+                    if let Some(sample) = row.samples.first_mut() {
+                        sample.instructions_per_request = count;
+                    }
+                }
+                Err(error) => row.failure = Some(format!("{error:#}")),
+            }
+            output::note(&format!("counted  {:<5} {}", body.label, row.peer));
+        }
+    }
+
+    /// The instructions of one request; `None` without a proxy.
+    async fn count(
         &self,
-        peer: &Peer,
+        valgrind: &Valgrind,
         present: &Present,
         body: &BodySize,
+    ) -> anyhow::Result<Option<f64>> {
+        let mut counts = [0; callgrind::RUNS.len()];
+        for (count, requests_sent) in counts.iter_mut().zip(callgrind::RUNS) {
+            let Some(proxy) = self.start_proxy(present, body, Some(valgrind)).await? else {
+                return Ok(None);
+            };
+            let requests = self.requests(present.peer, proxy.address, body)?;
+            *count = callgrind::run(proxy, &requests, requests_sent, proxy::expected(body)).await?;
+        }
+        Ok(Some(callgrind::per_request(counts)))
+    }
+
+    /// What the load sends to a peer, prepared so that nothing is made while it runs.
+    fn requests(
+        &self,
+        peer: &Peer,
+        address: SocketAddr,
+        body: &BodySize,
+    ) -> anyhow::Result<Requests> {
+        let request = |token: &str| proxy::request(address, &body.label, Some(token));
+        match peer.tokens {
+            Tokens::Same(algorithm) => Ok(Requests::one(request(
+                &self.identities.of(algorithm).token,
+            )?)),
+            Tokens::Unseen(algorithm) => {
+                let tokens = self.unseen.of(algorithm).iter();
+                let requests: anyhow::Result<Vec<_>> = tokens.map(|it| request(it)).collect();
+                Requests::in_turn(requests?).context("no token was minted")
+            }
+        }
+    }
+
+    async fn start_proxy(
+        &self,
+        present: &Present,
+        body: &BodySize,
+        counted_by: Option<&Valgrind>,
     ) -> anyhow::Result<Option<StartedProxy>> {
+        let peer = present.peer;
         let Some(proxy) = &peer.proxy else {
             return Ok(None);
         };
@@ -169,7 +260,8 @@ impl<'a> Bench<'a> {
             core: self.placement.proxy,
             connections: self.arguments.connections,
             upstream: &self.upstream,
-            identity: &self.identity,
+            counted_by,
+            identity: self.identities.of(peer.tokens.algorithm()),
         };
         StartedProxy::start(proxy, &present.program, &surroundings, body)
             .await
@@ -183,15 +275,33 @@ impl<'a> Bench<'a> {
             window_seconds: self.arguments.duration.as_secs_f64(),
             warmup_seconds: self.arguments.warmup.as_secs_f64(),
             cores: self.placement,
-            instructions_supported: self.counts_instructions,
+            instructions_counted_by: match self.counter {
+                Counter::Nothing => None,
+                Counter::Perf => Some("perf"),
+                Counter::Callgrind(_) => Some("callgrind"),
+            },
         }
     }
+}
+
+/// The peers that ratios are taken against: those asked for, which then must be measured.
+fn baselines(arguments: &PeersArgs, present: &[Present]) -> anyhow::Result<Vec<&'static str>> {
+    if arguments.baseline.is_empty() {
+        return Ok(vec![BASELINE]);
+    }
+    let found = arguments.baseline.iter().map(|name| {
+        let peers = present.iter().map(|present| present.peer.name);
+        let mut same = peers.filter(|peer| peer == name);
+        same.next()
+            .with_context(|| format!("`{name}` is not measured in this run; add it to --only"))
+    });
+    found.collect()
 }
 
 /// The line on standard error that follows a measurement.
 fn progress(round: u16, rounds: u16, row: &Row) -> String {
     let prefix = format!(
-        "round {}/{rounds}  {:<5} {:<13}",
+        "round {}/{rounds}  {:<5} {:<22}",
         round + 1,
         row.body.label,
         row.peer

@@ -3,14 +3,13 @@
 //! Route, then authentication, then what the route says of the body. There is no order for
 //! a user to get wrong, and `explain` and the data path cannot disagree, being the same code.
 
-use std::ops::Deref;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::auth::cache::TokenCache;
-use crate::auth::keys::KeyRing;
-use crate::auth::{Caller, authenticate};
+use crate::auth::{self, Caller, Denied, Known, Snapshots, WantedKey, authenticate};
 use crate::path::CleanPath;
 use crate::plan::{Plan, Route};
 use crate::route::{Outcome, Request};
@@ -33,6 +32,8 @@ pub struct Head<'a> {
     pub headers: &'a HeaderMap,
     /// Bytes of the body, where the head says so.
     pub body_bytes: Option<u64>,
+    /// The address at the other end of the connection.
+    pub peer: IpAddr,
 }
 
 /// A request that is served.
@@ -55,30 +56,51 @@ pub struct Refusal {
     pub route_index: Option<usize>,
     /// The methods that would be served, for `Allow`.
     pub allow: Option<HeaderValue>,
+    /// The key that would be needed to tell whether the request can be served.
+    pub wanted_key: Option<WantedKey>,
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self {
+            rejection,
+            route_index: None,
+            allow: None,
+            wanted_key: None,
+        }
+    }
 }
 
 /// Decides about one request.
 ///
-/// `ring` gives the snapshot of a provider's keys, by the provider's index.
-///
 /// # Errors
 /// A [`Refusal`] with the reason that the client, the log and the metrics see.
-pub fn decide<'p, R: Deref<Target = Arc<KeyRing>>>(
+pub fn decide<'p>(
     plan: &'p Plan,
     head: &Head<'_>,
-    ring: impl FnOnce(usize) -> R,
+    snapshots: &impl Snapshots,
     cache: &mut TokenCache,
     now: UnixSeconds,
-) -> Result<Decision<'p>, Refusal> {
+) -> Result<Decision<'p>, Box<Refusal>> {
     let route_index = find(plan, head)?;
     let route = &plan.routes[route_index];
-    let refuse = |rejection| Refusal {
-        rejection,
-        route_index: Some(route_index),
-        allow: None,
+    let refuse = |denied: Denied| {
+        Box::new(Refusal {
+            route_index: Some(route_index),
+            wanted_key: denied.wanted_key,
+            ..Refusal::from(denied.rejection)
+        })
     };
-    let caller = authenticate(&route.auth, &plan.providers, ring, head.headers, cache, now)
-        .map_err(refuse)?;
+    let request = auth::Request {
+        headers: head.headers,
+        client: || plan.forwarded.client(head.peer, head.headers),
+    };
+    let known = Known {
+        providers: &plan.providers,
+        api_keys: &plan.api_keys,
+    };
+    let caller =
+        authenticate(&route.auth, known, snapshots, &request, cache, now).map_err(refuse)?;
     if head
         .body_bytes
         .is_some_and(|bytes| bytes > route.body_bytes_max)
@@ -92,7 +114,7 @@ pub fn decide<'p, R: Deref<Target = Arc<KeyRing>>>(
     })
 }
 
-fn find(plan: &Plan, head: &Head<'_>) -> Result<usize, Refusal> {
+fn find(plan: &Plan, head: &Head<'_>) -> Result<usize, Box<Refusal>> {
     let request = Request {
         host: head.host,
         path: head.path,
@@ -107,11 +129,10 @@ fn find(plan: &Plan, head: &Head<'_>) -> Result<usize, Refusal> {
         }
         Outcome::NotFound => (Reason::NoRoute, None),
     };
-    Err(Refusal {
-        rejection: reason.into(),
-        route_index: None,
+    Err(Box::new(Refusal {
         allow,
-    })
+        ..Refusal::from(Rejection::from(reason))
+    }))
 }
 
 #[cfg(test)]

@@ -2,13 +2,15 @@
 //!
 //! A plan never changes. A reload makes a new one; a request keeps the one it began with.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
 
 use crate::auth::Auth;
+use crate::auth::api_keys::ApiKeyList;
 use crate::auth::jwt::Provider;
 use crate::route::RouteTable;
 
@@ -21,6 +23,8 @@ pub struct Plan {
     pub routes: Vec<Route>,
     /// The token providers, by name.
     pub providers: Vec<Provider>,
+    /// The lists of API keys, by name.
+    pub api_keys: Vec<ApiKeyList>,
     /// The upstreams, by name.
     pub clusters: Vec<Cluster>,
     /// Headers that only the gateway may set: a client's copies never go upstream.
@@ -141,6 +145,41 @@ pub struct Forwarded {
     pub is_standard_sent: bool,
 }
 
+impl Forwarded {
+    /// Whether a peer's forwarding headers and request id are believed.
+    #[must_use]
+    pub fn is_trusted(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let networks = &mut self.trusted_proxies.iter();
+        networks.any(|network| network.contains(&peer))
+    }
+
+    /// The address of the client: the nearest hop that is not a trusted proxy.
+    #[must_use]
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.to_canonical();
+        if !self.is_trusted(client) {
+            return client;
+        }
+        let hops = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .rev()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.rsplit(','));
+        for hop in hops {
+            let Ok(address) = hop.trim().parse::<IpAddr>() else {
+                break;
+            };
+            client = address.to_canonical();
+            if !self.is_trusted(client) {
+                break;
+            }
+        }
+        client
+    }
+}
+
 /// A few header names, told apart fast: most headers are dismissed by their length.
 #[derive(Debug, Default)]
 pub struct NameSet {
@@ -218,6 +257,32 @@ mod tests {
         for (name, expected) in table {
             let name: HeaderName = name.parse().unwrap();
             assert_eq!(set.covers(&name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_the_first_hop_that_nobody_vouches_for() {
+        let forwarded = Forwarded {
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            is_standard_sent: false,
+        };
+        let table = [
+            ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
+            ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
+            (
+                "10.0.0.1",
+                "203.0.113.9, 198.51.100.7, 10.0.0.2",
+                "198.51.100.7",
+            ),
+            ("10.0.0.1", "garbage", "10.0.0.1"),
+            ("10.0.0.1", "198.51.100.7, garbage, 10.0.0.3", "10.0.0.3"),
+            ("::ffff:10.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ];
+        for (peer, header, expected) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", header.parse().unwrap());
+            let client = forwarded.client(peer.parse().unwrap(), &headers);
+            assert_eq!(client.to_string(), expected, "{peer} {header}");
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::discovery::cloud_map::{ClientError, CloudMapClient, CloudMapService};
 use crate::discovery::dns::{DnsError, DnsResolver};
 use crate::discovery::watch::{Discovery, WatchOptions, Watcher};
 use crate::identity::Rotator;
-use crate::jwks::{self, KeyWatch};
+use crate::jwks::{KeyWatch, waiting_name};
 use crate::lifecycle::Lifecycle;
 use crate::proxy::Live;
 
@@ -125,9 +125,9 @@ pub(super) fn waiting(live: &Live, watchers: &[Option<Watched>]) -> Vec<String> 
         .plan
         .providers
         .iter()
-        .zip(&live.rings)
-        .filter(|(_, ring)| ring.load().is_empty())
-        .map(|(provider, _)| jwks::waiting_name(&provider.name));
+        .zip(&live.trusts)
+        .filter(|(_, trust)| trust.load().keys().is_empty())
+        .map(|(provider, _)| waiting_name(&provider.name));
     upstreams.chain(providers).collect()
 }
 

@@ -104,6 +104,11 @@ impl Outgoing<'_> {
                 headers.append(name, value.clone());
             }
         }
+        if let Some(caller) = self.caller {
+            for place in &*caller.withheld {
+                place.withhold(&mut headers);
+            }
+        }
         self.add_forwarding(&mut headers);
         headers.insert(X_REQUEST_ID, self.request_id.clone());
         let trace = HeaderValue::from_bytes(&self.trace.encode());

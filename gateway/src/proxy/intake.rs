@@ -1,8 +1,5 @@
 //! What is taken from a request's head, and from whom it is believed.
 
-use std::net::IpAddr;
-
-use gateway_core::plan::Forwarded;
 use gateway_core::words::reason::Reason;
 use http::header::{EXPECT, HOST};
 use http::request::Parts;
@@ -11,8 +8,6 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 use mesh::headers::{TRACEPARENT, X_REQUEST_ID};
 use mesh::request_id;
 use mesh::trace::TraceContext;
-
-use super::headers::X_FORWARDED_FOR;
 
 /// Checks what every route has in common.
 pub(super) fn check(parts: &Parts) -> Result<(), Reason> {
@@ -86,15 +81,6 @@ pub(super) fn host(parts: &Parts) -> Option<&str> {
     }
 }
 
-/// Whether a peer's forwarding headers and request id are believed.
-pub(super) fn is_trusted(forwarded: &Forwarded, peer: IpAddr) -> bool {
-    let peer = peer.to_canonical();
-    forwarded
-        .trusted_proxies
-        .iter()
-        .any(|network| network.contains(&peer))
-}
-
 /// The id that a trusted hop gave the request.
 pub(super) fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let id = headers.get(X_REQUEST_ID)?;
@@ -104,31 +90,6 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
 /// The caller's trace. It is taken from anybody: it links spans and grants nothing.
 pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(headers.get(TRACEPARENT)?.as_bytes())
-}
-
-/// The address of the client: the nearest hop that is not a trusted proxy.
-pub(super) fn client(forwarded: &Forwarded, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    let peer = peer.to_canonical();
-    if !is_trusted(forwarded, peer) {
-        return peer;
-    }
-    let mut client = peer;
-    let hops = headers
-        .get_all(X_FORWARDED_FOR)
-        .iter()
-        .rev()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.rsplit(','));
-    for hop in hops {
-        let Ok(address) = hop.trim().parse::<IpAddr>() else {
-            break;
-        };
-        client = address.to_canonical();
-        if !is_trusted(forwarded, client) {
-            break;
-        }
-    }
-    client
 }
 
 #[cfg(test)]
@@ -164,32 +125,6 @@ mod tests {
         ];
         for (host, expected) in table {
             assert_eq!(is_host(host.as_bytes()), expected, "{host}");
-        }
-    }
-
-    #[test]
-    fn the_client_is_the_first_hop_that_nobody_vouches_for() {
-        let forwarded = Forwarded {
-            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
-            is_standard_sent: false,
-        };
-        let table = [
-            ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
-            ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
-            (
-                "10.0.0.1",
-                "203.0.113.9, 198.51.100.7, 10.0.0.2",
-                "198.51.100.7",
-            ),
-            ("10.0.0.1", "garbage", "10.0.0.1"),
-            ("10.0.0.1", "198.51.100.7, garbage, 10.0.0.3", "10.0.0.3"),
-            ("::ffff:10.0.0.1", "198.51.100.7", "198.51.100.7"),
-        ];
-        for (peer, header, expected) in table {
-            let mut headers = HeaderMap::new();
-            headers.insert(X_FORWARDED_FOR, header.parse().unwrap());
-            let client = client(&forwarded, peer.parse().unwrap(), &headers);
-            assert_eq!(client.to_string(), expected, "{peer} {header}");
         }
     }
 }

@@ -12,7 +12,6 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use mesh::trace::TraceContext;
 
-use super::intake;
 use super::worker::{Connection, Pinned, Worker};
 use crate::clock::micros;
 use crate::telemetry::cells::UpstreamCells;
@@ -135,7 +134,7 @@ impl Record {
         line.number("bytes_sent", self.bytes_sent);
         if self.is_trusted {
             let peer = self.connection.peer.ip();
-            let client = intake::client(&plan.forwarded, peer, &self.parts.headers);
+            let client = plan.forwarded.client(peer, &self.parts.headers);
             line.plain("client", &client.to_string());
         } else {
             line.plain("client", &self.connection.peer_text);

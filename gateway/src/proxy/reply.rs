@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gateway_core::auth::api_keys::ApiKeyList;
+use gateway_core::auth::{Auth, Credential};
 use gateway_core::pipeline::Refusal;
 use gateway_core::plan::FixedResponse;
 use gateway_core::words::reason::Reason;
@@ -102,25 +104,69 @@ pub(super) fn reject(mut record: Box<Record>, rejection: Rejection) -> Response<
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
     }
-    if let Some(challenge) = challenge(reason) {
-        headers.insert(WWW_AUTHENTICATE, challenge);
+    let lists = &record.pinned.live.plan.api_keys;
+    for challenge in challenges(reason, route_auth(&record), lists) {
+        headers.append(WWW_AUTHENTICATE, challenge);
     }
     record.status = Some(status);
     record.rejection = Some(rejection);
     own(record, status, headers, body)
 }
 
-/// RFC 6750 section 3: no error code where no credential was sent.
-fn challenge(reason: Reason) -> Option<HeaderValue> {
-    let text = match reason.bearer_error() {
-        Some(error) => format!(
-            "Bearer error=\"{error}\", error_description=\"{}\"",
-            reason.title()
-        ),
-        None if reason == Reason::JwtMissing => "Bearer".into(),
-        None => return None,
+fn route_auth(record: &Record) -> &Auth {
+    let routes = &record.pinned.live.plan.routes;
+    record
+        .route
+        .map_or(&Auth::Open, |index| &routes[index].auth)
+}
+
+/// What a client without the right credential is told to send (RFC 9110 section 11.6.1).
+fn challenges(reason: Reason, auth: &Auth, lists: &[ApiKeyList]) -> Vec<HeaderValue> {
+    let texts = match reason.bearer_error() {
+        Some(error) => {
+            let mut text = format!(
+                "Bearer error=\"{error}\", error_description=\"{}\"",
+                reason.title()
+            );
+            if reason == Reason::JwtScopeMissing {
+                text.push_str(&wanted_scopes(auth));
+            }
+            vec![text]
+        }
+        None if reason.status() == StatusCode::UNAUTHORIZED => schemes(auth, lists),
+        None => Vec::new(),
     };
-    HeaderValue::from_str(&text).ok()
+    let values = texts.iter().map(|text| HeaderValue::from_str(text));
+    values.filter_map(Result::ok).collect()
+}
+
+/// The schemes of a route, each once; no error code where no credential was sent (RFC 6750
+/// section 3.1).
+fn schemes(auth: &Auth, lists: &[ApiKeyList]) -> Vec<String> {
+    let mut schemes = Vec::new();
+    for policy in auth.policies() {
+        let scheme = match &policy.credential {
+            Credential::Jwt(_) => "Bearer".to_owned(),
+            // No scheme is registered for keys in a header, and a 401 must name one (RFC 9110
+            // section 15.5.2).
+            Credential::ApiKey(list) => format!("ApiKey header=\"{}\"", lists[*list].header),
+            Credential::Network => continue,
+        };
+        if !schemes.contains(&scheme) {
+            schemes.push(scheme);
+        }
+    }
+    schemes
+}
+
+/// The attribute that says which scopes would do (RFC 6750 section 3).
+fn wanted_scopes(auth: &Auth) -> String {
+    let rules = auth.policies().iter();
+    let mut scopes = rules.map(|policy| &policy.requirements.scopes.all);
+    match scopes.find(|scopes| !scopes.is_empty()) {
+        Some(scopes) => format!(", scope=\"{}\"", scopes.join(" ")),
+        None => String::new(),
+    }
 }
 
 fn own(

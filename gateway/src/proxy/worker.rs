@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
+use gateway_core::auth::Snapshots;
+use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
-use gateway_core::auth::keys::KeyRing;
+use gateway_core::auth::trust::Trust;
+use gateway_core::auth::unknown::UnknownKeys;
 use gateway_core::cluster::EndpointSet;
 use gateway_core::file::Limits;
 use gateway_core::plan::{Action, Plan};
@@ -23,6 +26,7 @@ use super::record::Record;
 use crate::clock::Clock;
 use crate::identity::Signer;
 use crate::io::ConnectionState;
+use crate::jwks::WantedKeys;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::access_log;
 use crate::telemetry::cells::{Cells, WorkerCells};
@@ -32,8 +36,12 @@ use crate::upstream::{Pool, PoolLimits};
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) plan: Plan,
-    /// By the provider's index.
-    pub(crate) rings: Vec<Arc<ArcSwap<KeyRing>>>,
+    /// What is believed of each provider, by its index.
+    pub(crate) trusts: Vec<Arc<ArcSwap<Trust>>>,
+    /// The API keys of each list, by its index.
+    pub(crate) api_keys: Vec<Arc<ArcSwap<ApiKeys>>>,
+    /// How requests ask a provider for a key, by its index.
+    pub(crate) wanted: Vec<Arc<WantedKeys>>,
     /// By the cluster's index.
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
     /// There where the plan has an upstream that gets the gateway's own tokens.
@@ -43,8 +51,8 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// A plan with no keys and no endpoints yet.
-    pub(crate) fn new(plan: Plan, signer: Option<Arc<Signer>>, workers: usize) -> Self {
+    /// A plan with no keys, no endpoints and no signer yet.
+    pub(crate) fn new(plan: Plan, workers: usize, wanted: Vec<Arc<WantedKeys>>) -> Self {
         let backends = || {
             plan.routes.iter().map(|route| match &route.action {
                 Action::Forward(backends) => backends.count(),
@@ -53,14 +61,29 @@ impl Live {
         };
         let clusters = plan.clusters.len();
         Self {
-            rings: plan.providers.iter().map(|_| Arc::default()).collect(),
+            trusts: plan.providers.iter().map(|_| Arc::default()).collect(),
+            api_keys: plan.api_keys.iter().map(|_| Arc::default()).collect(),
+            wanted,
             endpoints: plan.clusters.iter().map(|_| Arc::default()).collect(),
             cells: (0..workers)
                 .map(|_| Arc::new(Cells::new(backends(), clusters)))
                 .collect(),
-            signer,
+            signer: None,
             plan,
         }
+    }
+}
+
+impl Snapshots for Live {
+    type Trust = Guard<Arc<Trust>>;
+    type ApiKeys = Guard<Arc<ApiKeys>>;
+
+    fn trust(&self, provider: usize) -> Self::Trust {
+        self.trusts[provider].load()
+    }
+
+    fn api_keys(&self, list: usize) -> Self::ApiKeys {
+        self.api_keys[list].load()
     }
 }
 
@@ -89,6 +112,7 @@ struct State {
     pinned: Arc<Pinned>,
     random: fastrand::Rng,
     tokens: TokenCache,
+    unknown_keys: UnknownKeys,
 }
 
 impl Worker {
@@ -113,6 +137,7 @@ impl Worker {
                 pinned,
                 random: fastrand::Rng::new(),
                 tokens: TokenCache::new(ENTRIES_MAX, BYTES_MAX),
+                unknown_keys: UnknownKeys::default(),
             }),
         }
     }
@@ -131,7 +156,7 @@ impl Worker {
             state.pinned = pin(self.current.load_full(), self.index);
         }
         let pinned = Arc::clone(&state.pinned);
-        let is_trusted = intake::is_trusted(&pinned.live.plan.forwarded, connection.peer.ip());
+        let is_trusted = pinned.live.plan.forwarded.is_trusted(connection.peer.ip());
         let random = &mut state.random;
         let request_id = is_trusted
             .then(|| intake::request_id(&parts.headers))
@@ -171,6 +196,12 @@ impl Worker {
     pub(crate) fn with_tokens<T>(&self, with: impl FnOnce(&mut TokenCache) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         with(&mut state.tokens)
+    }
+
+    /// Lends the memory of keys that were asked for in vain.
+    pub(super) fn with_unknown_keys<T>(&self, with: impl FnOnce(&mut UnknownKeys) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        with(&mut state.unknown_keys)
     }
 
     /// One draw of 64 bits.

@@ -129,6 +129,13 @@ fn an_upstream_that_asks_is_told_who_calls_and_no_other_is() {
     let request_id = reply.header("x-request-id");
     assert_eq!(Some(&*caller.request_id), request_id.as_deref());
 
+    // One scope with a space in it does not become two.
+    let change = json!({"scope": null, "scp": ["users:read", "admin root", ""]});
+    let token = format!("Bearer {}", rs256().sign(&tokens::claims(change)));
+    let reply = gateway.get("/users").header("authorization", token).fetch();
+    let caller = checking.verify(&token_of(&reply.json())).unwrap();
+    assert_eq!(&*caller.scopes, "users:read");
+
     let reply = gateway.get("/open").fetch();
     let caller = checking.verify(&token_of(&reply.json())).unwrap();
     assert_eq!((caller.subject, &*caller.scopes), (None, ""));

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use gateway::{Gateway, Handle};
+use gateway::{Gateway, Handle, Options};
 use gateway_core::config::Source;
 use gateway_core::file::{self, Settings};
 use http::Method;
@@ -44,13 +44,31 @@ pub(crate) struct TestGateway {
 impl TestGateway {
     /// Starts a gateway by a routes file with these variables.
     pub(crate) fn start(yaml: &str, variables: &[(&str, &dyn Display)]) -> Self {
-        Self::start_changed(yaml, variables, |_| {})
+        Self::start_accelerated(yaml, variables, 1)
+    }
+
+    /// The same, with a key engine whose hours pass `factor` times faster.
+    pub(crate) fn start_accelerated(
+        yaml: &str,
+        variables: &[(&str, &dyn Display)],
+        factor: u32,
+    ) -> Self {
+        Self::build(yaml, variables, Options::accelerated(factor), |_| {})
     }
 
     /// The same, with settings that no file may have: times that a test can wait for.
     pub(crate) fn start_changed(
         yaml: &str,
         variables: &[(&str, &dyn Display)],
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        Self::build(yaml, variables, Options::default(), change)
+    }
+
+    fn build(
+        yaml: &str,
+        variables: &[(&str, &dyn Display)],
+        options: Options,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
@@ -75,7 +93,8 @@ impl TestGateway {
         let compiled = file::read(source, &look_up);
         let mut compiled = compiled.unwrap_or_else(|problems| panic!("{problems}"));
         change(&mut compiled.settings);
-        let gateway = Gateway::build(compiled).unwrap_or_else(|error| panic!("{error}"));
+        let gateway =
+            Gateway::build_with(compiled, options).unwrap_or_else(|error| panic!("{error}"));
         Self {
             handle: gateway.spawn().expect("a thread can be started"),
             access_log,
@@ -137,6 +156,13 @@ impl TestGateway {
     pub(crate) fn wait_for_metric(&self, series: &str, value: u64) {
         eventually(&format!("{series} is {value}"), || {
             (self.metrics().value(series) == value).then_some(())
+        });
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) fn wait_until_ready(&self) {
+        eventually("it is ready", || {
+            (self.admin("/readyz").status() == 200).then_some(())
         });
     }
 

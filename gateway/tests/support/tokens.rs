@@ -69,8 +69,23 @@ impl Key {
 
     /// Signs these claims.
     pub(crate) fn sign(&self, claims: &Value) -> String {
+        self.sign_with(self.id, "JWT", claims)
+    }
+
+    /// Signs these claims as a token of another type.
+    pub(crate) fn sign_as(&self, kind: &str, claims: &Value) -> String {
+        self.sign_with(self.id, kind, claims)
+    }
+
+    /// Signs these claims and names another key.
+    pub(crate) fn sign_naming(&self, id: &str, claims: &Value) -> String {
+        self.sign_with(id, "JWT", claims)
+    }
+
+    fn sign_with(&self, id: &str, kind: &str, claims: &Value) -> String {
         let mut header = Header::new(self.algorithm);
-        header.kid = Some(self.id.into());
+        header.typ = Some(kind.into());
+        header.kid = Some(id.into());
         jsonwebtoken::encode(&header, claims, &self.private).expect("the key signs")
     }
 }

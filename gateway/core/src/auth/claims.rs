@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderName, HeaderValue};
+use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-
-use crate::words::reason::Reason;
-use crate::words::rejection::Rejection;
 
 /// Claims that hold scopes, in the order in which they are looked at.
 ///
 /// `scope` is a space-separated string (RFC 8693 section 4.2); many providers use an array,
 /// and some the name `scp`.
 const SCOPE_CLAIMS: [&str; 2] = ["scope", "scp"];
+/// Bytes of a compiled pattern.
+const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
-/// `require:` of a route's `auth`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// What a token's claims must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Requirements {
     /// Scopes the token must carry.
     pub scopes: ScopeRule,
@@ -33,99 +34,177 @@ pub struct ScopeRule {
     pub all: Vec<String>,
     /// At least one of these, where the list is not empty.
     pub any: Vec<String>,
+    /// The claim that holds them, by its path; default `scope` and `scp`, either of which will do.
+    pub from: Option<String>,
 }
 
-/// A rule on one claim. Values compare by type: `"1"` is not `1`.
+/// A rule on one claim. Values compare by type: `"1"` is not `1`; numbers by what they mean:
+/// `1.0` is `1`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimRule {
     /// The claim is this value.
     Equals(Value),
-    /// The claim is one of these values.
+    /// The claim is one of these values, or an array of which one item is.
     AnyOf(Vec<Value>),
-    /// The claim is an array that holds this value.
+    /// The claim is an array that holds this value, or every one of these.
     Contains(Value),
+    /// The whole claim matches this regular expression, or an item of an array does. Numbers and
+    /// booleans match as they are written in JSON.
+    Matches(Pattern),
     /// The claim is there, or is not.
     Exists(bool),
+}
+
+/// A regular expression that has to match a whole text.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pattern {
+    written: String,
+    regex: Regex,
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(written: String) -> Result<Self, String> {
+        // A rule that a part could satisfy would let `a@example.com.evil.example` pass.
+        let built = RegexBuilder::new(&format!("^(?:{written})$"))
+            .size_limit(PATTERN_BYTES_MAX)
+            .build();
+        match built {
+            Ok(regex) => Ok(Self { written, regex }),
+            Err(_) => Err(format!(
+                "`{written}` is not a regular expression; see the syntax of the regex crate"
+            )),
+        }
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+/// Which requirement does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unmet {
+    /// A scope is missing.
+    Scope(String),
+    /// A claim is not as it must be.
+    Claim(String),
 }
 
 impl Requirements {
     /// Checks scopes first, then claims.
     ///
     /// # Errors
-    /// [`Reason::JwtScopeMissing`] or [`Reason::JwtClaimMismatch`], the detail naming which.
-    pub fn check(&self, claims: &Map<String, Value>) -> Result<(), Rejection> {
-        let missing = self
-            .scopes
-            .all
-            .iter()
-            .find(|scope| !has_scope(claims, scope));
-        if let Some(scope) = missing {
-            return Err(Rejection::with_detail(
-                Reason::JwtScopeMissing,
-                format!("the scope `{scope}` is missing"),
-            ));
-        }
-        let any = &self.scopes.any;
-        if !any.is_empty() && !any.iter().any(|scope| has_scope(claims, scope)) {
-            return Err(Rejection::with_detail(
-                Reason::JwtScopeMissing,
-                format!("none of the scopes {} is there", any.join(", ")),
-            ));
-        }
-        match self
-            .claims
-            .iter()
-            .find(|(path, rule)| !rule.holds(find(claims, path)))
-        {
+    /// What does not hold, in words for the log.
+    pub fn check(&self, claims: &Map<String, Value>) -> Result<(), Unmet> {
+        self.scopes.check(claims).map_err(Unmet::Scope)?;
+        let unmet = |(path, rule): &(&String, &ClaimRule)| !rule.holds(find(claims, path));
+        match self.claims.iter().find(unmet) {
             None => Ok(()),
-            Some((path, _)) => Err(Rejection::with_detail(
-                Reason::JwtClaimMismatch,
-                format!("the claim `{path}` does not satisfy its rule"),
-            )),
+            Some((path, _)) => Err(Unmet::Claim(format!(
+                "the claim `{path}` does not satisfy its rule"
+            ))),
         }
+    }
+}
+
+impl ScopeRule {
+    fn check(&self, claims: &Map<String, Value>) -> Result<(), String> {
+        let has = |scope: &&String| self.scopes(claims).any(|have| have == *scope);
+        if let Some(scope) = self.all.iter().find(|scope| !has(scope)) {
+            return Err(format!("the scope `{scope}` is missing"));
+        }
+        if !self.any.is_empty() && !self.any.iter().any(|scope| has(&scope)) {
+            return Err(format!(
+                "none of the scopes {} is there",
+                self.any.join(", ")
+            ));
+        }
+        Ok(())
+    }
+
+    /// The scopes of a token: a string with spaces, or an array.
+    pub fn scopes<'c>(&self, claims: &'c Map<String, Value>) -> impl Iterator<Item = &'c str> {
+        let places = match &self.from {
+            Some(path) => [find(claims, path), None],
+            None => SCOPE_CLAIMS.map(|name| claims.get(name)),
+        };
+        places.into_iter().flatten().flat_map(|value| {
+            let (text, list) = match value {
+                Value::String(scopes) => (Some(scopes.split(' ')), None),
+                Value::Array(scopes) => (None, Some(scopes.iter().filter_map(Value::as_str))),
+                _ => (None, None),
+            };
+            let text = text.into_iter().flatten();
+            text.chain(list.into_iter().flatten())
+        })
     }
 }
 
 impl ClaimRule {
     fn holds(&self, claim: Option<&Value>) -> bool {
-        match self {
-            ClaimRule::Equals(value) => claim == Some(value),
-            ClaimRule::AnyOf(values) => claim.is_some_and(|claim| values.contains(claim)),
-            ClaimRule::Contains(value) => claim
-                .and_then(Value::as_array)
-                .is_some_and(|claims| claims.contains(value)),
-            ClaimRule::Exists(exists) => claim.is_some() == *exists,
+        let Some(claim) = claim else {
+            return *self == ClaimRule::Exists(false);
+        };
+        let is_any = |wanted: &[Value]| wanted.iter().any(|wanted| is_same(claim, wanted));
+        match (self, claim) {
+            (ClaimRule::Exists(exists), _) => *exists,
+            (ClaimRule::Equals(wanted), _) => is_same(claim, wanted),
+            (ClaimRule::AnyOf(wanted), Value::Array(items)) => {
+                is_any(wanted) || wanted.iter().any(|wanted| holds_item(items, wanted))
+            }
+            (ClaimRule::AnyOf(wanted), _) => is_any(wanted),
+            (ClaimRule::Contains(Value::Array(wanted)), Value::Array(items)) => {
+                wanted.iter().all(|wanted| holds_item(items, wanted))
+            }
+            (ClaimRule::Contains(wanted), Value::Array(items)) => holds_item(items, wanted),
+            (ClaimRule::Contains(_), _) => false,
+            (ClaimRule::Matches(pattern), Value::Array(items)) => {
+                items.iter().any(|item| pattern.matches(item))
+            }
+            (ClaimRule::Matches(pattern), _) => pattern.matches(claim),
         }
     }
 }
 
-fn has_scope(claims: &Map<String, Value>, scope: &str) -> bool {
-    SCOPE_CLAIMS.iter().any(|name| match claims.get(*name) {
-        Some(Value::String(scopes)) => scopes.split(' ').any(|have| have == scope),
-        Some(Value::Array(scopes)) => scopes.iter().any(|have| have.as_str() == Some(scope)),
-        _ => false,
-    })
+impl Pattern {
+    fn matches(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => self.regex.is_match(text),
+            Value::Number(_) | Value::Bool(_) => self.regex.is_match(&value.to_string()),
+            _ => false,
+        }
+    }
 }
 
-/// All scopes of a token, divided by single spaces.
-pub(super) fn scopes(claims: &Map<String, Value>) -> Box<str> {
-    let values = SCOPE_CLAIMS.iter().filter_map(|name| claims.get(*name));
-    let scopes = values.flat_map(|value| match value {
-        Value::String(scopes) => scopes.split_whitespace().collect(),
-        Value::Array(scopes) => scopes.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    });
-    // One with a space in it would read as two.
-    let is_one = |scope: &&str| !scope.is_empty() && !scope.contains(char::is_whitespace);
-    scopes.filter(is_one).collect::<Vec<_>>().join(" ").into()
+fn holds_item(items: &[Value], wanted: &Value) -> bool {
+    items.iter().any(|item| is_same(item, wanted))
+}
+
+/// JSON knows one kind of number.
+fn is_same(claim: &Value, wanted: &Value) -> bool {
+    match (claim, wanted) {
+        (Value::Number(a), Value::Number(b)) => a == b || is_same_float(a.as_f64(), b.as_f64()),
+        _ => claim == wanted,
+    }
+}
+
+/// Integers that a float cannot tell apart were compared as integers before.
+fn is_same_float(a: Option<f64>, b: Option<f64>) -> bool {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    matches!((a, b), (Some(a), Some(b)) if a.abs() <= EXACT_MAX && a.total_cmp(&b).is_eq())
 }
 
 /// A claim by its name, or by a path of names joined with dots.
 ///
 /// The whole text is tried as a name first, because namespaced claims
 /// (`https://example.com/tenant`) hold dots.
-fn find<'c>(claims: &'c Map<String, Value>, path: &str) -> Option<&'c Value> {
+pub(super) fn find<'c>(claims: &'c Map<String, Value>, path: &str) -> Option<&'c Value> {
     if let Some(value) = claims.get(path) {
         return Some(value);
     }
@@ -134,34 +213,63 @@ fn find<'c>(claims: &'c Map<String, Value>, path: &str) -> Option<&'c Value> {
     names.try_fold(first, |value, name| value.get(name))
 }
 
-/// `claims_to_headers:` of a route: claims that the upstream gets as headers.
+/// What the upstream is told of a caller, in headers that no client can set.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClaimsToHeaders(pub Vec<(String, HeaderName)>);
+pub struct IdentityHeaders {
+    /// Claims by their paths, and the header of each.
+    pub claims: Vec<(String, HeaderName)>,
+    /// The header that gets all claims, as a JSON object in base64url.
+    pub payload: Option<HeaderName>,
+}
 
-impl ClaimsToHeaders {
-    /// The headers for one token. A claim that is absent gives no header.
+impl IdentityHeaders {
+    /// The headers for one caller. A claim that is absent gives no header. `payload` are the
+    /// claims in base64url, where they have come so.
     ///
     /// # Errors
-    /// [`Reason::JwtClaimMismatch`] when a claim cannot stand in a header.
+    /// [`Unmet::Claim`] when a claim cannot stand in a header.
     pub fn render(
         &self,
         claims: &Map<String, Value>,
-    ) -> Result<Vec<(HeaderName, HeaderValue)>, Rejection> {
-        let mut headers = Vec::with_capacity(self.0.len());
-        for (path, name) in &self.0 {
+        payload: Option<&str>,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, Unmet> {
+        let mut headers = Vec::with_capacity(self.claims.len() + 1);
+        for (path, name) in &self.claims {
             let Some(text) = find(claims, path).and_then(text) else {
                 continue;
             };
-            let value = HeaderValue::from_str(&text).map_err(|_| {
-                Rejection::with_detail(
-                    Reason::JwtClaimMismatch,
-                    format!("the claim `{path}` holds characters that no header can carry"),
-                )
+            let value = HeaderValue::from_str(&text).ok();
+            // Blanks at either end are no part of a header's value (RFC 9110 section 5.5): the
+            // upstream would read ` root` as `root`.
+            let is_whole = |value: &HeaderValue| value.as_bytes().trim_ascii().len() == text.len();
+            let value = value.filter(is_whole).ok_or_else(|| {
+                Unmet::Claim(format!(
+                    "the claim `{path}` holds characters that no header can carry"
+                ))
             })?;
+            headers.push((name.clone(), value));
+        }
+        if let Some(name) = &self.payload {
+            let value = match payload {
+                Some(payload) => HeaderValue::from_str(payload),
+                None => HeaderValue::from_str(&encode(claims)),
+            };
+            let value = value.expect("base64url is a header value");
             headers.push((name.clone(), value));
         }
         Ok(headers)
     }
+
+    /// The names of all of them.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        let claims = self.claims.iter().map(|(_, name)| name);
+        claims.chain(&self.payload)
+    }
+}
+
+fn encode(claims: &Map<String, Value>) -> String {
+    let json = serde_json::to_vec(claims).expect("JSON values can be written");
+    URL_SAFE_NO_PAD.encode(json)
 }
 
 /// Strings as they are, numbers and booleans as JSON, arrays joined with commas.
@@ -187,6 +295,8 @@ fn text(value: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn claims(json: &str) -> Map<String, Value> {
@@ -209,7 +319,7 @@ mod tests {
         let rule = Requirements {
             scopes: ScopeRule {
                 all: vec!["a".into(), "b".into()],
-                any: Vec::new(),
+                ..ScopeRule::default()
             },
             ..Requirements::default()
         };
@@ -219,35 +329,47 @@ mod tests {
     }
 
     #[test]
-    fn all_scopes_are_told_divided_by_single_spaces() {
-        let table = [
-            (r#"{"scope":"a  b"}"#, "a b"),
-            (r#"{"scp":["a","b c",7,""]}"#, "a"),
-            (r#"{"scp":["a"],"scope":"b"}"#, "b a"),
-            (r#"{"scope":7}"#, ""),
-            ("{}", ""),
-        ];
-        for (json, expected) in table {
-            assert_eq!(&*scopes(&claims(json)), expected, "{json}");
-        }
-    }
-
-    #[test]
     fn any_wants_one_of_its_scopes() {
         let rule = Requirements {
             scopes: ScopeRule {
-                all: Vec::new(),
                 any: vec!["a".into(), "b".into()],
+                ..ScopeRule::default()
             },
             ..Requirements::default()
         };
         assert!(rule.check(&claims(r#"{"scope":"x b"}"#)).is_ok());
         let refused = rule.check(&claims(r#"{"scope":"x"}"#)).unwrap_err();
-        assert_eq!(refused.reason, Reason::JwtScopeMissing);
+        let why = "none of the scopes a, b is there";
+        assert_eq!(refused, Unmet::Scope(why.into()));
+    }
+
+    #[test]
+    fn scopes_may_lie_under_another_claim() {
+        let rule = |from: &str| Requirements {
+            scopes: ScopeRule {
+                all: vec!["a".into()],
+                from: Some(from.into()),
+                ..ScopeRule::default()
+            },
+            ..Requirements::default()
+        };
+        let claims = claims(
+            r#"{"scope":"a","realm":{"roles":["a"],"none":[]},"https://e.example/p":"b a"}"#,
+        );
+        for (from, holds) in [
+            ("scope", true),
+            ("realm.roles", true),
+            ("https://e.example/p", true),
+            ("realm.none", false),
+            ("scp", false),
+        ] {
+            assert_eq!(rule(from).check(&claims).is_ok(), holds, "{from}");
+        }
     }
 
     #[test]
     fn claim_rules_compare_by_type_along_a_path() {
+        let pattern = |text: &str| ClaimRule::Matches(text.to_owned().try_into().unwrap());
         let table = [
             ("tenant", ClaimRule::Equals("a".into()), true),
             (
@@ -258,6 +380,41 @@ mod tests {
             ("tenant", ClaimRule::AnyOf(vec!["b".into()]), false),
             ("level", ClaimRule::Equals(3.into()), true),
             ("level", ClaimRule::Equals("3".into()), false),
+            ("level", ClaimRule::Equals(3.0.into()), true),
+            ("level", ClaimRule::AnyOf(vec![2.into(), 3.into()]), true),
+            ("level", pattern("[0-9]"), true),
+            ("tenant", pattern("[a-c]"), true),
+            ("tenant", pattern("b|c"), false),
+            ("mail", pattern(".*@e\\.example"), true),
+            ("mail", pattern("@e"), false),
+            ("mail", pattern("ann@e.exampl|x"), false),
+            ("realm.roles", pattern("adm.*"), true),
+            ("realm.roles", pattern("adm"), false),
+            ("realm", pattern(".*"), false),
+            ("missing", pattern(".*"), false),
+            (
+                "realm.roles",
+                ClaimRule::AnyOf(vec!["x".into(), "dev".into()]),
+                true,
+            ),
+            ("realm.roles", ClaimRule::AnyOf(vec!["x".into()]), false),
+            (
+                "realm.roles",
+                ClaimRule::Contains(json!(["dev", "admin"])),
+                true,
+            ),
+            (
+                "realm.roles",
+                ClaimRule::Contains(json!(["dev", "x"])),
+                false,
+            ),
+            (
+                "realm.roles",
+                ClaimRule::Equals(json!(["admin", "dev"])),
+                true,
+            ),
+            ("tenant", ClaimRule::Contains("a".into()), false),
+            ("tenant", ClaimRule::Exists(false), false),
             ("realm.roles", ClaimRule::Contains("admin".into()), true),
             ("realm.roles", ClaimRule::Contains("adm".into()), false),
             ("https://e.example/t", ClaimRule::Equals(true.into()), true),
@@ -266,7 +423,8 @@ mod tests {
             ("missing.deep", ClaimRule::Exists(true), false),
         ];
         let claims = claims(
-            r#"{"tenant":"a","level":3,"realm":{"roles":["admin"]},"https://e.example/t":true}"#,
+            r#"{"tenant":"a","level":3,"realm":{"roles":["admin","dev"]},"mail":"ann@e.example",
+                "https://e.example/t":true}"#,
         );
         for (path, rule, holds) in table {
             assert_eq!(rule.holds(find(&claims, path)), holds, "{path} {rule:?}");
@@ -274,12 +432,29 @@ mod tests {
     }
 
     #[test]
+    fn all_claims_go_on_as_they_came() {
+        let all = IdentityHeaders {
+            claims: Vec::new(),
+            payload: Some(HeaderName::from_static("x-payload")),
+        };
+        let claims = claims(r#"{"a":1}"#);
+        for (payload, expected) in [(Some("eyJh"), "eyJh"), (None, "eyJhIjoxfQ")] {
+            let headers = all.render(&claims, payload).unwrap();
+            assert_eq!(headers[0].1, expected);
+        }
+    }
+
+    #[test]
     fn claims_become_headers_or_the_request_is_refused() {
-        let to =
-            |claim: &str| ClaimsToHeaders(vec![(claim.into(), HeaderName::from_static("x-claim"))]);
-        let claims = claims(r#"{"s":"a","n":7,"l":["a",1],"o":{},"bad":"a\nb","comma":["a,b"]}"#);
+        let to = |claim: &str| IdentityHeaders {
+            claims: vec![(claim.into(), HeaderName::from_static("x-claim"))],
+            payload: None,
+        };
+        let claims = claims(
+            r#"{"s":"a b","n":7,"l":["a",1],"o":{},"bad":"a\nb","comma":["a,b"],"blank":" a"}"#,
+        );
         let table = [
-            ("s", Some("a")),
+            ("s", Some("a b")),
             ("n", Some("7")),
             ("l", Some("a,1")),
             ("o", None),
@@ -287,10 +462,11 @@ mod tests {
             ("comma", None),
         ];
         for (claim, expected) in table {
-            let headers = to(claim).render(&claims).unwrap();
+            let headers = to(claim).render(&claims, None).unwrap();
             let got = headers.first().map(|(_, value)| value.to_str().unwrap());
             assert_eq!(got, expected, "{claim}");
         }
-        assert!(to("bad").render(&claims).is_err());
+        assert!(to("bad").render(&claims, None).is_err());
+        assert!(to("blank").render(&claims, None).is_err());
     }
 }

@@ -1,15 +1,16 @@
-//! The keys of a provider: one immutable snapshot, made from a JWK set (RFC 7517).
+//! The keys of a provider: one immutable snapshot, made from a JWK set (RFC 7517) or a secret.
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::printable;
+use super::signature::{self, Verifier};
 
 /// Entries read from one set, usable or not; the rest is ignored with one reason.
 pub const KEYS_MAX: usize = 100;
@@ -19,16 +20,49 @@ const RSA_BITS_MIN: usize = 2048;
 const RSA_BITS_MAX: usize = 8192;
 /// The longest public exponent that the verifier takes; nearly all are 65537.
 const EXPONENT_BITS_MAX: usize = 33;
+/// The second coordinates of the points whose order divides 8, in all their spellings (Chalkias,
+/// Garillot, Nikolaenko, "Taming the many `EdDSA`s", 2020, table 5): 0, 1, -1, the two of order 8,
+/// and the two that are not reduced, p and p + 1.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    small(0x00, 0x00, 0x00),
+    small(0x01, 0x00, 0x00),
+    small(0xec, 0xff, 0x7f),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+    small(0xed, 0xff, 0x7f),
+    small(0xee, 0xff, 0x7f),
+];
+
+/// A number whose bytes in the middle are all alike.
+const fn small(first: u8, middle: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [middle; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
+}
+
+/// Keys of one id that are kept; more are ignored with a reason.
+const KEYS_PER_ID_MAX: usize = 4;
+/// Fewer different bytes than these make a secret that somebody typed in haste.
+const SECRET_DISTINCT_BYTES_MIN: usize = 8;
 
 /// One key that may verify signatures.
-#[derive(Clone)]
 pub struct Key {
     /// The key's id, where it has one.
     pub id: Option<String>,
-    kind: Kind,
-    /// Set where the JWK names one algorithm: no other will do then.
-    only: Option<Algorithm>,
-    decoding: DecodingKey,
+    /// What this key is called for as long as it stays in the ring: no other key has it before
+    /// or after.
+    serial: u64,
+    /// One for each algorithm that the key may be used with.
+    verifiers: Vec<(Algorithm, Verifier)>,
     /// The entry as written, its members in order.
     fingerprint: Vec<u8>,
 }
@@ -41,42 +75,52 @@ enum Kind {
     Ed25519,
 }
 
+impl Kind {
+    fn algorithms(self) -> &'static [Algorithm] {
+        match self {
+            Kind::Rsa => &[
+                Algorithm::RS256,
+                Algorithm::RS384,
+                Algorithm::RS512,
+                Algorithm::PS256,
+                Algorithm::PS384,
+                Algorithm::PS512,
+            ],
+            Kind::P256 => &[Algorithm::ES256],
+            Kind::P384 => &[Algorithm::ES384],
+            Kind::Ed25519 => &[Algorithm::EdDSA],
+        }
+    }
+}
+
 impl Key {
-    /// Whether this key may check a signature made with `algorithm`.
+    /// What checks a signature made with `algorithm`, where this key may.
     #[must_use]
-    pub fn fits(&self, algorithm: Algorithm) -> bool {
-        let kind = match algorithm {
-            Algorithm::ES256 => Kind::P256,
-            Algorithm::ES384 => Kind::P384,
-            Algorithm::EdDSA => Kind::Ed25519,
-            Algorithm::RS256
-            | Algorithm::RS384
-            | Algorithm::RS512
-            | Algorithm::PS256
-            | Algorithm::PS384
-            | Algorithm::PS512 => Kind::Rsa,
-            _ => return false,
-        };
-        self.kind == kind && self.only.is_none_or(|only| only == algorithm)
+    pub fn verifier(&self, algorithm: Algorithm) -> Option<&Verifier> {
+        self.verifiers
+            .iter()
+            .find(|(own, _)| *own == algorithm)
+            .map(|(_, verifier)| verifier)
+    }
+
+    /// What this key is called while it stays in the ring.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.serial
     }
 
     fn is_same(&self, other: &Self) -> bool {
         // The whole entry, `kid` included.
         self.fingerprint == other.fingerprint
     }
-
-    /// The key in the form the verifier takes.
-    #[must_use]
-    pub fn decoding(&self) -> &DecodingKey {
-        &self.decoding
-    }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let algorithms: Vec<_> = self.verifiers.iter().map(|(own, _)| own).collect();
         f.debug_struct("Key")
             .field("id", &self.id)
-            .field("kind", &self.kind)
+            .field("algorithms", &algorithms)
             .finish_non_exhaustive()
     }
 }
@@ -85,12 +129,15 @@ impl fmt::Debug for Key {
 #[derive(Debug, Default)]
 pub struct KeyRing {
     generation: u64,
+    /// The serial of the next key that comes.
+    next_serial: u64,
     keys: Vec<Key>,
+    is_secret: bool,
     /// Keys of the set that were left out, each with its reason.
     pub ignored: Vec<String>,
 }
 
-/// Why a document is no JWK set.
+/// Why a document or secret makes no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyRingError {
     /// Not JSON, or no `keys` array.
@@ -99,6 +146,9 @@ pub enum KeyRingError {
     /// Nothing in it can be used.
     #[error("the JWK set holds no key that can verify signatures{}", list(.0))]
     Empty(Vec<String>),
+    /// Somebody could guess it (RFC 7518 section 3.2, RFC 8725 section 3.5).
+    #[error("the secret is too weak: {0}")]
+    WeakSecret(String),
 }
 
 fn list(ignored: &[String]) -> String {
@@ -132,6 +182,11 @@ impl KeyRing {
                 Ok(key) if keys.iter().any(|other: &Key| other.is_same(&key)) => {
                     ignored.push(format!("keys[{index}]: it is there twice"));
                 }
+                Ok(key) if count_of_id(&keys, &key) >= KEYS_PER_ID_MAX => {
+                    ignored.push(format!(
+                        "keys[{index}]: {KEYS_PER_ID_MAX} others have its `kid`"
+                    ));
+                }
                 Ok(key) => keys.push(key),
                 Err(reason) => ignored.push(format!("keys[{index}]: {reason}")),
             }
@@ -140,13 +195,55 @@ impl KeyRing {
             return Err(KeyRingError::Empty(ignored));
         }
         Ok(Self {
-            generation: 0,
             keys,
             ignored,
+            ..Self::default()
         })
     }
 
-    /// The same keys as the successor of `previous`.
+    /// A ring of one shared secret, for the HMAC algorithms among `algorithms`.
+    ///
+    /// # Errors
+    /// [`KeyRingError::WeakSecret`] when it is shorter than the longest of the algorithms' hashes
+    /// (RFC 7518 section 3.2), or plainly not random.
+    pub fn from_secret(secret: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeyRingError> {
+        let wanted = algorithms
+            .iter()
+            .filter_map(|&it| signature::hash_bytes(it));
+        let length_min = wanted.max().unwrap_or(0);
+        if secret.len() < length_min {
+            return Err(KeyRingError::WeakSecret(format!(
+                "it has {} bytes; use {length_min} random ones or more",
+                secret.len()
+            )));
+        }
+        let mut is_seen = [false; 256];
+        for byte in secret {
+            is_seen[usize::from(*byte)] = true;
+        }
+        let distinct = is_seen.iter().filter(|is_seen| **is_seen).count();
+        if distinct < SECRET_DISTINCT_BYTES_MIN {
+            return Err(KeyRingError::WeakSecret(format!(
+                "it repeats {distinct} different bytes; use random ones"
+            )));
+        }
+        let verifiers = algorithms
+            .iter()
+            .filter_map(|&algorithm| Some((algorithm, Verifier::secret(algorithm, secret)?)));
+        let key = Key {
+            id: None,
+            serial: 0,
+            verifiers: verifiers.collect(),
+            fingerprint: signature::fingerprint(secret),
+        };
+        Ok(Self {
+            keys: vec![key],
+            is_secret: true,
+            ..Self::default()
+        })
+    }
+
+    /// The same keys as the successor of `previous`: a key that stays keeps its serial.
     ///
     /// The generation grows only when a key went or came, so that a refresh that changes
     /// nothing keeps every cached token. Order means nothing: the replicas of one provider need
@@ -156,13 +253,31 @@ impl KeyRing {
         let holds = |key: &Key| self.keys.iter().any(|other| other.is_same(key));
         let same = self.keys.len() == previous.keys.len() && previous.keys.iter().all(holds);
         self.generation = previous.generation + u64::from(!same);
+        self.next_serial = previous.next_serial;
+        for key in &mut self.keys {
+            let known = previous.keys.iter().find(|other| other.is_same(key));
+            key.serial = known.map_or(self.next_serial, |known| known.serial);
+            self.next_serial += u64::from(known.is_none());
+        }
         self
+    }
+
+    /// Whether the key of this serial is still there.
+    #[must_use]
+    pub fn holds(&self, serial: u64) -> bool {
+        self.keys.iter().any(|key| key.serial == serial)
     }
 
     /// Grows whenever a key is added or removed.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Whether this is a shared secret and no published set: nobody will publish another key.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.is_secret
     }
 
     /// Whether no set has been read yet.
@@ -176,6 +291,11 @@ impl KeyRing {
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
+}
+
+fn count_of_id(keys: &[Key], key: &Key) -> usize {
+    let same = |other: &&Key| key.id.is_some() && other.id == key.id;
+    keys.iter().filter(same).count()
 }
 
 fn key(value: &Value) -> Result<Key, String> {
@@ -203,18 +323,42 @@ fn key(value: &Value) -> Result<Key, String> {
                 .map_err(|_| format!("its algorithm `{}` is not supported", printable(name)))?,
         ),
     };
-    let decoding = DecodingKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
-    let key = Key {
-        id: jwk.common.key_id,
-        kind,
-        only,
-        decoding,
-        fingerprint,
-    };
-    match key.only {
-        Some(only) if !key.fits(only) => Err(format!("its algorithm `{only:?}` does not fit it")),
-        _ => Ok(key),
+    let algorithms = kind.algorithms();
+    if let Some(only) = only
+        && !algorithms.contains(&only)
+    {
+        return Err(format!("its algorithm `{only:?}` does not fit it"));
     }
+    let verifiers = algorithms
+        .iter()
+        .filter(|&&algorithm| only.is_none_or(|only| only == algorithm))
+        .map(|&algorithm| Ok((algorithm, verifier(algorithm, &jwk.algorithm)?)))
+        .collect::<Result<_, String>>()?;
+    Ok(Key {
+        id: jwk.common.key_id,
+        serial: 0,
+        verifiers,
+        fingerprint,
+    })
+}
+
+/// The key in the verifier's own form; a point that is not on its curve fails here.
+fn verifier(algorithm: Algorithm, parameters: &AlgorithmParameters) -> Result<Verifier, String> {
+    let parsed = match parameters {
+        AlgorithmParameters::RSA(rsa) => {
+            Verifier::rsa(algorithm, &bytes("n", &rsa.n)?, &bytes("e", &rsa.e)?)
+        }
+        AlgorithmParameters::EllipticCurve(curve) => {
+            // SEC 1 section 2.3.3: an uncompressed point.
+            let point = [vec![4], bytes("x", &curve.x)?, bytes("y", &curve.y)?].concat();
+            Verifier::point(algorithm, &point)
+        }
+        AlgorithmParameters::OctetKeyPair(pair) => {
+            Verifier::point(algorithm, &bytes("x", &pair.x)?)
+        }
+        _ => None,
+    };
+    parsed.ok_or_else(|| "its numbers make no key".into())
 }
 
 /// What a key is good for, if its numbers can make a key at all.
@@ -250,6 +394,7 @@ fn kind(parameters: &AlgorithmParameters, entry: &Value) -> Result<Kind, String>
                 return Err(unsupported(entry));
             }
             check_length("x", &pair.x, 32)?;
+            check_order(&bytes("x", &pair.x)?)?;
             Ok(Kind::Ed25519)
         }
         // A shared secret has no place in a published set (RFC 8725 section 3.5).
@@ -268,6 +413,18 @@ fn check_exponent(exponent: &[u8]) -> Result<(), String> {
     Err(format!(
         "its exponent is not an odd number from 3 with at most {EXPONENT_BITS_MAX} bits"
     ))
+}
+
+/// With a point of small order as the key, signatures that hold can be made without any secret,
+/// over any message (RFC 8032 section 5.1.7 does not ask for more than the equation).
+fn check_order(point: &[u8]) -> Result<(), String> {
+    let mut y: [u8; 32] = point.try_into().map_err(|_| "it is malformed".to_owned())?;
+    // The sign of the other coordinate.
+    y[31] &= 0x7f;
+    if SMALL_ORDER.contains(&y) {
+        return Err("its point has a small order, so anybody could sign".into());
+    }
+    Ok(())
 }
 
 /// Coordinates have the full length of their curve (RFC 7518 section 6.2.1.2, RFC 8032 section

@@ -2,54 +2,101 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `jwt.rs` | one provider: its specification and the check of one token |
+//! | `credential.rs` | where a request carries a credential |
+//! | `jwt.rs` | one provider, and the check of one token |
 //! | `keys.rs` | the keys of a provider, as one immutable snapshot |
+//! | `signature.rs` | a key in the verifier's own form |
+//! | `trust.rs` | what is believed of a provider now, and what an earlier verdict is worth |
+//! | `api_keys.rs` | keys that a file lists, and the check of one of them |
+//! | `revocation.rs` | tokens that are refused before their time is over |
 //! | `claims.rs` | scopes, claim rules, claims as headers |
 //! | `cache.rs` | verified tokens, one cache a worker |
 //! | `object.rs` | JSON objects in which no name comes twice |
+//! | `refresh.rs` | when a provider's keys are read |
+//! | `max_age.rs` | for how long an answer says that it holds |
+//! | `stale.rs` | how old keys may become |
+//! | `unknown.rs` | key ids that were asked for in vain, one memory a worker |
 
+pub mod api_keys;
 pub mod cache;
 pub mod claims;
+pub mod credential;
 pub mod jwt;
 pub mod keys;
+pub mod max_age;
 mod object;
+pub mod refresh;
+pub mod revocation;
+pub mod signature;
+pub mod stale;
 #[cfg(test)]
 mod tests;
+pub mod trust;
+pub mod unknown;
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
 
 use crate::words::reason::Reason;
 use crate::words::rejection::Rejection;
 use crate::words::time::UnixSeconds;
+use api_keys::{ApiKeyList, ApiKeys};
 use cache::TokenCache;
-use claims::{ClaimsToHeaders, Requirements};
-use jwt::Provider;
-use keys::KeyRing;
+use claims::{IdentityHeaders, Requirements, Unmet};
+use credential::{One, Place};
+use jwt::{Candidate, Provider};
+use trust::Trust;
 
 /// What a route asks of its callers.
 #[derive(Debug)]
 pub enum Auth {
     /// Nothing: the route says `auth: none`.
     Open,
-    /// A bearer token of one provider.
-    Jwt(JwtAuth),
+    /// One of these, in this order; there is at least one.
+    AnyOf(Vec<Policy>),
 }
 
-/// Which token a route accepts, and what it takes from it.
-#[derive(Debug)]
-pub struct JwtAuth {
+impl Auth {
+    /// The ways to be let in; none where everybody is.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        match self {
+            Auth::Open => &[],
+            Auth::AnyOf(policies) => policies,
+        }
+    }
+}
+
+/// One way to be let in.
+#[derive(Debug, PartialEq)]
+pub struct Policy {
     /// Distinguishes this policy from every other one in the token cache.
-    pub policy_id: u32,
-    /// Index into the plan's providers.
-    pub provider: usize,
+    pub id: u32,
+    /// What the caller shows.
+    pub credential: Credential,
+    /// Where the caller must be; anywhere if this is empty.
+    pub networks: Vec<IpNet>,
     /// Scopes and claims that must hold.
     pub requirements: Requirements,
-    /// Claims that are sent upstream as headers.
-    pub claims_to_headers: ClaimsToHeaders,
+    /// What the upstream is told of the caller.
+    pub identity: IdentityHeaders,
+    /// Places of which nothing goes on to the upstream.
+    pub withheld: Arc<[Place]>,
+}
+
+/// What a caller shows.
+#[derive(Debug, PartialEq)]
+pub enum Credential {
+    /// A token of one of these providers: indices into the plan's.
+    Jwt(Vec<usize>),
+    /// A key of this list: an index into the plan's.
+    ApiKey(usize),
+    /// Nothing: its address is enough.
+    Network,
 }
 
 /// Who sent an authenticated request.
@@ -57,83 +104,318 @@ pub struct JwtAuth {
 pub struct Caller {
     /// The `sub` claim.
     pub subject: Option<Box<str>>,
-    /// The scopes of `scope` and `scp`, divided by single spaces.
+    /// Its scopes, with spaces between.
     pub scopes: Box<str>,
     /// Identity headers for the upstream, made once per token.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The second from which the token is valid no more, clock skew included.
+    /// Places of which nothing goes on to the upstream.
+    pub withheld: Arc<[Place]>,
+    /// The second from which the credential is valid no more, clock skew included.
     pub valid_until: UnixSeconds,
-    /// The first second in which the token is valid, clock skew included.
+    /// The first second in which it is valid, clock skew included.
     pub valid_from: UnixSeconds,
+}
+
+/// The snapshots that a decision looks at.
+pub trait Snapshots {
+    /// Keeps a snapshot while it is looked at.
+    type Trust: Deref<Target = Arc<Trust>>;
+    /// The same for a list of API keys.
+    type ApiKeys: Deref<Target = Arc<ApiKeys>>;
+
+    /// What is believed of a provider, by its index in the plan.
+    fn trust(&self, provider: usize) -> Self::Trust;
+
+    /// The keys of a list, by its index in the plan.
+    fn api_keys(&self, list: usize) -> Self::ApiKeys;
+}
+
+/// Who may vouch for callers, from the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'p> {
+    /// The token providers.
+    pub providers: &'p [Provider],
+    /// The lists of API keys.
+    pub api_keys: &'p [ApiKeyList],
+}
+
+/// What of a request authentication looks at.
+pub struct Request<'a, C> {
+    /// The headers as received.
+    pub headers: &'a HeaderMap,
+    /// Finds out the client's address.
+    pub client: C,
+}
+
+/// A refusal, and what might turn it.
+#[derive(Clone, Debug)]
+pub struct Denied {
+    /// Why.
+    pub rejection: Rejection,
+    /// The key that would be needed to tell.
+    pub wanted_key: Option<WantedKey>,
+}
+
+/// A key that a provider may have published since its keys were read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WantedKey {
+    /// The provider's index in the plan.
+    pub provider: usize,
+    /// The key's id, where the token names one.
+    pub id: Option<Box<str>>,
+}
+
+impl From<Rejection> for Denied {
+    fn from(rejection: Rejection) -> Self {
+        Self {
+            rejection,
+            wanted_key: None,
+        }
+    }
+}
+
+impl From<Reason> for Denied {
+    fn from(reason: Reason) -> Self {
+        Rejection::from(reason).into()
+    }
+}
+
+impl Denied {
+    /// Keeps of two refusals the one that is about the credential nearest to being right: what
+    /// was shown and is wrong before what was not shown, and of those the one that came later
+    /// in the order of checks.
+    fn keep_later(kept: &mut Option<Self>, other: Self) {
+        let rank = |denied: &Self| {
+            let reason = denied.rejection.reason;
+            let is_shown = !is_absence(reason) && reason != Reason::NetworkNotAllowed;
+            (is_shown, is_absence(reason), reason as u8)
+        };
+        if kept.as_ref().is_none_or(|kept| rank(kept) < rank(&other)) {
+            *kept = Some(other);
+        }
+    }
+}
+
+/// Whether a reason says that nothing was shown, and not that what was shown is wrong.
+fn is_absence(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::JwtMissing | Reason::ApiKeyMissing | Reason::CredentialMissing
+    )
 }
 
 /// Checks the credential of one request. Costs one lookup when the token is cached.
 ///
-/// `ring` gives the snapshot of a provider's keys, by the provider's index.
-///
 /// # Errors
-/// A [`Rejection`] with the reason that RFC 6750 section 3.1 and the access log report.
-pub fn authenticate<R: Deref<Target = Arc<KeyRing>>>(
+/// Of several ways to be let in, the refusal of the one that came nearest.
+pub fn authenticate<C: Fn() -> IpAddr>(
     auth: &Auth,
-    providers: &[Provider],
-    ring: impl FnOnce(usize) -> R,
-    headers: &HeaderMap,
+    known: Known<'_>,
+    snapshots: &impl Snapshots,
+    request: &Request<'_, C>,
     cache: &mut TokenCache,
     now: UnixSeconds,
-) -> Result<Option<Arc<Caller>>, Rejection> {
-    let Auth::Jwt(auth) = auth else {
+) -> Result<Option<Arc<Caller>>, Denied> {
+    let Auth::AnyOf(policies) = auth else {
         return Ok(None);
     };
-    let provider = &providers[auth.provider];
-    let ring = ring(auth.provider);
-    let token = bearer_token(headers)?;
+    let mut denied = None;
+    let mut missing = 0;
+    for policy in policies {
+        match policy.admit(known, snapshots, request, cache, now) {
+            Ok(caller) => return Ok(caller),
+            Err(other) => {
+                let reason = other.rejection.reason;
+                missing += u32::from(is_absence(reason));
+                Denied::keep_later(&mut denied, other);
+            }
+        }
+    }
+    let denied = denied.expect("a route that is not open has a policy");
+    if missing > 1 && is_absence(denied.rejection.reason) {
+        return Err(Reason::CredentialMissing.into());
+    }
+    Err(denied)
+}
+
+impl Policy {
+    fn admit<C: Fn() -> IpAddr>(
+        &self,
+        known: Known<'_>,
+        snapshots: &impl Snapshots,
+        request: &Request<'_, C>,
+        cache: &mut TokenCache,
+        now: UnixSeconds,
+    ) -> Result<Option<Arc<Caller>>, Denied> {
+        if !self.networks.is_empty() {
+            self.check_network((request.client)())?;
+        }
+        match &self.credential {
+            Credential::Network => Ok(None),
+            Credential::Jwt(indices) => {
+                let headers = request.headers;
+                self.admit_token(indices, known.providers, snapshots, headers, cache, now)
+                    .map(Some)
+            }
+            Credential::ApiKey(index) => {
+                let (list, keys) = (&known.api_keys[*index], snapshots.api_keys(*index));
+                let caller = self.admit_key(list, &keys, request.headers, now)?;
+                Ok(Some(Arc::new(caller)))
+            }
+        }
+    }
+
+    fn check_network(&self, client: IpAddr) -> Result<(), Rejection> {
+        if self
+            .networks
+            .iter()
+            .any(|network| network.contains(&client))
+        {
+            return Ok(());
+        }
+        Err(Rejection::with_detail(
+            Reason::NetworkNotAllowed,
+            format!("the client is {client}"),
+        ))
+    }
+
+    fn admit_token(
+        &self,
+        indices: &[usize],
+        providers: &[Provider],
+        snapshots: &impl Snapshots,
+        headers: &HeaderMap,
+        cache: &mut TokenCache,
+        now: UnixSeconds,
+    ) -> Result<Arc<Caller>, Denied> {
+        if let [index] = *indices {
+            // By far the most common: no list is made.
+            let provider = &providers[index];
+            let token = token(provider, headers)?;
+            let trust = snapshots.trust(index);
+            if let Some(caller) = cache.get(self.id, index, token, &trust, now) {
+                return Ok(caller);
+            }
+            let candidate = Candidate {
+                index,
+                provider,
+                trust: &**trust,
+            };
+            return self.verify(&[candidate], token, cache, now);
+        }
+        let mut denied = None;
+        let mut candidates = Vec::with_capacity(indices.len());
+        let mut shown = None;
+        for &index in indices {
+            let provider = &providers[index];
+            match token(provider, headers) {
+                // The first place that has a token decides for all providers.
+                Ok(token) if shown.is_none_or(|shown| shown == token) => {
+                    shown = Some(token);
+                    let trust = snapshots.trust(index);
+                    if let Some(caller) = cache.get(self.id, index, token, &trust, now) {
+                        return Ok(caller);
+                    }
+                    candidates.push((index, provider, trust));
+                }
+                Ok(_) => {}
+                Err(rejection) => Denied::keep_later(&mut denied, rejection.into()),
+            }
+        }
+        let candidates: Vec<_> = candidates
+            .iter()
+            .map(|(index, provider, trust)| Candidate {
+                index: *index,
+                provider,
+                trust: &***trust,
+            })
+            .collect();
+        match shown {
+            Some(token) => self.verify(&candidates, token, cache, now),
+            None => Err(denied.unwrap_or_else(|| Reason::JwtMissing.into())),
+        }
+    }
+
+    fn verify(
+        &self,
+        candidates: &[Candidate<'_, &Trust>],
+        token: &[u8],
+        cache: &mut TokenCache,
+        now: UnixSeconds,
+    ) -> Result<Arc<Caller>, Denied> {
+        let text = std::str::from_utf8(token).map_err(|_| Reason::JwtMalformed)?;
+        let verified = jwt::verify(candidates, text, now)?;
+        let of_token = |unmet| match unmet {
+            Unmet::Scope(why) => Rejection::with_detail(Reason::JwtScopeMissing, why),
+            Unmet::Claim(why) => Rejection::with_detail(Reason::JwtClaimMismatch, why),
+        };
+        let claims = &verified.claims;
+        self.requirements.check(claims).map_err(of_token)?;
+        let headers = self.identity.render(claims, Some(verified.payload));
+        let caller = Arc::new(Caller {
+            subject: verified.subject().map(Into::into),
+            scopes: self.scopes(claims),
+            headers: headers.map_err(of_token)?,
+            withheld: Arc::clone(&self.withheld),
+            valid_until: verified.valid_until,
+            valid_from: verified.valid_from,
+        });
+        let kept = cache::Entry {
+            policy_id: self.id,
+            provider: verified.provider,
+            generation: verified.generation,
+            proof: verified.proof,
+            token: token.into(),
+            caller: Arc::clone(&caller),
+        };
+        cache.insert(kept);
+        Ok(caller)
+    }
+
+    /// A key costs one hash, so that nothing is kept of it.
+    fn admit_key(
+        &self,
+        list: &ApiKeyList,
+        keys: &ApiKeys,
+        headers: &HeaderMap,
+        now: UnixSeconds,
+    ) -> Result<Caller, Rejection> {
+        let presented = match credential::alone(headers, &list.header) {
+            One::None => return Err(Reason::ApiKeyMissing.into()),
+            One::Several => return Err(Reason::ApiKeyRepeated.into()),
+            One::Some(value) => value,
+        };
+        let key = keys.find(presented, now)?;
+        let of_key = |unmet| match unmet {
+            Unmet::Scope(why) => Rejection::with_detail(Reason::ApiKeyScopeMissing, why),
+            Unmet::Claim(why) => Rejection::with_detail(Reason::ApiKeyClaimMismatch, why),
+        };
+        self.requirements.check(&key.claims).map_err(of_key)?;
+        Ok(Caller {
+            subject: Some(key.id.as_str().into()),
+            scopes: self.scopes(&key.claims),
+            headers: self.identity.render(&key.claims, None).map_err(of_key)?,
+            withheld: Arc::clone(&self.withheld),
+            valid_until: key.expires.unwrap_or(UnixSeconds::MAX),
+            valid_from: 0,
+        })
+    }
+
+    fn scopes(&self, claims: &serde_json::Map<String, serde_json::Value>) -> Box<str> {
+        let scopes = self.requirements.scopes.scopes(claims);
+        // One scope of an array that has a space in it would be two here.
+        let is_one = |scope: &&str| !scope.is_empty() && !scope.contains(char::is_whitespace);
+        scopes.filter(is_one).collect::<Vec<_>>().join(" ").into()
+    }
+}
+
+/// A provider's token, within its bound.
+fn token<'h>(provider: &Provider, headers: &'h HeaderMap) -> Result<&'h [u8], Rejection> {
+    let token = credential::token(&provider.places, headers)?;
     if token.len() > provider.token_bytes_max {
         return Err(Reason::JwtTooLarge.into());
     }
-    if let Some(caller) = cache.get(auth.policy_id, token, ring.generation(), now) {
-        return Ok(Some(caller));
-    }
-    let text = std::str::from_utf8(token).map_err(|_| Reason::JwtMalformed)?;
-    let verified = jwt::verify(provider, &ring, text, now)?;
-    auth.requirements.check(&verified.claims)?;
-    let caller = Arc::new(Caller {
-        subject: verified.subject().map(Into::into),
-        scopes: claims::scopes(&verified.claims),
-        headers: auth.claims_to_headers.render(&verified.claims)?,
-        valid_until: verified.valid_until,
-        valid_from: verified.valid_from,
-    });
-    cache.insert(
-        auth.policy_id,
-        token,
-        ring.generation(),
-        Arc::clone(&caller),
-    );
-    Ok(Some(caller))
-}
-
-/// The token of exactly one `Authorization: Bearer` header (RFC 6750 section 2.1).
-fn bearer_token(headers: &HeaderMap) -> Result<&[u8], Rejection> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or(Reason::JwtMissing)?;
-    if values.next().is_some() {
-        return Err(Reason::JwtRepeated.into());
-    }
-    let value = value.as_bytes();
-    // The scheme is case-insensitive (RFC 9110 section 11.1).
-    let Some((scheme, token)) = value.split_at_checked(7) else {
-        return Err(Reason::JwtMissing.into());
-    };
-    if !scheme.eq_ignore_ascii_case(b"bearer ") {
-        return Err(Rejection::with_detail(
-            Reason::JwtMissing,
-            "the authorization scheme is not Bearer",
-        ));
-    }
-    match token.trim_ascii() {
-        [] => Err(Reason::JwtMissing.into()),
-        token => Ok(token),
-    }
+    Ok(token)
 }
 
 /// What a client chose goes into the log short and without control characters.

@@ -4,27 +4,49 @@
 //! section 4 calls the outcome unpredictable: whoever reads the token after the gateway may keep
 //! the first. So a repeated name is an error.
 
+use std::cell::RefCell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 use super::printable;
 
-/// A JSON object without repeated names.
-#[derive(Debug)]
-pub(super) struct UniqueObject(pub(super) Map<String, Value>);
-
-impl<'de> Deserialize<'de> for UniqueObject {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor).map(Self)
-    }
+/// Why a text is no such object.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ObjectError {
+    /// It is no JSON object.
+    #[error(transparent)]
+    Malformed(serde_json::Error),
+    /// A name comes twice.
+    #[error("`{0}` comes twice")]
+    Repeated(String),
 }
 
-struct ObjectVisitor;
+/// Reads a JSON object without repeated names.
+pub(super) fn parse(json: &[u8]) -> Result<Map<String, Value>, ObjectError> {
+    let reader = Reader {
+        repeated: &RefCell::default(),
+    };
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let object = deserializer
+        .deserialize_map(reader)
+        .and_then(|object| deserializer.end().map(|()| object));
+    object.map_err(|error| match reader.repeated.take() {
+        Some(name) => ObjectError::Repeated(name),
+        None => ObjectError::Malformed(error),
+    })
+}
 
-impl<'de> Visitor<'de> for ObjectVisitor {
+/// Reads an object, or whatever stands in one.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    /// The name for which reading ended. serde's errors carry text alone.
+    repeated: &'a RefCell<Option<String>>,
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Map<String, Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,11 +58,11 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         while let Some(name) = entries.next_key::<String>()? {
             match object.entry(name) {
                 Entry::Vacant(vacant) => {
-                    vacant.insert(entries.next_value::<UniqueValue>()?.0);
+                    vacant.insert(entries.next_value_seed(AnyValue(self))?);
                 }
                 Entry::Occupied(taken) => {
-                    let name = printable(taken.key());
-                    return Err(A::Error::custom(format!("`{name}` comes twice")));
+                    self.repeated.replace(Some(printable(taken.key())));
+                    return Err(A::Error::custom("a name comes twice"));
                 }
             }
         }
@@ -49,17 +71,18 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 }
 
 /// Any JSON value whose objects have no repeated names.
-struct UniqueValue(Value);
+#[derive(Clone, Copy)]
+struct AnyValue<'a>(Reader<'a>);
 
-impl<'de> Deserialize<'de> for UniqueValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor).map(Self)
+impl<'de> DeserializeSeed<'de> for AnyValue<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
+impl<'de> Visitor<'de> for AnyValue<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,14 +115,14 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element::<UniqueValue>()? {
-            list.push(item.0);
+        while let Some(item) = items.next_element_seed(self)? {
+            list.push(item);
         }
         Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Value, A::Error> {
-        ObjectVisitor.visit_map(entries).map(Value::Object)
+        self.0.visit_map(entries).map(Value::Object)
     }
 }
 
@@ -117,8 +140,8 @@ mod tests {
             " {\t\"a\" : [ ] }\r\n",
             &depth(100),
         ] {
-            let ours: UniqueObject = serde_json::from_str(json).expect(json);
-            assert_eq!(ours.0, serde_json::from_str(json).unwrap(), "{json}");
+            let ours = parse(json.as_bytes()).expect(json);
+            assert_eq!(ours, serde_json::from_str(json).unwrap(), "{json}");
         }
     }
 
@@ -142,7 +165,7 @@ mod tests {
             (r#"{"a":1,}"#, "trailing comma"),
             (deep.as_str(), "recursion limit"),
         ] {
-            let error = serde_json::from_str::<UniqueObject>(json).expect_err(json);
+            let error = parse(json.as_bytes()).expect_err(json);
             assert!(error.to_string().contains(message), "{json}: {error}");
         }
     }

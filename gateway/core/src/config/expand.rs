@@ -3,9 +3,13 @@
 /// Bytes that all expanded scalars of a file may have together.
 pub(super) const MAX_EXPANDED_BYTES: usize = 1024 * 1024;
 
+/// What a variable holds, if it is set.
+type LookUp<'v> = dyn Fn(&str) -> Option<String> + 'v;
+
 /// Puts variables into scalars.
 pub(super) struct Expander<'v> {
-    variables: &'v dyn Fn(&str) -> Option<String>,
+    /// Without them a `$` is a `$`.
+    variables: Option<&'v LookUp<'v>>,
     expanded_bytes: usize,
 }
 
@@ -18,9 +22,17 @@ pub(super) struct Fault {
 const SYNTAX: &str = "write `${NAME}` or `${NAME:-default}`; `$$` stands for a single `$`";
 
 impl<'v> Expander<'v> {
-    pub(super) fn new(variables: &'v dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn new(variables: &'v LookUp<'v>) -> Self {
         Self {
-            variables,
+            variables: Some(variables),
+            expanded_bytes: 0,
+        }
+    }
+
+    /// Leaves all text as it is.
+    pub(super) fn none() -> Self {
+        Self {
+            variables: None,
             expanded_bytes: 0,
         }
     }
@@ -30,9 +42,9 @@ impl<'v> Expander<'v> {
     /// What a variable holds is never expanded again. As in a shell, the
     /// default also replaces an empty value.
     pub(super) fn expand(&mut self, text: &str) -> Result<Option<String>, Vec<Fault>> {
-        if !text.contains('$') {
+        let Some(variables) = self.variables.filter(|_| text.contains('$')) else {
             return Ok(None);
-        }
+        };
         let mut out = String::with_capacity(text.len());
         let mut faults = Vec::new();
         let mut rest = text;
@@ -47,7 +59,7 @@ impl<'v> Expander<'v> {
                     faults.push(fault("`${` without its `}`", SYNTAX));
                     break;
                 };
-                match self.look_up(reference) {
+                match look_up(reference, variables) {
                     Ok(value) => out.push_str(&value),
                     Err(fault) => faults.push(fault),
                 }
@@ -74,35 +86,35 @@ impl<'v> Expander<'v> {
             Err(faults)
         }
     }
+}
 
-    fn look_up(&self, reference: &str) -> Result<String, Fault> {
-        let (name, default) = match reference.split_once(":-") {
-            Some((name, default)) => (name, Some(default)),
-            None => (reference, None),
-        };
-        if !is_name(name) {
-            let name = super::tree::quote(name);
-            return Err(fault(
-                format!("`{name}` is not the name of a variable"),
-                SYNTAX,
-            ));
-        }
-        if default.is_some_and(|default| default.contains("${")) {
-            return Err(fault(
-                format!("the default of `{name}` holds another variable"),
-                "write a plain default; variables do not nest",
-            ));
-        }
-        let value = (self.variables)(name);
-        match (value, default) {
-            (Some(value), None) => Ok(value),
-            (Some(value), Some(_)) if !value.is_empty() => Ok(value),
-            (_, Some(default)) => Ok(default.to_owned()),
-            (None, None) => Err(fault(
-                format!("variable `{name}` is not set"),
-                format!("set it, or write `${{{name}:-default}}`"),
-            )),
-        }
+fn look_up(reference: &str, variables: &dyn Fn(&str) -> Option<String>) -> Result<String, Fault> {
+    let (name, default) = match reference.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (reference, None),
+    };
+    if !is_name(name) {
+        let name = super::tree::quote(name);
+        return Err(fault(
+            format!("`{name}` is not the name of a variable"),
+            SYNTAX,
+        ));
+    }
+    if default.is_some_and(|default| default.contains("${")) {
+        return Err(fault(
+            format!("the default of `{name}` holds another variable"),
+            "write a plain default; variables do not nest",
+        ));
+    }
+    let value = variables(name);
+    match (value, default) {
+        (Some(value), None) => Ok(value),
+        (Some(value), Some(_)) if !value.is_empty() => Ok(value),
+        (_, Some(default)) => Ok(default.to_owned()),
+        (None, None) => Err(fault(
+            format!("variable `{name}` is not set"),
+            format!("set it, or write `${{{name}:-default}}`"),
+        )),
     }
 }
 
@@ -170,6 +182,13 @@ mod tests {
                 "`${` without its `}`".to_owned(),
             ])
         );
+    }
+
+    #[test]
+    fn without_variables_a_dollar_is_a_dollar() {
+        for text in ["${HOST}", "$$", "${", "plain"] {
+            assert!(matches!(Expander::none().expand(text), Ok(None)), "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! [`decode`] reads YAML into any type with a derived `Deserialize` and
 //! reports all problems at once, each with line, column, path and, where
-//! there is one, the near miss.
+//! there is one, the near miss. [`decode_data`] does the same for documents that
+//! programs write.
 //!
 //! # What a file may say
 //! YAML 1.2 in UTF-8 with its core schema (so `yes` is text), one document,
@@ -46,7 +47,7 @@ mod tree;
 use serde::de::DeserializeOwned;
 
 pub use near::near;
-pub use parse::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};
+pub use parse::{Bounds, MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};
 pub use positions::{Positions, item, join};
 pub use problem::{MAX_PROBLEMS, Position, Problem, Problems};
 pub use text_or::TextOr;
@@ -83,6 +84,21 @@ pub fn decode<T: DeserializeOwned>(
     Ok((partial.value, partial.positions))
 }
 
+/// Decodes a document that is data rather than configuration: its bounds are the caller's, and
+/// a `$` in it is a `$`, because no variables are replaced. JSON is read as the YAML that it is.
+///
+/// # Errors
+/// Everything that is wrong with it, up to [`MAX_PROBLEMS`]; fewer where the document is so
+/// large that looking for more would take long.
+pub fn decode_data<T: DeserializeOwned>(
+    source: Source<'_>,
+    bounds: Bounds,
+) -> Result<(T, Positions), Problems> {
+    let partial = decode_within(source, bounds, &mut expand::Expander::none())?;
+    partial.problems.into_result()?;
+    Ok((partial.value, partial.positions))
+}
+
 /// A file that was read as far as it can be.
 #[derive(Debug)]
 pub struct Partial<T> {
@@ -115,15 +131,23 @@ pub fn decode_partial<T: DeserializeOwned>(
     source: Source<'_>,
     variables: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Partial<T>, Problems> {
-    let mut problems = Problems::new(&source);
     let mut expander = expand::Expander::new(variables);
-    let Some(root) = parse::parse(source.text, &mut expander, &mut problems) else {
+    decode_within(source, Bounds::FILE, &mut expander)
+}
+
+fn decode_within<T: DeserializeOwned>(
+    source: Source<'_>,
+    bounds: Bounds,
+    expander: &mut expand::Expander<'_>,
+) -> Result<Partial<T>, Problems> {
+    let mut problems = Problems::new(&source);
+    let Some(root) = parse::parse(source.text, bounds, expander, &mut problems) else {
         return Err(problems);
     };
     match session::decode(&root, &mut problems) {
         Some((value, unsound)) => Ok(Partial {
             value,
-            positions: Positions::of(&root),
+            positions: Positions::of(root),
             problems,
             unsound,
         }),

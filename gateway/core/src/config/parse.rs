@@ -23,20 +23,38 @@ pub const MAX_DEPTH: usize = 32;
 /// Keys and values that a file may have, after aliases are replaced.
 pub const MAX_NODES: usize = 100_000;
 
+/// How much of a document is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of its text.
+    pub bytes: usize,
+    /// Keys and values, after aliases are replaced.
+    pub nodes: usize,
+}
+
+impl Bounds {
+    /// Those of a file that people write.
+    pub const FILE: Self = Self {
+        bytes: MAX_FILE_BYTES,
+        nodes: MAX_NODES,
+    };
+}
+
 /// Parses `text`, replacing variables and aliases.
 ///
 /// `None` after a mistake that leaves no tree; smaller ones leave
 /// [`Value::Broken`] behind and are reported beside what decoding finds.
 pub(super) fn parse(
     text: &str,
+    bounds: Bounds,
     expander: &mut Expander<'_>,
     problems: &mut Problems,
 ) -> Option<Node> {
-    if text.len() > MAX_FILE_BYTES {
+    if text.len() > bounds.bytes {
         problems.push(Problem {
             position: None,
             path: String::new(),
-            message: format!("the file is larger than {} KiB", MAX_FILE_BYTES / 1024),
+            message: format!("the file is larger than {} KiB", bounds.bytes / 1024),
             help: Some("split it, or take out what is generated".to_owned()),
         });
         return None;
@@ -47,6 +65,7 @@ pub(super) fn parse(
         open: Vec::new(),
         anchors: BTreeMap::new(),
         nodes: 0,
+        nodes_max: bounds.nodes,
         root: None,
     };
     let options = granit_parser::options! {
@@ -83,6 +102,7 @@ struct Builder<'b, 'v> {
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     nodes: usize,
+    nodes_max: usize,
     root: Option<Node>,
 }
 
@@ -269,10 +289,10 @@ impl Builder<'_, '_> {
 
     fn count(&mut self, nodes: usize, at: Position) -> Result<(), Stop> {
         self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes <= MAX_NODES {
+        if self.nodes <= self.nodes_max {
             return Ok(());
         }
-        let message = format!("the file has more than {MAX_NODES} keys and values");
+        let message = format!("the file has more than {} keys and values", self.nodes_max);
         let help = "what an alias stands for counts each time; split the file";
         self.report(at, message, help);
         Err(Stop)

@@ -1,6 +1,7 @@
 //! From a path such as `routes[3].timeout` to its place in the file.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use super::problem::Position;
 use super::tree::{Node, Value};
@@ -11,7 +12,9 @@ use super::tree::{Node, Value};
 /// them. The top level is the empty path.
 #[derive(Clone, Debug, Default)]
 pub struct Positions {
-    places: BTreeMap<String, Place>,
+    root: Option<Node>,
+    /// Made when the first path is looked up: a document without mistakes needs none.
+    places: OnceLock<BTreeMap<String, Place>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,13 +52,13 @@ impl Positions {
     /// default.
     #[must_use]
     pub fn is_given(&self, path: &str) -> bool {
-        self.places.contains_key(path)
+        self.places().contains_key(path)
     }
 
     fn nearest(&self, path: &str) -> Option<(bool, Place)> {
         let mut prefix = path;
         loop {
-            if let Some(place) = self.places.get(prefix) {
+            if let Some(place) = self.places().get(prefix) {
                 return Some((prefix.len() == path.len(), *place));
             }
             if prefix.is_empty() {
@@ -67,36 +70,47 @@ impl Positions {
         }
     }
 
-    pub(super) fn of(root: &Node) -> Self {
-        let mut positions = Self::default();
-        positions.walk(root, String::new(), None);
-        positions
+    pub(super) fn of(root: Node) -> Self {
+        Self {
+            root: Some(root),
+            places: OnceLock::new(),
+        }
     }
 
-    fn walk(&mut self, node: &Node, path: String, key: Option<Position>) {
-        let is_collection = match &node.value {
-            Value::List(items) => {
-                for (index, value) in items.iter().enumerate() {
-                    self.walk(value, item(&path, index), None);
-                }
-                true
+    fn places(&self) -> &BTreeMap<String, Place> {
+        self.places.get_or_init(|| {
+            let mut places = BTreeMap::new();
+            if let Some(root) = &self.root {
+                walk(root, String::new(), None, &mut places);
             }
-            Value::Map(entries) => {
-                for entry in entries {
-                    let path = join(&path, entry.key.text());
-                    self.walk(&entry.value, path, Some(entry.key.position));
-                }
-                true
-            }
-            Value::Scalar(_) | Value::Broken => false,
-        };
-        let place = Place {
-            key,
-            value: node.position,
-            is_collection,
-        };
-        self.places.insert(path, place);
+            places
+        })
     }
+}
+
+fn walk(node: &Node, path: String, key: Option<Position>, places: &mut BTreeMap<String, Place>) {
+    let is_collection = match &node.value {
+        Value::List(items) => {
+            for (index, value) in items.iter().enumerate() {
+                walk(value, item(&path, index), None, places);
+            }
+            true
+        }
+        Value::Map(entries) => {
+            for entry in entries {
+                let path = join(&path, entry.key.text());
+                walk(&entry.value, path, Some(entry.key.position), places);
+            }
+            true
+        }
+        Value::Scalar(_) | Value::Broken => false,
+    };
+    let place = Place {
+        key,
+        value: node.position,
+        is_collection,
+    };
+    places.insert(path, place);
 }
 
 /// The path of the value under `key` in the map at `path`.

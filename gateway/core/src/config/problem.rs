@@ -10,6 +10,9 @@ pub const MAX_PROBLEMS: usize = 100;
 /// Characters of a source line that a report shows.
 const MAX_LINE_SHOWN: usize = 120;
 
+/// Longest piece of a value in [`Problems::brief`], in characters; keys and tokens are longer.
+const MAX_BRIEF_QUOTED: usize = 30;
+
 /// A place in the file, counted in characters from 1, as editors do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
@@ -134,6 +137,31 @@ impl Problems {
         if self.is_empty() { Ok(()) } else { Err(self) }
     }
 
+    /// The first `count` problems on one line, and how many more there are: for a log.
+    ///
+    /// The file's own text is left out, long quotations included: it may hold a secret.
+    #[must_use]
+    pub fn brief(&self, count: usize) -> String {
+        let told = self.found.iter().take(count).map(|problem| {
+            let line = problem.position.map(|at| format!("line {}: ", at.line));
+            let path = match problem.path.as_str() {
+                "" => "",
+                path => &format!("{}: ", Visible(path)),
+            };
+            let message = without_long_quotes(&problem.message);
+            format!("{}{path}{}", line.unwrap_or_default(), Visible(&message))
+        });
+        let told: Vec<_> = told.collect();
+        let rest = self.found.len() - told.len();
+        let rest = match (rest, self.more) {
+            (0, false) => String::new(),
+            (0, true) => "; and more".into(),
+            (rest, false) => format!("; and {rest} more"),
+            (rest, true) => format!("; and more than {rest} more"),
+        };
+        told.join("; ") + &rest
+    }
+
     fn render(&self, f: &mut fmt::Formatter<'_>, problem: &Problem) -> fmt::Result {
         writeln!(f, "error: {}", Visible(&problem.message))?;
         let Some(position) = problem.position else {
@@ -206,6 +234,18 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+/// What stands in backticks, unless it is long.
+fn without_long_quotes(message: &str) -> String {
+    let pieces = message.split('`').enumerate();
+    let pieces: Vec<_> = pieces
+        .map(|(index, piece)| match index % 2 {
+            1 if piece.chars().count() > MAX_BRIEF_QUOTED => "…",
+            _ => piece,
+        })
+        .collect();
+    pieces.join("`")
+}
 
 fn render_help<'h>(
     f: &mut fmt::Formatter<'_>,

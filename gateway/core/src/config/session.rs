@@ -19,6 +19,10 @@ use super::tree::{Meaning, Node, Value, quote};
 /// this is reached only by files that are wrong nearly everywhere.
 const MAX_PASSES: usize = 500;
 
+/// Values looked at in all passes over one file, so that a large one with many mistakes does
+/// not take minutes: those of [`MAX_PASSES`] over the largest file that people write.
+const MAX_VISITS: usize = MAX_PASSES * super::MAX_NODES;
+
 /// Decodes the tree, adding every problem found.
 ///
 /// Beside the value come the paths at which it does not hold what the file says: stand-ins,
@@ -35,7 +39,8 @@ pub(super) fn decode<T: DeserializeOwned>(
             has_progressed: false,
         }),
     };
-    for _ in 0..MAX_PASSES {
+    let passes = (MAX_VISITS / root.size()).clamp(1, MAX_PASSES);
+    for _ in 0..passes {
         session.state.borrow_mut().has_progressed = false;
         let value = session.decode(PhantomData::<T>, &Place::root(root));
         let mut state = session.state.borrow_mut();

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::settings::Sources;
 use super::{RoutesFile, Settings, identity};
-use crate::auth::Auth;
+use crate::auth::api_keys::ApiKeyList;
+use crate::auth::credential::Place;
+use crate::auth::jwt::Provider;
+use crate::auth::{Auth, Policy};
 use crate::config::{Partial, Problems, Source, decode_partial, item, join, near};
 use crate::plan::{Forwarded, NameSet, Plan, Route};
 use crate::route::{NamedMatch, RouteTable};
@@ -38,12 +42,9 @@ pub fn read(
     variables: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Compiled, Problems> {
     let partial = decode_partial::<RoutesFile>(source, variables)?;
-    let mut check = Checker {
-        problems: partial.problems.clone(),
-        partial: &partial,
-    };
+    let mut check = Checker::new(&partial, variables);
     let compiled = compile(&partial.value, &mut check);
-    match (compiled, check.problems.into_result()) {
+    match (compiled, check.into_problems().into_result()) {
         (Some(compiled), Ok(())) => Ok(compiled),
         (_, Err(problems)) => Err(problems),
         (None, Ok(())) => unreachable!("a file that does not compile has a problem"),
@@ -54,6 +55,33 @@ pub fn read(
 pub(super) struct Names<'a> {
     pub(super) providers: Vec<&'a str>,
     pub(super) upstreams: Vec<&'a str>,
+    pub(super) api_keys: Vec<&'a str>,
+    /// The headers of the API keys, by their indices.
+    key_headers: Vec<HeaderName>,
+    /// Where the providers' tokens are looked for, by their indices.
+    places: Vec<Vec<Place>>,
+}
+
+impl Names<'_> {
+    /// Where keys of this list are.
+    pub(super) fn key_place(&self, list: usize) -> Option<Place> {
+        self.key_headers.get(list).cloned().map(Place::Header)
+    }
+
+    /// Where tokens of these providers may be.
+    pub(super) fn places(&self, providers: &[usize]) -> Vec<Place> {
+        let mut all = Vec::new();
+        for place in providers
+            .iter()
+            .filter_map(|&index| self.places.get(index))
+            .flatten()
+        {
+            if !all.contains(place) {
+                all.push(place.clone());
+            }
+        }
+        all
+    }
 }
 
 fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
@@ -64,8 +92,13 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
             Some(format!("write `version: {VERSION}`")),
         );
     }
-    let (providers, key_sources) = file
+    let (providers, key_sources): (Vec<Provider>, Vec<_>) = file
         .jwt_providers
+        .iter()
+        .map(|(name, spec)| spec.compile(name, check))
+        .unzip();
+    let (api_keys, api_key_files): (Vec<ApiKeyList>, Vec<_>) = file
+        .api_keys
         .iter()
         .map(|(name, spec)| spec.compile(name, check))
         .unzip();
@@ -77,8 +110,12 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
     let names = Names {
         providers: file.jwt_providers.keys().map(String::as_str).collect(),
         upstreams: file.upstreams.keys().map(String::as_str).collect(),
+        api_keys: file.api_keys.keys().map(String::as_str).collect(),
+        key_headers: api_keys.iter().map(|list| list.header.clone()).collect(),
+        places: providers.iter().map(|it| it.places.clone()).collect(),
     };
-    let routes = routes(file, &names, check);
+    let mut routes = routes(file, &names, check);
+    number_policies(&mut routes);
     let mut identity_headers = identity_headers(&routes);
     identity::check_uses(file, check);
     let internal_identity = file.internal_identity.as_ref().map(|spec| {
@@ -86,13 +123,15 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         spec.compile(&taken, check)
     });
     identity_headers.extend(internal_identity.iter().map(|it| it.header.clone()));
-    let settings = Settings::compile(
-        file,
-        internal_identity,
-        key_sources,
-        endpoint_sources,
-        check,
-    );
+    let revocations = file.jwt_providers.iter();
+    let revocations = revocations.map(|(name, spec)| spec.revocations(name, check));
+    let sources = Sources {
+        revocations: revocations.collect(),
+        keys: key_sources,
+        api_keys: api_key_files,
+        endpoints: endpoint_sources,
+    };
+    let settings = Settings::compile(file, internal_identity, sources, check);
     let networks = &file.forwarded.trusted_proxies;
     // Last, because nothing is checked after the first `?`.
     let plan = Plan {
@@ -100,6 +139,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         identity_headers: NameSet::new(identity_headers),
         routes,
         providers,
+        api_keys,
         clusters,
         forwarded: Forwarded {
             trusted_proxies: networks.iter().map(|network| network.0).collect(),
@@ -186,22 +226,46 @@ fn suggest<'n>(section: &str, name: &str, known: impl Iterator<Item = &'n str> +
 }
 
 /// What follows the first `; ` is the remedy.
-fn split_help(message: &str) -> (String, Option<String>) {
+pub(super) fn split_help(message: &str) -> (String, Option<String>) {
     match message.split_once("; ") {
         Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
         None => (message.to_owned(), None),
     }
 }
 
+/// Equal policies get one number: a token that was verified for one of them is known to all.
+fn number_policies(routes: &mut [Route]) {
+    // By their text first, because a file may have thousands.
+    let mut known: HashMap<String, Vec<(&Policy, u32)>> = HashMap::new();
+    let mut ids = Vec::new();
+    let mut next = 0;
+    for policy in policies(routes) {
+        let alike = known.entry(format!("{policy:?}")).or_default();
+        let same = alike.iter().find(|(other, _)| *other == policy);
+        if let Some((_, id)) = same {
+            ids.push(*id);
+            continue;
+        }
+        alike.push((policy, next));
+        ids.push(next);
+        next += 1;
+    }
+    let all = routes.iter_mut().flat_map(|route| match &mut route.auth {
+        Auth::Open => &mut [],
+        Auth::AnyOf(policies) => &mut policies[..],
+    });
+    for (policy, id) in all.zip(ids) {
+        policy.id = id;
+    }
+}
+
+fn policies(routes: &[Route]) -> impl Iterator<Item = &Policy> {
+    routes.iter().flat_map(|route| route.auth.policies())
+}
+
 /// The headers that routes make of claims.
 fn identity_headers(routes: &[Route]) -> Vec<HeaderName> {
-    let headers = routes.iter().flat_map(|route| match &route.auth {
-        Auth::Open => Vec::new(),
-        Auth::Jwt(auth) => {
-            let headers = &auth.claims_to_headers.0;
-            headers.iter().map(|(_, header)| header.clone()).collect()
-        }
-    });
+    let headers = policies(routes).flat_map(|policy| policy.identity.names().cloned());
     headers.collect()
 }
 
@@ -209,9 +273,27 @@ fn identity_headers(routes: &[Route]) -> Vec<HeaderName> {
 pub(super) struct Checker<'a> {
     partial: &'a Partial<RoutesFile>,
     problems: Problems,
+    variables: &'a dyn Fn(&str) -> Option<String>,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    /// Begins with the problems that are known already.
+    pub(super) fn new(
+        partial: &'a Partial<RoutesFile>,
+        variables: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Self {
+        Self {
+            partial,
+            problems: partial.problems.clone(),
+            variables,
+        }
+    }
+
+    /// All that is wrong.
+    pub(super) fn into_problems(self) -> Problems {
+        self.problems
+    }
+
     /// Adds a problem with what the file says at `path`, unless it is known already that
     /// something is wrong there: what follows from a mistake is not one more.
     pub(super) fn problem(
@@ -299,6 +381,11 @@ impl Checker<'_> {
             );
         }
         url
+    }
+
+    /// The value of an environment variable.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        (self.variables)(name)
     }
 
     /// Whether the file itself says something at `path`.

@@ -6,8 +6,9 @@ use http::HeaderName;
 use serde::Deserialize;
 
 use super::RoutesFile;
+use super::auth::RESERVED_HEADERS;
 use super::compile::Checker;
-use super::routes::{RESERVED_HEADERS, RespondSpec};
+use super::routes::RespondSpec;
 use crate::config::join;
 use crate::identity::InternalIdentity;
 use crate::plan::NameSet;

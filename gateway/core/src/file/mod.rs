@@ -3,10 +3,15 @@
 //! Two stages: the first says what the user wrote, the second is all that the proxy sees.
 
 mod address;
+mod api_keys;
+mod auth;
 mod compile;
 mod identity;
+mod key_sources;
 mod providers;
+mod revocations;
 mod routes;
+mod secrets;
 mod settings;
 mod upstreams;
 
@@ -18,13 +23,15 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use address::{Address, Network};
+pub use api_keys::ApiKeysSpec;
+pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
 pub use identity::InternalIdentitySpec;
-pub use providers::{AlgorithmName, KeyPlace, KeySource, ProviderSpec};
-pub use routes::{
-    AuthSpec, BackendSpec, Defaults, FixedSpec, JwtSpec, Open, OwnAnswer, RespondSpec, RetrySpec,
-    RouteSpec,
-};
+pub use key_sources::{KeyPlace, KeySource, is_private_way};
+pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
+pub use revocations::{DocumentSource, RevocationsSpec};
+pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, RetrySpec, RouteSpec};
+pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
@@ -58,9 +65,16 @@ pub struct RoutesFile {
     /// Whom to believe about earlier hops.
     #[serde(default)]
     pub forwarded: ForwardedSpec,
+    /// A directory in which the providers' keys are remembered, so that a gateway that starts
+    /// while a provider is down has them; default none.
+    #[serde(default)]
+    pub state_directory: Option<String>,
     /// Who issues tokens, by name.
     #[serde(default)]
     pub jwt_providers: BTreeMap<String, ProviderSpec>,
+    /// Who holds which API key, by name.
+    #[serde(default)]
+    pub api_keys: BTreeMap<String, ApiKeysSpec>,
     /// The gateway's own tokens for upstreams.
     #[serde(default)]
     pub internal_identity: Option<InternalIdentitySpec>,

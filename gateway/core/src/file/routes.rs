@@ -1,15 +1,13 @@
 //! `routes:` which request goes where, and who may send it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
+use super::auth::AuthSpec;
 use super::compile::{Checker, Names};
-use crate::auth::claims::{ClaimsToHeaders, Requirements};
-use crate::auth::{Auth, JwtAuth};
 use crate::config::{TextOr, join};
 use crate::plan::{Action, Backends, FixedResponse, Route};
 use crate::route::MatchSpec;
@@ -23,7 +21,7 @@ pub struct RouteSpec {
     pub name: String,
     /// Which requests are its own.
     pub r#match: MatchSpec,
-    /// Who may use it: `none`, or `{jwt: PROVIDER}`. There is no default.
+    /// Who may use it: `none`, or what callers must show. There is no default.
     pub auth: AuthSpec,
     /// From the request's head to the answer's, all tries together, 1 ms to 1 h; default 10 s.
     #[serde(default)]
@@ -52,48 +50,6 @@ pub struct Defaults {
     pub retries: RetrySpec,
     /// As in a route.
     pub max_request_body: Option<ByteSize>,
-}
-
-/// Who may use a route.
-#[derive(Debug, Deserialize)]
-#[serde(from = "TextOr<Open, JwtSpec>")]
-pub enum AuthSpec {
-    /// Everybody.
-    Open,
-    /// Callers with a token.
-    Jwt(JwtSpec),
-}
-
-/// The word for a route that everybody may use.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Open {
-    /// Everybody.
-    None,
-}
-
-impl From<TextOr<Open, JwtSpec>> for AuthSpec {
-    fn from(written: TextOr<Open, JwtSpec>) -> Self {
-        match written {
-            TextOr::Text(Open::None) => Self::Open,
-            TextOr::Other(spec) => Self::Jwt(spec),
-        }
-    }
-}
-
-/// Callers with a token.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JwtSpec {
-    /// The provider's name.
-    pub jwt: String,
-    /// Scopes and claims that must hold.
-    #[serde(default)]
-    pub require: Requirements,
-    /// Claims that the upstream gets as headers, by the claim's path. The client's own copies
-    /// of these headers never go upstream, on any route.
-    #[serde(default)]
-    pub claims_to_headers: BTreeMap<String, String>,
 }
 
 /// Whether to try again.
@@ -168,33 +124,6 @@ const WEIGHT_MAX: u32 = 1_000_000;
 /// Backends of one route; the sum of their weights fits 32 bits.
 const BACKENDS_MAX: usize = 100;
 
-/// Headers that carry neither a claim nor the gateway's token: they steer the message or the gateway itself.
-pub(super) const RESERVED_HEADERS: &[&str] = &[
-    "authorization",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-request-id",
-];
-
 impl RouteSpec {
     pub(super) fn compile(
         &self,
@@ -211,7 +140,7 @@ impl RouteSpec {
         let body_bytes_max = self.max_request_body.or(defaults.max_request_body);
         Route {
             name: self.name.as_str().into(),
-            auth: self.auth.compile(index, &join(&at, "auth"), names, check),
+            auth: self.auth.compile(&join(&at, "auth"), names, check),
             action: self.action(&at, names, check),
             timeout: self.timeout.or(defaults.timeout).map_or(TIMEOUT, |it| it.0),
             per_try_timeout: retries.per_try_timeout.map(|it| it.0),
@@ -316,63 +245,6 @@ fn forward(
         );
     }
     Backends::new(weighted)
-}
-
-impl AuthSpec {
-    fn compile(&self, route: usize, at: &str, names: &Names<'_>, check: &mut Checker<'_>) -> Auth {
-        let AuthSpec::Jwt(spec) = self else {
-            return Auth::Open;
-        };
-        let known = names.providers.iter().copied();
-        let provider = check.name(join(at, "jwt"), "jwt_providers", &spec.jwt, known);
-        let headers = claims_to_headers(&spec.claims_to_headers, at, check);
-        Auth::Jwt(JwtAuth {
-            policy_id: u32::try_from(route).unwrap_or(u32::MAX),
-            provider: provider.unwrap_or_default(),
-            requirements: spec.require.clone(),
-            claims_to_headers: ClaimsToHeaders(headers),
-        })
-    }
-}
-
-fn claims_to_headers(
-    headers: &BTreeMap<String, String>,
-    at: &str,
-    check: &mut Checker<'_>,
-) -> Vec<(String, HeaderName)> {
-    let at = join(at, "claims_to_headers");
-    let mut taken: Vec<(String, HeaderName)> = Vec::with_capacity(headers.len());
-    for (claim, header) in headers {
-        let place = join(&at, claim);
-        let Ok(name) = header.parse::<HeaderName>() else {
-            check.problem(
-                place,
-                format!("`{header}` is not a header name"),
-                Some("use letters, digits and `-`, such as `x-user-id`".into()),
-            );
-            continue;
-        };
-        // Some servers make no difference between `_` and `-` (RFC 3875 section 4.1.18).
-        let read_as = name.as_str().replace('_', "-");
-        let is_same =
-            |(_, other): &&(String, HeaderName)| read_as == other.as_str().replace('_', "-");
-        if RESERVED_HEADERS.contains(&read_as.as_str()) {
-            check.problem(
-                place,
-                format!("the header `{header}` cannot carry a claim"),
-                Some("choose a name of your own, such as `x-user-id`".into()),
-            );
-        } else if let Some((other, _)) = taken.iter().find(is_same) {
-            check.problem(
-                place,
-                format!("the header `{header}` carries the claim `{other}` already"),
-                Some("give each claim a header of its own".into()),
-            );
-        } else {
-            taken.push((claim.clone(), name));
-        }
-    }
-    taken
 }
 
 impl FixedSpec {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::compile::Checker;
+use super::revocations::DocumentSource;
 use super::{Address, EndpointSource, KeySource, Network, RoutesFile};
 use crate::framing::HeadLimits;
 use crate::identity::InternalIdentity;
@@ -168,8 +169,14 @@ pub struct Settings {
     pub shutdown: ShutdownTimes,
     /// The gateway's own tokens for upstreams; `None` where no upstream gets any.
     pub internal_identity: Option<InternalIdentity>,
+    /// Where keys are remembered between two starts.
+    pub state_directory: Option<String>,
     /// Where keys come from, by the provider's index.
     pub key_sources: Vec<KeySource>,
+    /// Where deny lists come from, by the provider's index; `None` where it has none.
+    pub revocations: Vec<Option<DocumentSource>>,
+    /// Where API keys come from, by the list's index: paths of files.
+    pub api_key_files: Vec<String>,
     /// Where endpoints come from, by the cluster's index.
     pub endpoint_sources: Vec<EndpointSource>,
 }
@@ -183,12 +190,19 @@ const ECS_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest `stopTimeout` that Fargate takes.
 const ECS_STOP_TIMEOUT_MAX: Duration = Duration::from_mins(2);
 
+/// Where everything comes from that changes while the process runs, by its index in the plan.
+pub(super) struct Sources {
+    pub(super) keys: Vec<KeySource>,
+    pub(super) revocations: Vec<Option<DocumentSource>>,
+    pub(super) api_keys: Vec<String>,
+    pub(super) endpoints: Vec<EndpointSource>,
+}
+
 impl Settings {
     pub(super) fn compile(
         file: &RoutesFile,
         internal_identity: Option<InternalIdentity>,
-        key_sources: Vec<KeySource>,
-        endpoint_sources: Vec<EndpointSource>,
+        sources: Sources,
         check: &mut Checker<'_>,
     ) -> Self {
         let listeners = listeners(file, check);
@@ -206,10 +220,20 @@ impl Settings {
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
             internal_identity,
-            key_sources,
-            endpoint_sources,
+            state_directory: state_directory(file, check),
+            key_sources: sources.keys,
+            revocations: sources.revocations,
+            api_key_files: sources.api_keys,
+            endpoint_sources: sources.endpoints,
         }
     }
+}
+
+fn state_directory(file: &RoutesFile, check: &mut Checker<'_>) -> Option<String> {
+    let directory = file.state_directory.as_deref()?;
+    let help = "write the path of a directory, or leave it out";
+    check.not_empty("state_directory", directory, help);
+    Some(directory.to_owned())
 }
 
 fn listeners(file: &RoutesFile, check: &mut Checker<'_>) -> Vec<SocketAddr> {

@@ -3,6 +3,7 @@
 mod broken;
 mod good;
 mod many;
+mod revocations;
 
 use std::fmt::Write as _;
 
@@ -14,6 +15,8 @@ fn variables(name: &str) -> Option<String> {
         "NAMESPACE" => Some("prod.internal".to_owned()),
         "EMPTY" => Some(String::new()),
         "PORT" => Some("8081".to_owned()),
+        "JWT_SECRET" => Some("0123456789abcdef".repeat(4)),
+        "JWT_SECRET_WEAK" => Some("hunter2".to_owned()),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -12,6 +13,9 @@ use http::header::AUTHORIZATION;
 use serde_json::json;
 
 use super::*;
+use crate::auth::api_keys::ApiKeys;
+use crate::auth::keys::KeyRing;
+use crate::auth::trust::Trust;
 use crate::config::Source;
 use crate::file::{Compiled, read};
 
@@ -37,9 +41,27 @@ routes:
 struct Gateway {
     plan: Plan,
     signer: Ed25519KeyPair,
-    ring: Arc<KeyRing>,
+    keys: Keys,
     cache: TokenCache,
-    rings_asked: Cell<usize>,
+}
+
+struct Keys {
+    trust: Arc<Trust>,
+    asked: Cell<usize>,
+}
+
+impl<'k> Snapshots for &'k Keys {
+    type Trust = &'k Arc<Trust>;
+    type ApiKeys = Arc<Arc<ApiKeys>>;
+
+    fn trust(&self, _provider: usize) -> Self::Trust {
+        self.asked.set(self.asked.get() + 1);
+        &self.trust
+    }
+
+    fn api_keys(&self, _list: usize) -> Self::ApiKeys {
+        Arc::default()
+    }
 }
 
 impl Gateway {
@@ -57,9 +79,11 @@ impl Gateway {
         Self {
             plan,
             signer,
-            ring: Arc::new(ring),
+            keys: Keys {
+                trust: Arc::new(Trust::default().with_keys(ring)),
+                asked: Cell::new(0),
+            },
             cache: TokenCache::new(10, 10_000),
-            rings_asked: Cell::new(0),
         }
     }
 
@@ -87,12 +111,9 @@ impl Gateway {
             query: None,
             headers: &headers,
             body_bytes,
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
-        let ring = |_| {
-            self.rings_asked.set(self.rings_asked.get() + 1);
-            &self.ring
-        };
-        match decide(&self.plan, &head, ring, &mut self.cache, NOW) {
+        match decide(&self.plan, &head, &&self.keys, &mut self.cache, NOW) {
             Ok(decision) => {
                 assert_eq!(
                     &*decision.route.name,
@@ -104,11 +125,13 @@ impl Gateway {
                     .and_then(|caller| caller.subject.as_deref());
                 format!("{} {}", decision.route.name, subject.unwrap_or("anybody"))
             }
-            Err(Refusal {
-                rejection,
-                route_index,
-                allow,
-            }) => {
+            Err(refusal) => {
+                let Refusal {
+                    rejection,
+                    route_index,
+                    allow,
+                    ..
+                } = *refusal;
                 let status = rejection.reason.status().as_u16();
                 let mut text = format!("{status} {}", rejection.reason.code());
                 if let Some(index) = route_index {
@@ -198,9 +221,11 @@ fn keys_are_looked_at_only_where_a_route_asks_for_a_token() {
     for line in ["GET /nowhere", "POST /users", "GET /open", "GET /fixed"] {
         gateway.answer(line, "Bearer x", None);
     }
-    assert_eq!(gateway.rings_asked.get(), 0);
+    assert_eq!(gateway.keys.asked.get(), 0);
     gateway.answer("GET /users", "", None);
-    assert_eq!(gateway.rings_asked.get(), 1);
+    assert_eq!(gateway.keys.asked.get(), 0);
+    gateway.answer("GET /users", "Bearer x", None);
+    assert_eq!(gateway.keys.asked.get(), 1);
 }
 
 #[test]

@@ -4,46 +4,42 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE};
 
 use super::*;
 
+const TWICE: &str = "jwt_duplicate_member";
+const CRITICAL: &str = "jwt_critical_unsupported";
+const ENCRYPTED: &str = "jwt_encrypted";
+
 #[test]
-fn a_name_that_comes_twice_makes_a_token_malformed() {
+fn a_name_that_comes_twice_is_refused_wherever_it_stands() {
     let twice = |extra: &str| claims(&json!({})).replacen('{', &format!("{{{extra},"), 1);
     check(&[
-        ("sub", with_payload(twice(r#""sub":"admin""#)), MALFORMED),
-        (
-            "the same sub",
-            with_payload(twice(r#""sub":"ann""#)),
-            MALFORMED,
-        ),
+        ("sub", with_payload(twice(r#""sub":"admin""#)), TWICE),
+        ("the same sub", with_payload(twice(r#""sub":"ann""#)), TWICE),
         (
             "escaped",
             with_payload(twice(r#""\u0073ub":"admin""#)),
-            MALFORMED,
+            TWICE,
         ),
-        ("exp", with_payload(twice(r#""exp":9999999999"#)), MALFORMED),
+        ("exp", with_payload(twice(r#""exp":9999999999"#)), TWICE),
         (
             "within",
             with_payload(twice(r#""realm":{"a":1,"a":2}"#)),
-            MALFORMED,
+            TWICE,
         ),
         (
             "apart",
             with_payload(twice(r#""a":{"b":1},"c":{"b":1}"#)),
             "ok",
         ),
-        (
-            "alg",
-            with_header(r#"{"alg":"none","alg":"ES256"}"#),
-            MALFORMED,
-        ),
+        ("alg", with_header(r#"{"alg":"none","alg":"ES256"}"#), TWICE),
         (
             "kid",
             with_header(r#"{"alg":"ES256","kid":"p256","kid":"p256"}"#),
-            MALFORMED,
+            TWICE,
         ),
         (
             "typ",
             with_header(r#"{"alg":"ES256","typ":"a","typ":"b"}"#),
-            MALFORMED,
+            TWICE,
         ),
     ]);
 }
@@ -54,27 +50,27 @@ fn a_critical_extension_is_refused_because_none_is_understood() {
         (
             "exp",
             with_header(r#"{"alg":"ES256","crit":["exp"],"exp":1}"#),
-            MALFORMED,
+            CRITICAL,
         ),
         (
             "b64",
             with_header(r#"{"alg":"ES256","crit":["b64"],"b64":false}"#),
-            MALFORMED,
+            CRITICAL,
         ),
         (
             "empty",
             with_header(r#"{"alg":"ES256","crit":[]}"#),
-            MALFORMED,
+            CRITICAL,
         ),
         (
             "null",
             with_header(r#"{"alg":"ES256","crit":null}"#),
-            MALFORMED,
+            CRITICAL,
         ),
         (
             "text",
             with_header(r#"{"alg":"ES256","crit":"exp"}"#),
-            MALFORMED,
+            CRITICAL,
         ),
         (
             "not critical",
@@ -82,6 +78,45 @@ fn a_critical_extension_is_refused_because_none_is_understood() {
             "ok",
         ),
     ]);
+}
+
+#[test]
+fn what_is_encrypted_nested_or_unencoded_says_so() {
+    for (header, expected) in [
+        (r#"{"alg":"ES256","enc":"A256GCM"}"#, ENCRYPTED),
+        (r#"{"alg":"dir","enc":"A256GCM"}"#, ENCRYPTED),
+        (r#"{"alg":"ES256","cty":"JWT"}"#, ENCRYPTED),
+        (r#"{"alg":"ES256","cty":"application/jwt"}"#, ENCRYPTED),
+        (r#"{"alg":"ES256","cty":"json"}"#, "ok"),
+        (r#"{"alg":"ES256","b64":false}"#, "jwt_payload_unencoded"),
+        (r#"{"alg":"ES256","b64":true}"#, "jwt_payload_unencoded"),
+        (r#"{"alg":"ES256","b64":false,"crit":["b64"]}"#, CRITICAL),
+    ] {
+        check(&[(header, with_header(header), expected)]);
+    }
+}
+
+#[test]
+fn a_token_is_of_the_type_that_its_provider_wants() {
+    let mut provider = provider();
+    provider.token_type = Some("at+jwt".into());
+    let keys = trust(ring());
+    for (kind, expected) in [
+        (r#","typ":"at+jwt""#, "ok"),
+        (r#","typ":"AT+JWT""#, "ok"),
+        (r#","typ":"application/at+jwt""#, "ok"),
+        (r#","typ":"Application/At+Jwt""#, "ok"),
+        (r#","typ":"JWT""#, "jwt_type_mismatch"),
+        (r#","typ":"at+jwt ""#, "jwt_type_mismatch"),
+        (r#","typ":"x/at+jwt""#, "jwt_type_mismatch"),
+        (r#","typ":"""#, "jwt_type_mismatch"),
+        ("", "jwt_type_mismatch"),
+        (r#","typ":null"#, MALFORMED),
+        (r#","typ":["at+jwt"]"#, MALFORMED),
+    ] {
+        let token = with_header(format!(r#"{{"alg":"ES256"{kind}}}"#));
+        assert_eq!(verdict(&provider, &keys, &token), expected, "{kind}");
+    }
 }
 
 #[test]
@@ -102,7 +137,7 @@ fn only_the_compact_form_with_three_parts_is_read() {
         (
             "a JWE",
             format!("{header}.{payload}.{payload}.{payload}.{signature}"),
-            MALFORMED,
+            ENCRYPTED,
         ),
         ("no header", format!(".{payload}.{signature}"), MALFORMED),
         (
@@ -110,13 +145,13 @@ fn only_the_compact_form_with_three_parts_is_read() {
             signed(&format!("{header}."), &SIGNERS.p256, Algorithm::ES256),
             MALFORMED,
         ),
-        ("detached", format!("{header}..{signature}"), SIGNATURE),
+        ("detached", format!("{header}..{signature}"), MALFORMED),
         ("the general JSON form", general.to_string(), MALFORMED),
         ("a space before", format!(" {token}"), MALFORMED),
         (
             "a space within",
             format!("{header}. {payload}.{signature}"),
-            SIGNATURE,
+            MALFORMED,
         ),
         ("a line end after", format!("{token}\n"), MALFORMED),
         ("two tokens", format!("{token},{token}"), MALFORMED),
@@ -203,7 +238,7 @@ fn header_and_payload_are_json_objects() {
     }
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(500), "]".repeat(500));
     cases.push(("deep", with_payload(&deep), MALFORMED));
-    cases.push(("no claims", with_payload("{}"), "jwt_expiry_missing"));
+    cases.push(("no claims", with_payload("{}"), "jwt_issuer_mismatch"));
     cases.push(("deep header", with_header(deep), MALFORMED));
     check(&cases);
 }
@@ -217,7 +252,7 @@ fn what_the_log_shows_of_a_token_is_short_and_printable() {
         with_header(format!(r#"{{"alg":"ES256","{long}":1,"{long}":1}}"#)),
         with_payload(claims(&json!({"iss": "x\u{1b}[31m".repeat(100)}))),
     ] {
-        let rejection = verify(&provider(), &ring(), &token, NOW).unwrap_err();
+        let rejection = verify(&provider(), &trust(ring()), &token).unwrap_err();
         let detail = rejection.detail.expect("a detail");
         assert!(detail.len() < 120, "{detail}");
         assert!(!detail.contains(char::is_control), "{detail:?}");

@@ -197,7 +197,7 @@ fn a_bad_entry_does_not_spoil_the_others() {
         ring.ignored
     );
     let token = with_payload(claims(&json!({})));
-    assert_eq!(verdict(&provider(), &ring, &token), "ok");
+    assert_eq!(verdict(&provider(), &trust(ring), &token), "ok");
 }
 
 #[test]
@@ -263,9 +263,9 @@ fn keys_of_one_id_are_all_tried() {
         vec![own.clone(), other.clone()],
         vec![rsa.jwk(&id), own.clone()],
     ] {
-        assert_eq!(verdict(&provider(), &ring_of(&keys), &token), "ok");
+        assert_eq!(verdict(&provider(), &trust(ring_of(&keys)), &token), "ok");
     }
-    let ring = ring_of(&[rsa.jwk(&id), other]);
+    let ring = trust(ring_of(&[rsa.jwk(&id), other]));
     assert_eq!(verdict(&provider(), &ring, &token), "jwt_signature_invalid");
 }
 
@@ -283,7 +283,7 @@ fn the_very_same_key_is_taken_once() {
 #[test]
 fn the_algorithm_of_a_key_rules_out_the_others() {
     let rsa = &SIGNERS.rsa;
-    let ring = ring_of(&[rsa.jwk(&json!({"kid": "rsa", "alg": "PS256"}))]);
+    let ring = trust(ring_of(&[rsa.jwk(&json!({"kid": "rsa", "alg": "PS256"}))]));
     let token = |algorithm: Algorithm| {
         let header = json!({"alg": algorithm, "kid": "rsa"}).to_string();
         mint(header, claims(&json!({})), rsa, algorithm)
@@ -334,4 +334,49 @@ fn debug_output_holds_no_key() {
     let shown = format!("{:?}", ring());
     assert!(shown.contains("ed25519"), "{shown}");
     assert!(!shown.contains(&modulus[..20]), "{shown}");
+}
+
+#[test]
+fn a_weak_secret_makes_no_ring() {
+    use jsonwebtoken::Algorithm::{ES256, HS256, HS384, HS512};
+
+    let random = b"0123456789abcdef0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP";
+    for (secret, algorithms, is_taken) in [
+        (&random[..32], &[HS256][..], true),
+        (&random[..31], &[HS256], false),
+        (&random[..32], &[HS256, HS384], false),
+        (&random[..48], &[HS256, HS384], true),
+        (&random[..63], &[HS512], false),
+        (&random[..64], &[HS512], true),
+        (&[7; 64], &[HS256], false),
+        (b"abababababababababababababababab", &[HS256], false),
+        (b"", &[ES256], false),
+    ] {
+        let ring = KeyRing::from_secret(secret, algorithms);
+        assert_eq!(ring.is_ok(), is_taken, "{secret:?} {algorithms:?}");
+        if let Err(error) = ring {
+            assert!(
+                error.to_string().starts_with("the secret is too weak"),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_point_off_its_curve_makes_no_key() {
+    let mut off = SIGNERS.p256.jwk(&json!({"kid": "p256"}));
+    off["y"] = off["x"].clone();
+    assert_eq!(fate(&off), "keys[0]: its numbers make no key");
+}
+
+#[test]
+fn four_keys_may_share_an_id() {
+    let keys: Vec<_> = (0..6)
+        .map(|_| p256_signer().jwk(&json!({"kid": "same"})))
+        .collect();
+    let ring = ring_of(&keys);
+    assert_eq!(ring.keys().len(), 4);
+    assert_eq!(ring.ignored[0], "keys[4]: 4 others have its `kid`");
+    assert_eq!(ring.ignored.len(), 2);
 }

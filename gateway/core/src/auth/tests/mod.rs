@@ -20,8 +20,11 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use super::jwt::{Provider, verify};
+use super::credential::Place;
+use super::jwt::{self, Candidate, Provider};
 use super::keys::KeyRing;
+use super::trust::Trust;
+use crate::words::rejection::Rejection;
 
 /// What the tests call now.
 const NOW: u64 = 1_700_000_000;
@@ -146,12 +149,19 @@ fn ring_of(keys: &[Value]) -> KeyRing {
     KeyRing::from_jwk_set(document.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn trust(ring: KeyRing) -> Trust {
+    Trust::default().with_keys(ring)
+}
+
 fn provider() -> Provider {
     Provider {
         name: "main".into(),
         issuer: ISSUER.into(),
         audiences: vec!["api".into(), "other".into()],
+        audience_claim: "aud".into(),
         algorithms: ALGORITHMS.to_vec(),
+        token_type: None,
+        places: vec![Place::Authorization],
         clock_skew_seconds: SKEW_SECONDS,
         token_bytes_max: 4096,
     }
@@ -211,17 +221,30 @@ fn parts(token: &str) -> (String, String, String) {
     (part(), part(), part())
 }
 
+/// What the one provider of a route says of a token.
+fn verify(provider: &Provider, keys: &Trust, token: &str) -> Result<(), Rejection> {
+    let candidate = Candidate {
+        index: 0,
+        provider,
+        trust: keys,
+    };
+    match jwt::verify(&[candidate], token, NOW) {
+        Ok(_) => Ok(()),
+        Err(denied) => Err(denied.rejection),
+    }
+}
+
 /// `ok`, or the code of the refusal.
-fn verdict(provider: &Provider, ring: &KeyRing, token: &str) -> &'static str {
-    match verify(provider, ring, token, NOW) {
-        Ok(_) => "ok",
+fn verdict(provider: &Provider, keys: &Trust, token: &str) -> &'static str {
+    match verify(provider, keys, token) {
+        Ok(()) => "ok",
         Err(rejection) => rejection.reason.code(),
     }
 }
 
 /// Verifies each token by the provider's keys, and compares the verdicts.
 fn check(cases: &[(&str, String, &str)]) {
-    let (provider, ring) = (provider(), ring());
+    let (provider, ring) = (provider(), trust(ring()));
     let wrong: Vec<_> = cases
         .iter()
         .map(|(what, token, expected)| (what, token, expected, verdict(&provider, &ring, token)))

@@ -3,6 +3,7 @@
 use super::*;
 
 /// [`NOW`] less and more the skew, to add fractions to.
+const DATE: &str = "jwt_date_invalid";
 const EXPIRES_MIN: f64 = 1_699_999_940.0;
 const STARTS_MAX: f64 = 1_700_000_060.0;
 
@@ -17,27 +18,27 @@ fn dates_are_seconds_with_the_clock_skew_on_either_side() {
         (json!({"exp": EXPIRES_MIN + 0.5}), "jwt_expired"),
         (json!({"exp": EXPIRES_MIN + 1.5}), "ok"),
         (json!({"exp": 253_402_300_799_u64}), "ok"),
-        (json!({"exp": 253_402_300_800_u64}), MALFORMED),
-        (json!({"exp": u64::MAX}), MALFORMED),
-        (json!({"exp": 1e300}), MALFORMED),
-        (json!({"exp": -1}), MALFORMED),
-        (json!({"exp": -0.5}), MALFORMED),
-        (json!({"exp": (NOW + 60).to_string()}), MALFORMED),
-        (json!({"exp": true}), MALFORMED),
-        (json!({"exp": [NOW + 60]}), MALFORMED),
-        (json!({"exp": {}}), MALFORMED),
+        (json!({"exp": 253_402_300_800_u64}), DATE),
+        (json!({"exp": u64::MAX}), DATE),
+        (json!({"exp": 1e300}), DATE),
+        (json!({"exp": -1}), DATE),
+        (json!({"exp": -0.5}), DATE),
+        (json!({"exp": (NOW + 60).to_string()}), DATE),
+        (json!({"exp": true}), DATE),
+        (json!({"exp": [NOW + 60]}), DATE),
+        (json!({"exp": {}}), DATE),
         (json!({"nbf": NOW + SKEW_SECONDS}), "ok"),
         (json!({"nbf": NOW + SKEW_SECONDS + 1}), "jwt_not_yet_valid"),
         (json!({"nbf": STARTS_MAX - 0.5}), "ok"),
         (json!({"nbf": STARTS_MAX + 0.5}), "jwt_not_yet_valid"),
         (json!({"nbf": 0}), "ok"),
-        (json!({"nbf": -1}), MALFORMED),
-        (json!({"nbf": 1e300}), MALFORMED),
-        (json!({"nbf": NOW.to_string()}), MALFORMED),
+        (json!({"nbf": -1}), DATE),
+        (json!({"nbf": 1e300}), DATE),
+        (json!({"nbf": NOW.to_string()}), DATE),
         (json!({"iat": NOW + 3600}), "ok"),
         (json!({"exp": NOW - 3600, "nbf": NOW + 3600}), "jwt_expired"),
     ];
-    let (provider, ring) = (provider(), ring());
+    let (provider, ring) = (provider(), trust(ring()));
     for (more, expected) in table {
         let token = with_payload(claims(&more));
         assert_eq!(verdict(&provider, &ring, &token), expected, "{more}");
@@ -51,7 +52,7 @@ fn dates_are_seconds_with_the_clock_skew_on_either_side() {
         );
     }
     let null = claims(&json!({"exp": 7})).replace(":7", ":null");
-    assert_eq!(verdict(&provider, &ring, &with_payload(null)), MALFORMED);
+    assert_eq!(verdict(&provider, &ring, &with_payload(null)), DATE);
 }
 
 #[test]
@@ -65,7 +66,11 @@ fn without_skew_the_edges_are_those_of_the_token() {
         (json!({"nbf": NOW + 1}), "jwt_not_yet_valid"),
     ] {
         let token = with_payload(claims(&more));
-        assert_eq!(verdict(&provider, &ring(), &token), expected, "{more}");
+        assert_eq!(
+            verdict(&provider, &trust(ring()), &token),
+            expected,
+            "{more}"
+        );
     }
 }
 
@@ -99,7 +104,7 @@ fn issuer_and_audience_are_compared_to_the_letter() {
         (json!({"aud": 1}), AUD),
         (json!({"iss": "x", "aud": "x"}), ISS),
     ];
-    let (provider, ring) = (provider(), ring());
+    let (provider, ring) = (provider(), trust(ring()));
     for (more, expected) in table {
         let token = with_payload(claims(&more));
         assert_eq!(verdict(&provider, &ring, &token), expected, "{more}");

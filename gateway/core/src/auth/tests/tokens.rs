@@ -9,7 +9,7 @@ const KEY: &str = "jwt_key_unknown";
 
 #[test]
 fn an_algorithm_counts_if_the_allow_list_has_it() {
-    let ring = ring();
+    let ring = trust(ring());
     for used in ALGORITHMS {
         let (signer, id) = SIGNERS.of(used);
         let header = json!({"alg": used, "kid": id}).to_string();
@@ -86,8 +86,12 @@ fn a_public_key_is_never_a_secret() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
         let tag = hmac::sign(&key, message.as_bytes());
         let token = format!("{message}.{}", base64url(tag));
-        assert_eq!(verdict(&provider(), &ring(), &token), ALGORITHM);
-        assert_eq!(verdict(&eager, &ring(), &token), KEY, "no list allows it");
+        assert_eq!(verdict(&provider(), &trust(ring()), &token), ALGORITHM);
+        assert_eq!(
+            verdict(&eager, &trust(ring()), &token),
+            KEY,
+            "no list allows it"
+        );
     }
 }
 
@@ -156,7 +160,7 @@ fn a_key_is_found_by_its_id_or_by_its_fit() {
 
 #[test]
 fn without_any_key_the_gateway_says_so_and_not_the_token() {
-    let none = KeyRing::default();
+    let none = Trust::default();
     assert_eq!(
         verdict(&provider(), &none, &valid()),
         "jwt_keys_unavailable"
@@ -266,7 +270,7 @@ fn whatever_was_changed_after_signing_breaks_the_signature() {
 
 #[test]
 fn every_flipped_character_of_a_token_is_noticed() {
-    let (provider, ring, token) = (provider(), ring(), valid());
+    let (provider, ring, token) = (provider(), trust(ring()), valid());
     for index in 0..token.len() {
         let mut bytes = token.clone().into_bytes();
         bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };

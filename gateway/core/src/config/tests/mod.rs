@@ -2,6 +2,7 @@
 
 mod broken_values;
 mod broken_yaml;
+mod data;
 mod mutation;
 mod reports;
 mod sample;

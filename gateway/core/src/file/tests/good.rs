@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use jsonwebtoken::Algorithm;
 
-use super::super::{AccessLogOutput, EndpointSource, KeyPlace};
+use super::super::{AccessLogOutput, EndpointSource, KeyPlace, SecretEncoding};
 use super::*;
-use crate::auth::{Auth, JwtAuth};
+use crate::auth::{Auth, Credential, Policy};
 use crate::path::CleanPath;
 use crate::plan::{Action, Route};
 use crate::route::{Outcome, Request};
@@ -35,6 +35,7 @@ limits:
   requests_per_connection: 1000
 shutdown: {lame_duck: 1s, drain: 15s}
 forwarded: {trusted_proxies: [10.0.0.0/8, "fd00::/8"], send_standard: true}
+state_directory: /var/lib/gateway
 jwt_providers:
   main:
     issuer: https://issuer.example/
@@ -46,6 +47,9 @@ jwt_providers:
     max_token_size: 8KiB
   local: {issuer: local, audiences: [api], algorithms: [EdDSA], jwks_file: /etc/keys.json}
 internal_identity: {issuer: edge, lifetime: 30s, rotation: 12h, header: X-Edge-Token}
+api_keys:
+  partners: {file: /etc/api-keys.yaml, header: X-Partner-Key}
+  robots: {file: robots.json}
 upstreams:
   users:    {cloud_map: {namespace: "${NAMESPACE}", service: users, port: 8080, interval: 10s}, identity: users}
   products: {cloud_map: {namespace: "${NAMESPACE}", service: products}}
@@ -73,10 +77,10 @@ routes:
   - {name: keys, match: {path: /keys}, auth: none, respond: internal_jwks}
 "#;
 
-fn jwt(route: &Route) -> &JwtAuth {
-    match &route.auth {
-        Auth::Jwt(auth) => auth,
-        Auth::Open => panic!("{} is open", route.name),
+fn policy(route: &Route) -> &Policy {
+    match route.auth.policies() {
+        [policy] => policy,
+        other => panic!("{} has {} policies", route.name, other.len()),
     }
 }
 
@@ -123,6 +127,24 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert_eq!(response.status.as_u16(), 204);
     assert_eq!(response.content_type, "text/plain; charset=utf-8");
     assert!(response.body.is_empty());
+}
+
+#[test]
+fn lists_of_api_keys_have_a_file_and_a_header() {
+    let Compiled { plan, settings } = compiled(FULL);
+    let lists: Vec<_> = plan
+        .api_keys
+        .iter()
+        .map(|list| (&*list.name, list.header.as_str()))
+        .collect();
+    assert_eq!(
+        lists,
+        [("partners", "x-partner-key"), ("robots", "x-api-key")]
+    );
+    assert_eq!(
+        settings.api_key_files,
+        ["/etc/api-keys.yaml", "robots.json"]
+    );
 }
 
 #[test]
@@ -213,10 +235,128 @@ fn providers_and_their_keys_share_their_indices() {
         panic!("two sources");
     };
     assert_eq!(local.place, KeyPlace::File("/etc/keys.json".into()));
-    assert_eq!(local.refresh_interval, Duration::from_mins(5));
+    // A file is looked at every other second, and asked for at once when a key is unknown.
+    let policy = local.refresh_policy();
+    assert_eq!((policy.interval, policy.cooldown_max), (2_000, 250));
     let uri = "https://issuer.example/.well-known/jwks.json";
     assert_eq!(main.place, KeyPlace::Url(uri.into()));
     assert_eq!(main.refresh_interval, Duration::from_mins(1));
+    assert_eq!(main.max_stale, Duration::from_hours(24));
+    assert_eq!(main.unknown_key_wait, Duration::from_secs(5));
+    assert_eq!(
+        settings.state_directory.as_deref(),
+        Some("/var/lib/gateway")
+    );
+}
+
+#[test]
+fn the_times_of_keys_have_defaults_that_fit_each_other() {
+    let policy = |times: &str| {
+        let text = FULL.replace("refresh_interval: 1m", times);
+        let policy = compiled(&text).settings.key_sources[1].refresh_policy();
+        [
+            policy.interval_min,
+            policy.interval,
+            policy.interval_max,
+            policy.cooldown_min,
+            policy.cooldown_max,
+        ]
+        .map(|time| time / 100)
+    };
+    for (times, expected) in [
+        ("allow_http: false", [300, 3_000, 36_000, 10, 25]),
+        ("refresh_interval: 10s", [100, 100, 36_000, 10, 25]),
+        ("refresh_interval: 2h", [300, 72_000, 72_000, 10, 25]),
+        ("max_stale: 10m", [300, 3_000, 3_000, 10, 25]),
+        ("max_stale: 4m", [300, 1_200, 1_200, 10, 25]),
+        ("unknown_key_wait: 1s", [300, 3_000, 36_000, 5, 5]),
+        ("unknown_key_wait: 30s", [300, 3_000, 36_000, 10, 50]),
+    ] {
+        assert_eq!(policy(times), expected, "{times}");
+    }
+}
+
+#[test]
+fn a_provider_has_its_keys_in_one_of_five_places() {
+    let jwks = "{keys: [{kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo}]}";
+    let inline = format!("jwks: {jwks}");
+    let secret = |encoding| KeyPlace::SecretFile {
+        path: "/run/secrets/jwt".into(),
+        encoding,
+        algorithms: vec![Algorithm::HS256, Algorithm::HS512],
+    };
+    let hs = "algorithms: [HS256, HS512]";
+    for (issuer, algorithms, place, expected) in [
+        (
+            "https://issuer.example/",
+            "algorithms: [RS256]",
+            "discovery: true",
+            KeyPlace::Discovery(
+                "https://issuer.example/.well-known/openid-configuration".into(),
+            ),
+        ),
+        (
+            "https://issuer.example/realms/a",
+            "algorithms: [RS256]",
+            "discovery: true",
+            KeyPlace::Discovery(
+                "https://issuer.example/realms/a/.well-known/openid-configuration".into(),
+            ),
+        ),
+        (
+            "http://issuer.internal:8080",
+            "algorithms: [RS256]",
+            "discovery: true\n    allow_http: true",
+            KeyPlace::Discovery(
+                "http://issuer.internal:8080/.well-known/openid-configuration".into(),
+            ),
+        ),
+        (
+            "me",
+            "algorithms: [EdDSA]",
+            "jwks_uri: http://issuer.internal/keys\n    allow_http: true",
+            KeyPlace::Url("http://issuer.internal/keys".into()),
+        ),
+        (
+            "me",
+            "algorithms: [EdDSA]",
+            &inline,
+            KeyPlace::Inline(
+                r#"{"keys":[{"crv":"Ed25519","kty":"OKP","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#.into(),
+            ),
+        ),
+        (
+            "me",
+            hs,
+            "secret: {file: /run/secrets/jwt}",
+            secret(SecretEncoding::Utf8),
+        ),
+        (
+            "me",
+            hs,
+            "secret: {file: /run/secrets/jwt, encoding: base64url}",
+            secret(SecretEncoding::Base64Url),
+        ),
+        (
+            "me",
+            "algorithms: [HS256]",
+            "secret: {env: JWT_SECRET, encoding: hex}",
+            KeyPlace::Secret(
+                SecretEncoding::Hex
+                    .decode("0123456789abcdef".repeat(4).as_bytes())
+                    .unwrap(),
+                vec![Algorithm::HS256],
+            ),
+        ),
+    ] {
+        let provider = format!(
+            "jwt_providers:\n  main:\n    issuer: {issuer}\n    audiences: [api]\n    \
+             {algorithms}\n    {place}\n"
+        );
+        let source = &compiled(&format!("{SMALLEST}{provider}")).settings.key_sources[0];
+        assert_eq!(source.place, expected, "{place}");
+        assert_eq!(source.issuer, issuer);
+    }
 }
 
 #[test]
@@ -287,15 +427,22 @@ fn routes_are_those_of_the_file_with_its_defaults_key_by_key() {
 #[test]
 fn authentication_is_that_of_the_file() {
     let plan = compiled(FULL).plan;
-    let (users, products) = (jwt(&plan.routes[0]), jwt(&plan.routes[1]));
-    assert_eq!(&*plan.providers[users.provider].name, "main");
-    assert_eq!(&*plan.providers[products.provider].name, "local");
-    assert_ne!(users.policy_id, products.policy_id, "one cache serves both");
+    let (users, products) = (policy(&plan.routes[0]), policy(&plan.routes[1]));
+    let names = |policy: &Policy| match &policy.credential {
+        Credential::Jwt(indices) => {
+            let names = indices.iter().map(|&index| &*plan.providers[index].name);
+            names.collect::<Vec<_>>().join(" ")
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(names(users), "main");
+    assert_eq!(names(products), "local");
+    assert_ne!(users.id, products.id, "one cache serves both");
     assert_eq!(users.requirements.scopes.all, ["users:read"]);
     assert!(users.requirements.claims.contains_key("tenant"));
     let headers: Vec<_> = users
-        .claims_to_headers
-        .0
+        .identity
+        .claims
         .iter()
         .map(|(claim, header)| (claim.as_str(), header.as_str()))
         .collect();
