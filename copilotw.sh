@@ -30,6 +30,7 @@ TEXT
 usage_local() {
     cat <<'TEXT'
 Usage: ./copilotw.sh local [--port 8080] [--admin-port 9090] [--replicas 2]
+                           [--internal-identity]
 
 Builds what is missing and runs the gateway, both services, a registry and an
 issuer of tokens in the foreground. Ctrl-C stops everything.
@@ -37,6 +38,9 @@ issuer of tokens in the foreground. Ctrl-C stops everything.
   --port N         port of the gateway on 127.0.0.1, 1 to 65535 (default 8080)
   --admin-port N   port of its admin listener, 1 to 65535 (default 9090)
   --replicas N     instances of each service, 1 to 16 (default 2)
+  --internal-identity
+                   the gateway signs a token of its own for each request, and
+                   the services refuse requests without one
 
 Standard output carries the gateway's access log, one JSON object a request;
 send it to jq or to /dev/null. All else goes to standard error: what the
@@ -203,7 +207,7 @@ build() {
 }
 
 command_local() {
-    local port=8080 admin_port=9090 replicas=2
+    local port=8080 admin_port=9090 replicas=2 options=()
     while [ $# -gt 0 ]; do
         case $1 in
             --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
@@ -224,6 +228,10 @@ command_local() {
                 replicas=$2
                 shift 2
                 ;;
+            --internal-identity)
+                options+=("$1")
+                shift
+                ;;
             *) misused local "local does not know \`$1\`" ;;
         esac
     done
@@ -239,6 +247,7 @@ command_local() {
         --listen "127.0.0.1:$port" \
         --admin "127.0.0.1:$admin_port" \
         --replicas "$replicas" \
+        ${options[@]+"${options[@]}"} \
         --data-dir "$(data_directory)" \
         --token-command "$(token_command)"
 }

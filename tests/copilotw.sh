@@ -125,6 +125,7 @@ test_with_stubs() {
         'COPILOTW_PROFILE=release COPILOTW_DATA=my\ data '
     ran 'local with options' $'<127.0.0.1:1234>\n<--admin>\n<127.0.0.1:65535>\n<--replicas>\n<16>' \
         local --port 1234 --admin-port=65535 --replicas 16
+    ran 'local with internal identity' '<--internal-identity>' local --internal-identity
 
     run token --sub '--a b' --scope '' --ttl=5m --audience x
     check 'token hands its options on' [ "$out" = "$(printf '%s\n' gateway '<token>' '<--data-dir>' \

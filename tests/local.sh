@@ -155,9 +155,10 @@ has_banner_or_ended() {
     file_has "$scratch/err" 'Ctrl-C stops everything' || ! is_running "$system"
 }
 
-# Leaves $system, its process.
+# start OPTION...: leaves $system, its process.
 start() {
-    background "$scratch/out" "$scratch/err" "$script" local --port "$port" --admin-port "$admin_port"
+    background "$scratch/out" "$scratch/err" "$script" local \
+        --port "$port" --admin-port "$admin_port" "$@"
     system=$job
     within "$BUILD_PATIENCE" has_banner_or_ended || give_up 'the system does not come up'
     is_running "$system" || give_up 'the system ended at its start'
@@ -401,15 +402,32 @@ test_interrupt_under_way() {
     stops INT
 }
 
+# Where an instance listens, as its log says.
+address_of() {
+    sed -n "s/^$1  *| .*\"message\":\"listening\".*\"address\":\"\([^\"]*\)\".*/\1/p" "$scratch/err"
+}
+
+test_internal_identity() {
+    local url
+    url=http://$(address_of users-1)
+    ask /users
+    ok 'a request past the gateway is refused' equal "$status $(code)" '401 gateway_identity_missing'
+    with "$token" /users -H 'x-gateway-token: forged'
+    ok 'a forged token of the gateway is refused' equal "$status $(code)" '401 gateway_identity_invalid'
+    ask /readyz
+    ok 'a probe past the gateway is answered' equal "$status" 200
+}
+
 test_second_run() {
     local while_stopped
     while_stopped=$("$script" token) || true
-    start
+    start --internal-identity
     with "$while_stopped" /users
     answers 'a token made while all was stopped' 200 "$USERS"
     with "$token" /products
     answers 'keys are kept between runs' 200 "$PRODUCTS"
     ok 'databases are kept between runs' not file_has "$scratch/err" 'database migrated'
+    test_internal_identity
     stops TERM
 }
 

@@ -17,7 +17,14 @@ const SHELL: &[Floor] = &[
     &["app"],
     &["server", "admin", "dev"],
     &["proxy"],
-    &["upstream", "discovery", "jwks", "documents", "telemetry"],
+    &[
+        "upstream",
+        "discovery",
+        "jwks",
+        "documents",
+        "identity",
+        "telemetry",
+    ],
     &["io", "lifecycle", "fetch"],
     &["clock", "cause"],
 ];
@@ -26,7 +33,7 @@ const SHELL: &[Floor] = &[
 const CORE: &[Floor] = &[
     &["file", "pipeline"],
     &["plan"],
-    &["route", "auth", "cluster", "framing"],
+    &["route", "auth", "identity", "cluster", "framing"],
     &["config", "path", "words"],
 ];
 

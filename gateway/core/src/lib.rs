@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod config;
 pub mod file;
 pub mod framing;
+pub mod identity;
 pub mod path;
 pub mod pipeline;
 pub mod plan;

@@ -59,6 +59,8 @@ pub enum Action {
     Forward(Backends),
     /// The gateway answers by itself.
     Respond(FixedResponse),
+    /// The gateway answers with the public keys of its own tokens.
+    RespondKeys,
 }
 
 /// Upstreams with weights.
@@ -130,6 +132,8 @@ pub struct Cluster {
     pub name: Box<str>,
     /// Time allowed to open a connection.
     pub connect_timeout: Duration,
+    /// The audience of the gateway's own tokens for it, where it gets them.
+    pub identity: Option<Box<str>>,
 }
 
 /// Whom to believe about earlier hops, and what to tell the next one.

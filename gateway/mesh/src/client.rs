@@ -2,6 +2,7 @@
 //!
 //! Plain HTTP/1.1, no pool, no redirects, no retries.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -88,6 +89,28 @@ impl Client {
             .await
     }
 
+    /// Sends a GET to this address, wherever the URL's host may be: one of several that share a
+    /// name.
+    ///
+    /// # Errors
+    /// [`ClientError`]; an answer of any status is not an error.
+    pub async fn get_at(
+        &self,
+        address: SocketAddr,
+        url: &str,
+    ) -> Result<Response<Bytes>, ClientError> {
+        let (authority, target) = split(url)?;
+        let request = request(
+            Method::GET,
+            &authority,
+            target,
+            HeaderMap::new(),
+            Bytes::new(),
+        );
+        self.within_timeout(Some(address), &authority, request)
+            .await
+    }
+
     /// Sends a POST with these headers and this body.
     ///
     /// # Errors
@@ -113,17 +136,21 @@ impl Client {
         body: Bytes,
     ) -> Result<Response<Bytes>, ClientError> {
         let (authority, target) = split(url)?;
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = target;
-        *request.headers_mut() = headers;
-        let host =
-            HeaderValue::from_str(authority.as_str()).expect("an authority is valid in a header");
-        request.headers_mut().insert(HOST, host);
-        match tokio::time::timeout(self.timeout, self.exchange(&authority, request)).await {
+        let request = request(method, &authority, target, headers, body);
+        self.within_timeout(None, &authority, request).await
+    }
+
+    async fn within_timeout(
+        &self,
+        address: Option<SocketAddr>,
+        authority: &Authority,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Bytes>, ClientError> {
+        let exchange = self.exchange(address, authority, request);
+        match tokio::time::timeout(self.timeout, exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(ClientError::Timeout {
-                authority,
+                authority: authority.clone(),
                 timeout: self.timeout,
             }),
         }
@@ -131,6 +158,7 @@ impl Client {
 
     async fn exchange(
         &self,
+        address: Option<SocketAddr>,
         authority: &Authority,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, ClientError> {
@@ -138,16 +166,14 @@ impl Client {
             authority: authority.clone(),
             source,
         };
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']');
-        let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80)))
-            .await
-            .map_err(|source| ClientError::Connect {
-                authority: authority.clone(),
-                source,
-            })?;
+        let stream = match address {
+            Some(address) => TcpStream::connect(address).await,
+            None => TcpStream::connect(host_of(authority)).await,
+        };
+        let stream = stream.map_err(|source| ClientError::Connect {
+            authority: authority.clone(),
+            source,
+        })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
@@ -186,6 +212,43 @@ impl Client {
             }
         }
     }
+}
+
+fn request(
+    method: Method,
+    authority: &Authority,
+    target: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = target;
+    *request.headers_mut() = headers;
+    let host =
+        HeaderValue::from_str(authority.as_str()).expect("an authority is valid in a header");
+    request.headers_mut().insert(HOST, host);
+    request
+}
+
+/// Host and port, as a lookup takes them.
+fn host_of(authority: &Authority) -> (&str, u16) {
+    let host = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    (host, authority.port_u16().unwrap_or(80))
+}
+
+/// The host and port of a URL that this client can ask.
+///
+/// # Errors
+/// [`ClientError::Url`].
+#[cfg(feature = "identity")]
+pub(crate) fn host_and_port(url: &str) -> Result<(String, u16), ClientError> {
+    let (authority, _) = split(url)?;
+    let (host, port) = host_of(&authority);
+    Ok((host.to_owned(), port))
 }
 
 /// Splits a URL into whom to connect to and what to ask for.

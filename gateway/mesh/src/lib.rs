@@ -2,12 +2,15 @@
 //!
 //! Without features this is the small part that the gateway uses too: names of
 //! headers, problem+json, the request id, the W3C trace context, a one-shot HTTP
-//! client, registration with a local registry, and shutdown. Feature `service`
-//! adds everything that two services would otherwise write twice; feature
-//! `testing` what their tests share.
+//! client, registration with a local registry, and shutdown. Feature `identity`
+//! adds the check of the gateway's own tokens, feature `service` everything that
+//! two services would otherwise write twice, feature `testing` what their tests
+//! share.
 
 pub mod client;
 pub mod headers;
+#[cfg(feature = "identity")]
+pub mod identity;
 pub mod problem;
 pub mod registration;
 pub mod request_id;

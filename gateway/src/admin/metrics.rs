@@ -346,7 +346,7 @@ fn upstream_of_slot(plan: &Plan, route: usize, slot: usize) -> &str {
             .clusters()
             .nth(slot)
             .map_or("none", |cluster| &plan.clusters[cluster].name),
-        Action::Respond(_) => "none",
+        Action::Respond(_) | Action::RespondKeys => "none",
     }
 }
 

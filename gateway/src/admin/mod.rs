@@ -1,4 +1,4 @@
-//! The admin listener: health, readiness, metrics. Loopback by default.
+//! The admin listener: health, readiness, metrics, public keys. Loopback by default.
 
 mod metrics;
 
@@ -18,6 +18,8 @@ use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service;
 use serde_json::json;
 use tokio::net::TcpListener;
+
+use crate::identity;
 
 /// The admin listener, as a service of pingora's.
 pub(crate) struct Admin {
@@ -59,6 +61,7 @@ fn router(observed: Arc<Observed>) -> Router {
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(render))
+        .route("/internal/jwks.json", get(keys))
         .fallback(missing)
         .with_state(observed)
 }
@@ -82,7 +85,21 @@ async fn render(State(observed): State<Arc<Observed>>) -> Response {
     }
 }
 
+/// The public keys of this process's own tokens.
+async fn keys(State(observed): State<Arc<Observed>>) -> Response {
+    let live = observed.live.load();
+    let Some(signer) = &live.signer else {
+        let text = "the routes file has no section `internal_identity`\n";
+        return (StatusCode::NOT_FOUND, text).into_response();
+    };
+    let headers = [
+        (CONTENT_TYPE, identity::CONTENT_TYPE),
+        (CACHE_CONTROL, signer.cache_control()),
+    ];
+    (headers, signer.key_set()).into_response()
+}
+
 async fn missing() -> Response {
-    let text = "the admin listener serves /healthz, /readyz and /metrics\n";
+    let text = "the admin listener serves /healthz, /readyz, /metrics and /internal/jwks.json\n";
     (StatusCode::NOT_FOUND, text).into_response()
 }

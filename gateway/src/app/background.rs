@@ -1,4 +1,4 @@
-//! What runs beside the workers: discovery, keys, the clock's correction.
+//! What runs beside the workers: discovery, keys of others and our own, the clock's correction.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::discovery::cloud_map::{ClientError, CloudMapClient, CloudMapService};
 use crate::discovery::dns::{DnsError, DnsResolver};
 use crate::discovery::watch::{Discovery, WatchOptions, Watcher};
 use crate::documents::DocumentWatch;
+use crate::identity::Rotator;
 use crate::jwks::{KeyWatch, waiting_name};
 use crate::lifecycle::Lifecycle;
 use crate::proxy::Live;
@@ -141,11 +142,13 @@ fn upstream_waiting_name(upstream: &str) -> String {
     format!("endpoints of upstream `{upstream}`")
 }
 
-/// Discovery, keys, documents and the clock's correction, on one thread beside the workers.
+/// Discovery, keys of others and our own, documents, and the clock's correction, on one thread beside the
+/// workers.
 pub(super) struct Background {
     pub(super) live: Arc<ArcSwap<Live>>,
     pub(super) keys: Vec<KeyWatch>,
     pub(super) documents: Vec<DocumentWatch>,
+    pub(super) rotator: Option<Rotator>,
     pub(super) watchers: Vec<Option<Watched>>,
     pub(super) clock: Clock,
     pub(super) lifecycle: Arc<Lifecycle>,
@@ -164,6 +167,9 @@ impl Service for Background {
         }
         for watch in self.documents.drain(..) {
             tokio::spawn(watch.run(Arc::clone(&self.lifecycle)));
+        }
+        if let Some(rotator) = self.rotator.take() {
+            tokio::spawn(rotator.run());
         }
         for (index, watched) in self.watchers.drain(..).enumerate() {
             let Some((watcher, discovery)) = watched else {

@@ -24,6 +24,7 @@ use crate::discovery::cloud_map::ClientError;
 use crate::discovery::dns::DnsError;
 use crate::documents::{DocumentError, DocumentWatch};
 use crate::fetch::Fetcher;
+use crate::identity::{NoKey, Rotator};
 use crate::jwks::{
     KeyClock, KeyError, KeyWatch, Shared, StateDirectory, StateDirectoryError, WantedKeys,
 };
@@ -51,6 +52,8 @@ enum Cause {
         name: String,
         source: DocumentError,
     },
+    #[error(transparent)]
+    Identity(#[from] NoKey),
     #[error("the HTTP client for keys cannot be made: {0}")]
     HttpClient(#[from] reqwest::Error),
     #[error(transparent)]
@@ -145,7 +148,15 @@ impl Gateway {
         let key_clock = KeyClock::new(clock.clone(), options.key_time_factor);
         let sources = settings.key_sources.iter();
         let wanted = sources.map(|source| Arc::new(WantedKeys::new(source, key_clock.clone())));
-        let live = Live::new(plan, count, wanted.collect());
+        let rotator = settings
+            .internal_identity
+            .as_ref()
+            .map(|identity| Rotator::new(identity, clock.clone()))
+            .transpose()?;
+        let live = Live {
+            signer: rotator.as_ref().map(Rotator::signer),
+            ..Live::new(plan, count, wanted.collect())
+        };
         let live = Arc::new(ArcSwap::from_pointee(live));
         let keys = key_watches(&live.load(), &settings, &fetcher, &key_clock)?;
         let documents = document_watches(&live.load(), &settings, &fetcher, &clock)?;
@@ -192,6 +203,7 @@ impl Gateway {
             live,
             keys,
             documents,
+            rotator,
             watchers,
             clock,
             lifecycle: Arc::clone(&lifecycle),

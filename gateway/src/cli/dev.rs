@@ -31,7 +31,7 @@ pub(super) fn run(options: DevOptions) -> anyhow::Result<()> {
     };
     // Not before the services are there: the gateway would take an empty first answer of the
     // registry for the truth until it asks again.
-    let gateway = Gateway::build(compile(&system.variables())?)?;
+    let gateway = Gateway::build(compile(&system.routes(), &system.variables())?)?;
     let (stop, stopped) = Stop::on_signals_or();
     let (left, has_left) = watch::channel(false);
     let supervision = Supervision {
@@ -65,10 +65,10 @@ async fn start(options: DevOptions) -> anyhow::Result<Option<(DevSystem, Signals
     Ok(None)
 }
 
-fn compile(variables: &BTreeMap<String, String>) -> anyhow::Result<Compiled> {
+fn compile(text: &str, variables: &BTreeMap<String, String>) -> anyhow::Result<Compiled> {
     let source = Source {
         name: "the routes file of `gateway dev`",
-        text: dev::ROUTES,
+        text,
     };
     read(source, &|name| variables.get(name).cloned()).map_err(|problems| anyhow!("{problems}"))
 }

@@ -31,8 +31,13 @@ use crate::lifecycle::Readiness;
 
 /// Namespace that the services register in.
 pub const NAMESPACE: &str = "test.local";
-/// The routes file of `gateway dev`, with `${…}` variables; see [`DevSystem::variables`].
-pub const ROUTES: &str = include_str!("routes.yaml");
+/// The routes file of `gateway dev` but for its upstreams.
+const ROUTES: &str = include_str!("routes.yaml");
+/// The upstreams, as they are and as they get the gateway's own tokens.
+const UPSTREAMS: &str = include_str!("upstreams.yaml");
+const IDENTIFIED_UPSTREAMS: &str = include_str!("identified_upstreams.yaml");
+/// Where the admin listener has the public keys of the gateway's own tokens.
+const KEYS_PATH: &str = "/internal/jwks.json";
 /// Time for every instance to register (a database is created and filled in it), and again
 /// for the gateway to find them and to fetch the keys.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -179,15 +184,21 @@ pub async fn start(options: DevOptions) -> Result<DevSystem, DevError> {
         .await
         .map_err(internal("registry"))?;
 
+    let surroundings = Surroundings {
+        registry: registry.url(),
+        gateway_keys: options
+            .internal_identity
+            .then(|| format!("http://{}{KEYS_PATH}", reachable(options.admin))),
+        log: options.services_log.clone(),
+    };
     let children: Vec<_> = SERVICES
         .iter()
         .zip(programs)
         .flat_map(|(service, program)| {
-            let log = &options.services_log;
+            let surroundings = &surroundings;
             let database = data_directory.join(format!("{}.db", service.name));
-            let endpoint = registry.url();
             (1..=options.replicas)
-                .map(move |replica| child(service, replica, &program, &database, &endpoint, log))
+                .map(move |replica| child(service, replica, &program, &database, surroundings))
         })
         .collect();
     let instances = children
@@ -208,7 +219,18 @@ pub async fn start(options: DevOptions) -> Result<DevSystem, DevError> {
 }
 
 impl DevSystem {
-    /// Values of the variables in [`ROUTES`].
+    /// The routes file, with `${…}` variables; see [`DevSystem::variables`].
+    #[must_use]
+    pub fn routes(&self) -> String {
+        let upstreams = if self.options.internal_identity {
+            IDENTIFIED_UPSTREAMS
+        } else {
+            UPSTREAMS
+        };
+        [ROUTES, upstreams].concat()
+    }
+
+    /// Values of the variables in [`DevSystem::routes`].
     #[must_use]
     pub fn variables(&self) -> BTreeMap<String, String> {
         [
@@ -299,29 +321,41 @@ impl DevSystem {
     }
 }
 
+/// What all services are told of the others.
+struct Surroundings {
+    /// The registry's URL.
+    registry: String,
+    /// Where the gateway has its keys, if requests must come through it.
+    gateway_keys: Option<String>,
+    log: String,
+}
+
 fn child(
     service: &Service,
     replica: u16,
     program: &Path,
     database: &Path,
-    endpoint: &str,
-    log: &str,
+    surroundings: &Surroundings,
 ) -> ChildSpec {
     let name = format!("{}-{replica}", service.name);
+    let mut env: Vec<(&str, OsString)> = vec![
+        ("CLOUD_MAP_ENDPOINT", surroundings.registry.clone().into()),
+        ("CLOUD_MAP_SERVICE_ID", service.id.into()),
+        ("CLOUD_MAP_INSTANCE_ID", name.clone().into()),
+        ("DATABASE", database.into()),
+        ("LOG", surroundings.log.clone().into()),
+        // Nobody has to notice a stop here, and a person at a terminal waits for it.
+        ("LAME_DUCK", "0s".into()),
+        ("DRAIN_LIMIT", "1s".into()),
+    ];
+    if let Some(url) = &surroundings.gateway_keys {
+        env.push(("REQUIRE_GATEWAY", url.into()));
+    }
     ChildSpec {
         service_id: service.id.to_owned(),
         program: program.to_owned(),
         args: ["--listen", "127.0.0.1:0"].map(OsString::from).into(),
-        env: vec![
-            ("CLOUD_MAP_ENDPOINT", endpoint.into()),
-            ("CLOUD_MAP_SERVICE_ID", service.id.into()),
-            ("CLOUD_MAP_INSTANCE_ID", name.clone().into()),
-            ("DATABASE", database.into()),
-            ("LOG", log.into()),
-            // Nobody has to notice a stop here, and a person at a terminal waits for it.
-            ("LAME_DUCK", "0s".into()),
-            ("DRAIN_LIMIT", "1s".into()),
-        ],
+        env,
         name,
     }
 }

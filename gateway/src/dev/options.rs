@@ -33,6 +33,10 @@ pub struct DevOptions {
     /// The products service [default: products-svc beside this program]
     #[arg(long, value_name = "FILE")]
     pub products_svc: Option<PathBuf>,
+    /// Let the gateway sign a token of its own for each request, and the services refuse requests
+    /// without one
+    #[arg(long)]
+    pub internal_identity: bool,
     /// What the services log, as their own `--log` has it. Their access lines are off: the
     /// gateway's say the same, and a slow terminal must not slow the services down
     #[arg(

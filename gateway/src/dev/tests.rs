@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use clap::Parser;
 use futures_util::FutureExt as _;
+use gateway_core::config::Source;
+use gateway_core::file::read;
 
 use super::*;
 use crate::lifecycle::Lifecycle;
@@ -43,6 +45,7 @@ fn options(home: &Path) -> DevOptions {
         admin: (Ipv4Addr::LOCALHOST, 0).into(),
         data_dir: home.join("data"),
         replicas: 1,
+        internal_identity: false,
         users_svc: Some(program.clone()),
         products_svc: Some(program),
         services_log: "info".to_owned(),
@@ -188,14 +191,20 @@ async fn the_system_is_ready_when_every_instance_has_registered() {
 #[test]
 fn a_child_is_told_where_to_register_and_as_whom() {
     let [users, _] = &SERVICES;
-    let child = child(
-        users,
-        2,
-        Path::new("/bin/users-svc"),
-        Path::new("/data/users.db"),
-        "http://127.0.0.1:1",
-        "debug",
-    );
+    let mut surroundings = Surroundings {
+        registry: "http://127.0.0.1:1".to_owned(),
+        gateway_keys: None,
+        log: "debug".to_owned(),
+    };
+    let child = |surroundings: &Surroundings| {
+        let (program, database) = (Path::new("/bin/users-svc"), Path::new("/data/users.db"));
+        child(users, 2, program, database, surroundings)
+    };
+    surroundings.gateway_keys = Some("http://127.0.0.1:2/keys".to_owned());
+    let env: BTreeMap<_, _> = child(&surroundings).env.into_iter().collect();
+    assert_eq!(env["REQUIRE_GATEWAY"], "http://127.0.0.1:2/keys");
+    surroundings.gateway_keys = None;
+    let child = child(&surroundings);
     assert_eq!(child.name, "users-2");
     assert_eq!(child.args, ["--listen", "127.0.0.1:0"]);
     let env: BTreeMap<_, _> = child.env.into_iter().collect();
@@ -204,6 +213,7 @@ fn a_child_is_told_where_to_register_and_as_whom() {
     assert_eq!(env["CLOUD_MAP_INSTANCE_ID"], "users-2");
     assert_eq!(env["DATABASE"], "/data/users.db");
     assert_eq!(env["LOG"], "debug");
+    assert!(!env.contains_key("REQUIRE_GATEWAY"));
     let drain_limit = env["DRAIN_LIMIT"].to_str().unwrap();
     let drain_limit = humantime::parse_duration(drain_limit).unwrap();
     assert!(
@@ -247,20 +257,35 @@ async fn the_banner_waits_for_the_gateway() {
 #[tokio::test]
 async fn the_routes_file_uses_the_variables_and_no_others() {
     let home = tempfile::tempdir().unwrap();
-    let system = start(options(home.path())).await.unwrap();
-    let mut routes = ROUTES.to_owned();
-    for (name, value) in system.variables() {
-        let variable = format!("${{{name}}}");
-        assert!(routes.contains(&variable), "{name} is of no use");
-        routes = routes.replace(&variable, &value);
+    for internal_identity in [false, true] {
+        let system = start(DevOptions {
+            internal_identity,
+            ..options(home.path())
+        });
+        let system = system.await.unwrap();
+        let mut routes = system.routes();
+        for (name, value) in system.variables() {
+            let variable = format!("${{{name}}}");
+            assert!(routes.contains(&variable), "{name} is of no use");
+            routes = routes.replace(&variable, &value);
+        }
+        assert!(!routes.contains("${"), "{routes}");
+        assert!(routes.contains(&format!(
+            "http://{}/.well-known/jwks.json",
+            system.issuer_address()
+        )));
+        assert!(routes.contains(&format!("http://{}", system.registry_address())));
+        let source = Source {
+            name: "routes of gateway dev",
+            text: &routes,
+        };
+        let compiled = read(source, &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(
+            compiled.settings.internal_identity.is_some(),
+            internal_identity
+        );
+        system.shutdown().await;
     }
-    assert!(!routes.contains("${"), "{routes}");
-    assert!(routes.contains(&format!(
-        "http://{}/.well-known/jwks.json",
-        system.issuer_address()
-    )));
-    assert!(routes.contains(&format!("http://{}", system.registry_address())));
-    system.shutdown().await;
 }
 
 #[tokio::test]

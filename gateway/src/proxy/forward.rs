@@ -10,7 +10,7 @@ use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::ResponseBody;
@@ -18,6 +18,7 @@ use super::headers::Outgoing;
 use super::record::Record;
 use super::reply;
 use crate::cause::chain;
+use crate::identity::Subject;
 use crate::upstream::{ExchangeError, Link, Reply, RequestBody};
 
 /// One request on its way upstream.
@@ -29,6 +30,13 @@ struct Forwarding<'a> {
     tried: Tried,
     /// The last pooled connection turned out to be closed: the next try opens its own.
     wants_new_link: bool,
+    token: Option<Token>,
+}
+
+/// The gateway's own token, signed once for all tries but those that would come too late with it.
+struct Token {
+    value: HeaderValue,
+    signed_at: Instant,
 }
 
 /// A try that failed.
@@ -57,6 +65,7 @@ pub(super) async fn forward(
         deadline: record.started + route.timeout,
         tried: Tried::default(),
         wants_new_link: false,
+        token: None,
     };
     let body_timeout = record.connection.body_timeout;
     let mut body = forwarding.body(incoming, body_timeout);
@@ -107,8 +116,33 @@ impl Forwarding<'_> {
         self.tried.add(lease.endpoint());
         record.lease = Some(lease);
         let (link, body) = self.connect(record, body).await?;
-        let request = upstream_request(record, body);
+        let token = self.token(record);
+        let request = upstream_request(record, token, body);
         self.exchange(record, link, request).await
+    }
+
+    /// The gateway's own token and the header that carries it, where the upstream gets one.
+    fn token<'r>(&'r mut self, record: &'r Record) -> Option<(&'r HeaderName, &'r HeaderValue)> {
+        let audience = self.cluster.identity.as_deref()?;
+        let signer = record.pinned.live.signer.as_deref()?;
+        let now = Instant::now();
+        self.token
+            .take_if(|token| now.saturating_duration_since(token.signed_at) >= signer.reuse());
+        let token = self.token.get_or_insert_with(|| {
+            let caller = record.caller.as_deref();
+            let subject = Subject {
+                audience,
+                caller: caller.and_then(|caller| caller.subject.as_deref()),
+                scopes: caller.map_or("", |caller| &caller.scopes),
+                request_id: record.request_id.to_str().unwrap_or_default(),
+            };
+            let now_seconds = record.worker.clock.to_unix_seconds(now);
+            Token {
+                value: signer.sign(subject, now_seconds),
+                signed_at: now,
+            }
+        });
+        Some((signer.header(), &token.value))
     }
 
     /// A pooled connection, or a new one.
@@ -216,7 +250,11 @@ fn explain(error: ExchangeError) -> Failed {
     }
 }
 
-fn upstream_request(record: &Record, body: RequestBody) -> Request<RequestBody> {
+fn upstream_request(
+    record: &Record,
+    token: Option<(&HeaderName, &HeaderValue)>,
+    body: RequestBody,
+) -> Request<RequestBody> {
     let parts = &record.parts;
     let is_length_known = body.size_hint().exact().is_some();
     let mut request = Request::new(body);
@@ -228,6 +266,7 @@ fn upstream_request(record: &Record, body: RequestBody) -> Request<RequestBody> 
         parts,
         connection: &record.connection,
         caller: record.caller.as_deref(),
+        token,
         is_trusted: record.is_trusted,
         request_id: &record.request_id,
         trace: &record.trace,

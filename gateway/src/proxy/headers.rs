@@ -18,7 +18,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const VIA_HTTP_10: &str = "1.0 gateway";
 const VIA_HTTP_11: &str = "1.1 gateway";
 /// Headers that the gateway adds to a request.
-const ADDED: usize = 8;
+const ADDED: usize = 9;
 
 /// What a request's upstream headers are made from.
 pub(super) struct Outgoing<'a> {
@@ -26,6 +26,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) parts: &'a Parts,
     pub(super) connection: &'a Connection,
     pub(super) caller: Option<&'a Caller>,
+    /// The gateway's own token, where the upstream gets one.
+    pub(super) token: Option<(&'a HeaderName, &'a HeaderValue)>,
     pub(super) is_trusted: bool,
     pub(super) request_id: &'a HeaderValue,
     pub(super) trace: &'a TraceContext,
@@ -118,6 +120,9 @@ impl Outgoing<'_> {
             for (name, value) in &caller.headers {
                 headers.insert(name, value.clone());
             }
+        }
+        if let Some((name, token)) = self.token {
+            headers.insert(name, token.clone());
         }
         headers
     }

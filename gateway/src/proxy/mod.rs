@@ -60,6 +60,7 @@ pub(crate) async fn serve(
     let pinned = Arc::clone(&record.pinned);
     match &pinned.live.plan.routes[decided.route_index].action {
         Action::Respond(fixed) => reply::fixed(record, fixed),
+        Action::RespondKeys => reply::keys(record),
         Action::Forward(backends) => forward::forward(record, backends, incoming).await,
     }
 }

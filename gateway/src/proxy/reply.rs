@@ -1,6 +1,7 @@
 //! Answers: the upstream's, edited, or one of the gateway's own. The one place where a status
 //! is written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use mesh::problem::{self, Problem};
 use super::body::ResponseBody;
 use super::headers::{announces_body, strip_hop_by_hop};
 use super::record::Record;
+use crate::identity;
 use crate::upstream::Reply;
 
 /// Seconds after which an overloaded or unready gateway may be asked again.
@@ -47,6 +49,19 @@ pub(super) fn fixed(mut record: Box<Record>, fixed: &FixedResponse) -> Response<
         headers.insert(CONTENT_TYPE, fixed.content_type.clone());
     }
     own(record, fixed.status, headers, fixed.body.clone())
+}
+
+/// The public keys of the gateway's own tokens.
+pub(super) fn keys(mut record: Box<Record>) -> Response<ResponseBody> {
+    let pinned = Arc::clone(&record.pinned);
+    let signer = pinned.live.signer.as_ref();
+    let signer = signer.expect("a plan that publishes keys has a section that makes them");
+    let status = StatusCode::OK;
+    record.status = Some(status);
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(CONTENT_TYPE, identity::CONTENT_TYPE);
+    headers.insert(CACHE_CONTROL, signer.cache_control());
+    own(record, status, headers, signer.key_set())
 }
 
 /// The answer to `OPTIONS *`: there is a server here, and nothing more to say of it.

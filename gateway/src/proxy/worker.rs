@@ -24,6 +24,7 @@ use mesh::trace::TraceContext;
 use super::intake;
 use super::record::Record;
 use crate::clock::Clock;
+use crate::identity::Signer;
 use crate::io::ConnectionState;
 use crate::jwks::WantedKeys;
 use crate::lifecycle::Lifecycle;
@@ -43,17 +44,19 @@ pub(crate) struct Live {
     pub(crate) wanted: Vec<Arc<WantedKeys>>,
     /// By the cluster's index.
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
+    /// There where the plan has an upstream that gets the gateway's own tokens.
+    pub(crate) signer: Option<Arc<Signer>>,
     /// By the worker's index.
     pub(crate) cells: Vec<Arc<Cells>>,
 }
 
 impl Live {
-    /// A plan with no keys and no endpoints yet.
+    /// A plan with no keys, no endpoints and no signer yet.
     pub(crate) fn new(plan: Plan, workers: usize, wanted: Vec<Arc<WantedKeys>>) -> Self {
         let backends = || {
             plan.routes.iter().map(|route| match &route.action {
                 Action::Forward(backends) => backends.count(),
-                Action::Respond(_) => 0,
+                Action::Respond(_) | Action::RespondKeys => 0,
             })
         };
         let clusters = plan.clusters.len();
@@ -65,6 +68,7 @@ impl Live {
             cells: (0..workers)
                 .map(|_| Arc::new(Cells::new(backends(), clusters)))
                 .collect(),
+            signer: None,
             plan,
         }
     }

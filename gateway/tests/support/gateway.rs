@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use gateway::{Gateway, Handle, Options};
 use gateway_core::config::Source;
-use gateway_core::file;
+use gateway_core::file::{self, Settings};
 use http::Method;
 use mesh::shutdown::Signal;
 use reqwest::RequestBuilder;
@@ -53,6 +53,24 @@ impl TestGateway {
         variables: &[(&str, &dyn Display)],
         factor: u32,
     ) -> Self {
+        Self::build(yaml, variables, Options::accelerated(factor), |_| {})
+    }
+
+    /// The same, with settings that no file may have: times that a test can wait for.
+    pub(crate) fn start_changed(
+        yaml: &str,
+        variables: &[(&str, &dyn Display)],
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        Self::build(yaml, variables, Options::default(), change)
+    }
+
+    fn build(
+        yaml: &str,
+        variables: &[(&str, &dyn Display)],
+        options: Options,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let access_log = directory.path().join("access.log");
         let workers = if yaml.contains("workers:") {
@@ -72,9 +90,11 @@ impl TestGateway {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| value.to_string())
         };
-        let compiled = file::read(source, &look_up).unwrap_or_else(|problems| panic!("{problems}"));
-        let gateway = Gateway::build_with(compiled, Options::accelerated(factor))
-            .unwrap_or_else(|error| panic!("{error}"));
+        let compiled = file::read(source, &look_up);
+        let mut compiled = compiled.unwrap_or_else(|problems| panic!("{problems}"));
+        change(&mut compiled.settings);
+        let gateway =
+            Gateway::build_with(compiled, options).unwrap_or_else(|error| panic!("{error}"));
         Self {
             handle: gateway.spawn().expect("a thread can be started"),
             access_log,

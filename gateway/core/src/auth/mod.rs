@@ -402,8 +402,10 @@ impl Policy {
     }
 
     fn scopes(&self, claims: &serde_json::Map<String, serde_json::Value>) -> Box<str> {
-        let scopes: Vec<_> = self.requirements.scopes.scopes(claims).collect();
-        scopes.join(" ").into()
+        let scopes = self.requirements.scopes.scopes(claims);
+        // One scope of an array that has a space in it would be two here.
+        let is_one = |scope: &&str| !scope.is_empty() && !scope.contains(char::is_whitespace);
+        scopes.filter(is_one).collect::<Vec<_>>().join(" ").into()
     }
 }
 

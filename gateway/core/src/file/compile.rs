@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::settings::Sources;
-use super::{RoutesFile, Settings};
+use super::{RoutesFile, Settings, identity};
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::credential::Place;
 use crate::auth::jwt::Provider;
@@ -116,6 +116,13 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
     };
     let mut routes = routes(file, &names, check);
     number_policies(&mut routes);
+    let mut identity_headers = identity_headers(&routes);
+    identity::check_uses(file, check);
+    let internal_identity = file.internal_identity.as_ref().map(|spec| {
+        let taken = NameSet::new(identity_headers.iter().cloned());
+        spec.compile(&taken, check)
+    });
+    identity_headers.extend(internal_identity.iter().map(|it| it.header.clone()));
     let revocations = file.jwt_providers.iter();
     let revocations = revocations.map(|(name, spec)| spec.revocations(name, check));
     let sources = Sources {
@@ -124,12 +131,12 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         api_keys: api_key_files,
         endpoints: endpoint_sources,
     };
-    let settings = Settings::compile(file, sources, check);
+    let settings = Settings::compile(file, internal_identity, sources, check);
     let networks = &file.forwarded.trusted_proxies;
     // Last, because nothing is checked after the first `?`.
     let plan = Plan {
         table: table(file, check)?,
-        identity_headers: identity_headers(&routes),
+        identity_headers: NameSet::new(identity_headers),
         routes,
         providers,
         api_keys,
@@ -256,8 +263,10 @@ fn policies(routes: &[Route]) -> impl Iterator<Item = &Policy> {
     routes.iter().flat_map(|route| route.auth.policies())
 }
 
-fn identity_headers(routes: &[Route]) -> NameSet {
-    NameSet::new(policies(routes).flat_map(|policy| policy.identity.names().cloned()))
+/// The headers that routes make of claims.
+fn identity_headers(routes: &[Route]) -> Vec<HeaderName> {
+    let headers = policies(routes).flat_map(|policy| policy.identity.names().cloned());
+    headers.collect()
 }
 
 /// Collects problems while a file is compiled.

@@ -6,6 +6,7 @@ mod address;
 mod api_keys;
 mod auth;
 mod compile;
+mod identity;
 mod key_sources;
 mod providers;
 mod revocations;
@@ -25,10 +26,11 @@ pub use address::{Address, Network};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
+pub use identity::InternalIdentitySpec;
 pub use key_sources::{KeyPlace, KeySource, is_private_way};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
-pub use routes::{BackendSpec, Defaults, RespondSpec, RetrySpec, RouteSpec};
+pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, RetrySpec, RouteSpec};
 pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
@@ -73,6 +75,9 @@ pub struct RoutesFile {
     /// Who holds which API key, by name.
     #[serde(default)]
     pub api_keys: BTreeMap<String, ApiKeysSpec>,
+    /// The gateway's own tokens for upstreams.
+    #[serde(default)]
+    pub internal_identity: Option<InternalIdentitySpec>,
     /// Where requests go, by name.
     #[serde(default)]
     pub upstreams: BTreeMap<String, UpstreamSpec>,

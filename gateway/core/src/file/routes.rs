@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::auth::AuthSpec;
 use super::compile::{Checker, Names};
-use crate::config::join;
+use crate::config::{TextOr, join};
 use crate::plan::{Action, Backends, FixedResponse, Route};
 use crate::route::MatchSpec;
 use crate::words::units::{ByteSize, HumanDuration};
@@ -35,7 +35,7 @@ pub struct RouteSpec {
     /// Where its requests go. Exactly one of `backends` and `respond`.
     #[serde(default)]
     pub backends: Option<Vec<BackendSpec>>,
-    /// What the gateway answers by itself.
+    /// What the gateway answers by itself: `{status: …}`, or `internal_jwks`.
     #[serde(default)]
     pub respond: Option<RespondSpec>,
 }
@@ -77,8 +77,35 @@ pub struct BackendSpec {
 
 /// An answer of the gateway's own.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(from = "TextOr<OwnAnswer, FixedSpec>")]
+pub enum RespondSpec {
+    /// The public keys of the gateway's own tokens, as a JWK set.
+    InternalJwks,
+    /// Always the same.
+    Fixed(FixedSpec),
+}
+
+/// The word for an answer that the gateway makes by itself.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnAnswer {
+    /// The public keys of the gateway's own tokens, as a JWK set.
+    InternalJwks,
+}
+
+impl From<TextOr<OwnAnswer, FixedSpec>> for RespondSpec {
+    fn from(written: TextOr<OwnAnswer, FixedSpec>) -> Self {
+        match written {
+            TextOr::Text(OwnAnswer::InternalJwks) => Self::InternalJwks,
+            TextOr::Other(spec) => Self::Fixed(spec),
+        }
+    }
+}
+
+/// An answer that is always the same.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RespondSpec {
+pub struct FixedSpec {
     /// 200 to 599.
     pub status: u16,
     /// Default empty.
@@ -125,7 +152,8 @@ impl RouteSpec {
     fn action(&self, at: &str, names: &Names<'_>, check: &mut Checker<'_>) -> Action {
         match (&self.backends, &self.respond) {
             (Some(backends), None) => Action::Forward(forward(backends, at, names, check)),
-            (None, Some(respond)) => Action::Respond(respond.compile(at, check)),
+            (None, Some(RespondSpec::InternalJwks)) => Action::RespondKeys,
+            (None, Some(RespondSpec::Fixed(spec))) => Action::Respond(spec.compile(at, check)),
             (both, _) => {
                 let message = match both {
                     Some(_) => "`backends` and `respond` exclude each other",
@@ -219,7 +247,7 @@ fn forward(
     Backends::new(weighted)
 }
 
-impl RespondSpec {
+impl FixedSpec {
     fn compile(&self, at: &str, check: &mut Checker<'_>) -> FixedResponse {
         let at = join(at, "respond");
         check.range(join(&at, "status"), u64::from(self.status), 200..=599);

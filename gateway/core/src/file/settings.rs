@@ -9,6 +9,7 @@ use super::compile::Checker;
 use super::revocations::DocumentSource;
 use super::{Address, EndpointSource, KeySource, Network, RoutesFile};
 use crate::framing::HeadLimits;
+use crate::identity::InternalIdentity;
 use crate::words::units::{ByteSize, HumanDuration};
 
 /// One listening address.
@@ -166,6 +167,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Leaving.
     pub shutdown: ShutdownTimes,
+    /// The gateway's own tokens for upstreams; `None` where no upstream gets any.
+    pub internal_identity: Option<InternalIdentity>,
     /// Where keys are remembered between two starts.
     pub state_directory: Option<String>,
     /// Where keys come from, by the provider's index.
@@ -196,7 +199,12 @@ pub(super) struct Sources {
 }
 
 impl Settings {
-    pub(super) fn compile(file: &RoutesFile, sources: Sources, check: &mut Checker<'_>) -> Self {
+    pub(super) fn compile(
+        file: &RoutesFile,
+        internal_identity: Option<InternalIdentity>,
+        sources: Sources,
+        check: &mut Checker<'_>,
+    ) -> Self {
         let listeners = listeners(file, check);
         if let Some(workers) = file.workers {
             check.range("workers", u64::from(workers), 1..=256);
@@ -211,6 +219,7 @@ impl Settings {
             },
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
+            internal_identity,
             state_directory: state_directory(file, check),
             key_sources: sources.keys,
             revocations: sources.revocations,

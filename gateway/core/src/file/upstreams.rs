@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Address;
 use super::compile::Checker;
+use super::{Address, identity};
 use crate::config::{item, join};
 use crate::plan::Cluster;
 use crate::words::units::HumanDuration;
@@ -31,6 +31,10 @@ pub struct UpstreamSpec {
     /// Time to open a connection, 1 ms to 60 s; default 1 s.
     #[serde(default)]
     pub connect_timeout: Option<HumanDuration>,
+    /// The audience of the tokens that the gateway signs for this upstream, which gets one with
+    /// each request; default none. Needs the section `internal_identity`.
+    #[serde(default)]
+    pub identity: Option<String>,
 }
 
 /// Instances registered in AWS Cloud Map.
@@ -108,6 +112,7 @@ impl UpstreamSpec {
                 Duration::from_secs(1),
                 Duration::from_millis(1)..=Duration::from_mins(1),
             ),
+            identity: identity::audience(self.identity.as_ref(), &at, check),
         };
         let source = match (&self.cloud_map, &self.r#static, &self.dns) {
             (Some(spec), None, None) => EndpointSource::CloudMap {

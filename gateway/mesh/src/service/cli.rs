@@ -9,9 +9,11 @@ use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use fastrand::Rng;
+use http::HeaderName;
 use tracing_subscriber::EnvFilter;
 
 use super::{Limits, Resource};
+use crate::identity::{self, KeysUrl};
 use crate::registration::Registration;
 use crate::request_id::RequestId;
 use crate::service::store::sqlite::Database;
@@ -42,6 +44,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Connections open at a time; more wait in the listener's backlog.
     pub max_connections: usize,
+    /// Which tokens of the gateway are demanded, if they are.
+    pub require_gateway: Option<identity::Options>,
     /// The local registry, if there is one.
     pub registration: Option<Registration>,
     /// Who may ask the process to stop.
@@ -138,11 +142,36 @@ struct ServeArgs {
     /// Stop as on SIGINT when standard input ends; for a supervisor that holds its other end
     #[arg(long, env = "EXIT_ON_STDIN_EOF", value_parser = BoolishValueParser::new())]
     exit_on_stdin_eof: bool,
+    #[command(flatten, next_help_heading = "Requests through the gateway only")]
+    gateway: GatewayArgs,
     #[command(
         flatten,
         next_help_heading = "Registration with a local registry (not on AWS, where ECS registers tasks)"
     )]
     registration: RegistrationArgs,
+}
+
+#[derive(Args)]
+struct GatewayArgs {
+    /// Refuse what has no token of the gateway. The URL is where the gateway publishes its keys,
+    /// as http://HOST:PORT/PATH; all addresses of the host are asked. Probes stay open
+    #[arg(long, env = "REQUIRE_GATEWAY", value_name = "URL")]
+    require_gateway: Option<KeysUrl>,
+    /// Audience of the tokens, as `identity` in the gateway's upstream has it [default: the
+    /// service's name]
+    #[arg(
+        long,
+        env = "GATEWAY_AUDIENCE",
+        value_name = "NAME",
+        requires = "require_gateway"
+    )]
+    gateway_audience: Option<String>,
+    /// Issuer of the tokens
+    #[arg(long, env = "GATEWAY_ISSUER", value_name = "NAME", default_value = identity::ISSUER)]
+    gateway_issuer: String,
+    /// Header with the token
+    #[arg(long, env = "GATEWAY_HEADER", value_name = "NAME", default_value = identity::HEADER)]
+    gateway_header: HeaderName,
 }
 
 #[derive(Args)]
@@ -198,13 +227,13 @@ pub fn parse<R: Resource>(
         None => cli.serve,
     };
     let settings = serve
-        .settings()
+        .settings::<R>()
         .map_err(|problem| command.error(ErrorKind::ValueValidation, problem))?;
     Ok(Command::Serve(Box::new(settings)))
 }
 
 impl ServeArgs {
-    fn settings(self) -> Result<Settings, String> {
+    fn settings<R: Resource>(self) -> Result<Settings, String> {
         let Self {
             drain_limit,
             lame_duck,
@@ -237,12 +266,26 @@ impl ServeArgs {
                 max_body_bytes: self.max_body_bytes,
             },
             max_connections: self.max_connections,
+            require_gateway: self.gateway.options::<R>(),
             registration,
             supervision: if self.exit_on_stdin_eof {
                 Supervision::SignalsAndStdin
             } else {
                 Supervision::Signals
             },
+        })
+    }
+}
+
+impl GatewayArgs {
+    fn options<R: Resource>(self) -> Option<identity::Options> {
+        Some(identity::Options {
+            keys: self.require_gateway?,
+            issuer: self.gateway_issuer,
+            audience: self
+                .gateway_audience
+                .unwrap_or_else(|| R::SERVICE.to_owned()),
+            header: self.gateway_header,
         })
     }
 }

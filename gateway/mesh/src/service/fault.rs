@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, RETRY_AFTER};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::store::StoreError;
@@ -14,6 +14,10 @@ use crate::problem::Problem;
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// Every path here can be read and nothing else.
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD");
+
+/// A 401 must say what would help (RFC 9110 section 15.5.2): the gateway, and no header that a
+/// client could send.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Gateway");
 
 /// An answer other than the one asked for.
 ///
@@ -31,6 +35,12 @@ pub(super) enum Fault {
     InvalidId { text: String },
     /// A query parameter is not as documented.
     InvalidParameter { detail: String },
+    /// The request has no token of the gateway.
+    GatewayIdentityMissing,
+    /// The request's token is not one that the gateway signed for this service.
+    GatewayIdentityInvalid { cause: String },
+    /// The gateway's keys are not known, so that its token cannot be checked.
+    GatewayKeysUnavailable { cause: String },
     /// The request took longer than allowed.
     Timeout { limit: Duration },
     /// As many requests as allowed are in work.
@@ -51,7 +61,11 @@ impl Fault {
             Self::NoRoute | Self::NoRow { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidId { .. } | Self::InvalidParameter { .. } => StatusCode::BAD_REQUEST,
-            Self::Timeout { .. }
+            Self::GatewayIdentityMissing | Self::GatewayIdentityInvalid { .. } => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::GatewayKeysUnavailable { .. }
+            | Self::Timeout { .. }
             | Self::Overloaded
             | Self::ShuttingDown
             | Self::Database { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -67,6 +81,9 @@ impl Fault {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::InvalidId { .. } => "invalid_id",
             Self::InvalidParameter { .. } => "invalid_parameter",
+            Self::GatewayIdentityMissing => "gateway_identity_missing",
+            Self::GatewayIdentityInvalid { .. } => "gateway_identity_invalid",
+            Self::GatewayKeysUnavailable { .. } => "gateway_keys_unavailable",
             Self::Timeout { .. } => "timeout",
             Self::Overloaded => "overloaded",
             Self::ShuttingDown => "shutting_down",
@@ -85,6 +102,9 @@ impl Fault {
             Self::MethodNotAllowed => "Method not allowed",
             Self::InvalidId { .. } => "Invalid id",
             Self::InvalidParameter { .. } => "Invalid query parameter",
+            Self::GatewayIdentityMissing => "The request did not come through the gateway",
+            Self::GatewayIdentityInvalid { .. } => "The gateway's token is not good",
+            Self::GatewayKeysUnavailable { .. } => "The gateway's token cannot be checked",
             Self::Timeout { .. } => "The request took too long",
             Self::Overloaded => "Too many requests at a time",
             Self::ShuttingDown => "The service is stopping",
@@ -116,7 +136,10 @@ impl Fault {
     /// What happened inside; for the log, never for the client.
     pub(super) fn cause(&self) -> Option<&str> {
         match self {
-            Self::Database { cause } | Self::Internal { cause } => Some(cause),
+            Self::GatewayIdentityInvalid { cause }
+            | Self::GatewayKeysUnavailable { cause }
+            | Self::Database { cause }
+            | Self::Internal { cause } => Some(cause),
             _ => None,
         }
     }
@@ -139,6 +162,9 @@ impl IntoResponse for Fault {
             response
                 .headers_mut()
                 .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
         }
         if self.status() == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(ALLOW, ALLOWED);

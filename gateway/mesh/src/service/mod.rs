@@ -9,12 +9,14 @@
 //! stops      what asks the process to stop
 //! observe    request id, trace context, access line, problem+json
 //! router     paths, and the bounds around them
+//! guard      the demand for a token of the gateway
 //! rows       list and get     page   limit, after, Link
 //! store      the seam to a database     store::sqlite
 //! ```
 
 mod cli;
 mod fault;
+mod guard;
 mod log;
 mod observe;
 mod page;

@@ -14,9 +14,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use super::fault::Fault;
+use super::guard::require_gateway;
 use super::observe::{Observer, observe};
 use super::store::Store;
 use super::{Resource, probes, rows};
+use crate::identity::Verifier;
 use crate::shutdown::Shutdown;
 
 /// Bounds on requests.
@@ -97,7 +99,15 @@ impl Endpoint {
 }
 
 /// The whole application of a service, without its server.
-pub fn router<R: Resource, S: Store<R>>(store: &S, limits: Limits, shutdown: &Shutdown) -> Router {
+///
+/// With a `verifier`, rows are for requests that came through the gateway. Probes are not: load
+/// balancers and orchestrators ask them directly.
+pub fn router<R: Resource, S: Store<R>>(
+    store: &S,
+    limits: Limits,
+    verifier: Option<Arc<Verifier>>,
+    shutdown: &Shutdown,
+) -> Router {
     let timeout = limits.request_timeout;
     // One layer for all routes: cloned, it shares its semaphore.
     let bounds = ServiceBuilder::new()
@@ -113,7 +123,11 @@ pub fn router<R: Resource, S: Store<R>>(store: &S, limits: Limits, shutdown: &Sh
         .into_iter()
         .partition(|endpoint| endpoint.is_probe());
     let merge = |router: Router, endpoint: Endpoint| router.merge(endpoint.router(store, shutdown));
-    let rows = rows.into_iter().fold(Router::new(), merge).layer(bounds);
+    let mut rows = rows.into_iter().fold(Router::new(), merge).layer(bounds);
+    if let Some(verifier) = verifier {
+        // Outside of the bounds: who is refused takes nobody's place.
+        rows = rows.layer(middleware::from_fn_with_state(verifier, require_gateway));
+    }
     probes
         .into_iter()
         .fold(rows, merge)

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 
 use super::store::Store;
 use super::{Error, Resource, Settings, router};
+use crate::identity::Verifier;
 use crate::registration::RegistrationError;
 use crate::shutdown::{Phase, Shutdown, Signal};
 
@@ -43,6 +44,8 @@ pub struct Server {
     settings: Settings,
     /// One for each connection that may be open.
     slots: Arc<Semaphore>,
+    /// Keeps the gateway's keys current; ends with the server.
+    _refreshing: JoinSet<()>,
 }
 
 impl Server {
@@ -62,7 +65,13 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let shutdown = Shutdown::new();
-        let router = router(&store, settings.limits, &shutdown);
+        let mut refreshing = JoinSet::new();
+        let verifier = settings.require_gateway.clone().map(|options| {
+            let (verifier, refresher) = Verifier::new(options);
+            refreshing.spawn(refresher.run());
+            Arc::new(verifier)
+        });
+        let router = router(&store, settings.limits, verifier, &shutdown);
         tracing::info!(
             service = R::SERVICE,
             version = R::VERSION,
@@ -76,6 +85,7 @@ impl Server {
             router,
             shutdown,
             slots: Arc::new(Semaphore::new(settings.max_connections)),
+            _refreshing: refreshing,
             settings,
         })
     }

@@ -39,6 +39,7 @@ pub fn settings() -> Settings {
             max_body_bytes: 65536,
         },
         max_connections: 1024,
+        require_gateway: None,
         registration: None,
         supervision: Supervision::Signals,
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{HeaderName, Method, Response};
 use serde_json::{Map, Value};
 
 use super::{Running, settings};
-use crate::service::store::sqlite::SqliteRow;
+use crate::identity;
+use crate::service::store::sqlite::{SqliteRow, SqliteStore};
 use crate::service::store::{Store, StoreError};
 use crate::service::{Endpoint, Resource};
 
@@ -57,6 +58,7 @@ pub async fn check<R: SqliteRow>() {
     assert_eq!(documented, routes, "documented paths, routes");
 
     let healthy = Running::seeded::<R>().await;
+    let guarded = guarded::<R>().await;
     let failing = Running::start::<R, _>(settings(), Failing).await;
     for endpoint in Endpoint::ALL {
         let path = endpoint.path::<R>();
@@ -74,12 +76,29 @@ pub async fn check<R: SqliteRow>() {
         let answer = failing.get(&url).await;
         check_answer(&document, operation, &answer, &url);
         seen.insert(answer.status().as_u16().to_string());
+        let answer = guarded.get(&url).await;
+        check_answer(&document, operation, &answer, &url);
+        seen.insert(answer.status().as_u16().to_string());
         let documented: BTreeSet<_> = object(&operation["responses"]).keys().cloned().collect();
         assert_eq!(
             documented, seen,
             "{path}: documented statuses, statuses seen"
         );
     }
+}
+
+/// The service as it is where requests must come through a gateway.
+async fn guarded<R: SqliteRow>() -> Running {
+    let mut settings = settings();
+    settings.require_gateway = Some(identity::Options {
+        // What has no token is refused before any key is looked for.
+        keys: "http://127.0.0.1:1/".parse().expect("a URL"),
+        issuer: identity::ISSUER.into(),
+        audience: R::SERVICE.into(),
+        header: HeaderName::from_static(identity::HEADER),
+    });
+    let store = SqliteStore::<R>::open(&settings.database).expect("memory is there");
+    Running::start::<R, _>(settings, store).await
 }
 
 /// HEAD answers as GET does, without the body (RFC 9110, section 9.3.2).

@@ -42,9 +42,38 @@ fn a_command_line_is_read_as_documented() {
         };
         assert_eq!(settings.supervision, supervision);
     }
+    let Ok(Command::Serve(settings)) = parse(&["--require-gateway", "http://gateway:8080/keys"])
+    else {
+        panic!("a gateway is demanded")
+    };
+    let demanded = settings.require_gateway.unwrap();
+    assert_eq!(demanded.keys, "http://gateway:8080/keys".parse().unwrap());
+    assert_eq!(
+        (&*demanded.issuer, &*demanded.audience),
+        ("gateway", "notes-svc")
+    );
+    assert_eq!(demanded.header, "x-gateway-token");
+    let all = [
+        "--require-gateway=http://g/k",
+        "--gateway-audience=notes",
+        "--gateway-issuer=edge",
+        "--gateway-header=x-edge",
+    ];
+    let Ok(Command::Serve(settings)) = parse(&all) else {
+        panic!("{all:?}")
+    };
+    let demanded = settings.require_gateway.unwrap();
+    assert_eq!((&*demanded.issuer, &*demanded.audience), ("edge", "notes"));
+    assert_eq!(demanded.header, "x-edge");
     for (arguments, part) in [
         (
-            &["--drain-limit", "5s", "--lame-duck", "5s"][..],
+            &["--require-gateway", "https://gateway/keys"][..],
+            "write http://",
+        ),
+        (&["--gateway-audience", "x"], "--require-gateway"),
+        (&["--gateway-header", "x y"], "--gateway-header"),
+        (
+            &["--drain-limit", "5s", "--lame-duck", "5s"],
             "leaves nothing",
         ),
         (&["--max-connections", "0"], "0 would serve nobody"),

@@ -4,6 +4,7 @@
 mod command_line;
 mod database;
 mod http;
+mod identity;
 mod notes;
 mod registration;
 mod stop;

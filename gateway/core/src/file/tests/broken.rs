@@ -279,6 +279,68 @@ fn upstreams() {
 }
 
 #[test]
+fn internal_identity() {
+    const USERS: &str = "  users: {static: [\"127.0.0.1:9001\"]}";
+    let with = |section: &str, users: &str| {
+        GOOD.replace(
+            "defaults:",
+            &format!("internal_identity: {section}\ndefaults:"),
+        )
+        .replace(
+            "[\"127.0.0.1:9001\"]",
+            &format!("[\"127.0.0.1:9001\"]{users}"),
+        )
+    };
+    compiled(&with("{}", ", identity: users"));
+    let mut report = String::new();
+    for section in [
+        "{issuer: ''}",
+        "{lifetime: 1s}",
+        "{lifetime: 11m}",
+        "{rotation: 30s}",
+        "{rotation: 31d}",
+        "{lifetime: 10m, rotation: 5m}",
+        "{header: 'x token'}",
+        "{header: authorization}",
+        "{header: x_request_id}",
+        "{header: X_User-Id}",
+        "{heder: x-token}",
+        "",
+        "on",
+    ] {
+        let problems = problems(&with(section, ", identity: users"));
+        writeln!(report, "{section:?}\n{problems}").unwrap();
+    }
+    for (name, text) in [
+        ("a section that nothing uses", with("{}", "")),
+        (
+            "an audience without a section",
+            GOOD.replace(
+                USERS,
+                "  users: {static: [\"127.0.0.1:9001\"], identity: users}",
+            ),
+        ),
+        ("an empty audience", with("{}", ", identity: ''")),
+        (
+            "a long audience",
+            with("{}", &format!(", identity: {}", "x".repeat(257))),
+        ),
+        (
+            "keys without a section",
+            GOOD.replace("{status: 200, body: ok}", "internal_jwks"),
+        ),
+        (
+            "a slip",
+            GOOD.replace("{status: 200, body: ok}", "internal_jwk"),
+        ),
+    ] {
+        writeln!(report, "{name}\n{}", problems(&text)).unwrap();
+    }
+    assert!(!report.contains("nothing is wrong"), "{report}");
+    expect_file!["broken/internal_identity.txt"].assert_eq(&report);
+}
+
+#[test]
 fn routes() {
     let route: &[_] = &[
         "name: status\n",

@@ -46,11 +46,12 @@ jwt_providers:
     refresh_interval: 1m
     max_token_size: 8KiB
   local: {issuer: local, audiences: [api], algorithms: [EdDSA], jwks_file: /etc/keys.json}
+internal_identity: {issuer: edge, lifetime: 30s, rotation: 12h, header: X-Edge-Token}
 api_keys:
   partners: {file: /etc/api-keys.yaml, header: X-Partner-Key}
   robots: {file: robots.json}
 upstreams:
-  users:    {cloud_map: {namespace: "${NAMESPACE}", service: users, port: 8080, interval: 10s}}
+  users:    {cloud_map: {namespace: "${NAMESPACE}", service: users, port: 8080, interval: 10s}, identity: users}
   products: {cloud_map: {namespace: "${NAMESPACE}", service: products}}
   legacy:   {static: ["127.0.0.1:9001", "127.0.0.1:9002"], load_balancer: least_request}
   byname:   {dns: {name: api.internal, port: 8080}, connect_timeout: 250ms}
@@ -73,6 +74,7 @@ routes:
     backends: [{upstream: products}]
   - {name: byname, match: {path_pattern: "/n/{rest...}"}, auth: none, backends: [{upstream: byname}]}
   - {name: status, match: {path: /status}, auth: none, respond: {status: 200, body: '{}', content_type: application/json}}
+  - {name: keys, match: {path: /keys}, auth: none, respond: internal_jwks}
 "#;
 
 fn policy(route: &Route) -> &Policy {
@@ -170,6 +172,40 @@ fn settings_are_those_of_the_file() {
     assert_eq!(settings.shutdown.drain, Duration::from_secs(15));
     let none = compiled(&SMALLEST.replace("routes:", "access_log: {format: none}\nroutes:"));
     assert_eq!(none.settings.access_log, None);
+}
+
+#[test]
+fn the_gateways_own_tokens_are_as_the_file_says() {
+    let Compiled { plan, settings } = compiled(FULL);
+    let identity = settings.internal_identity.unwrap();
+    assert_eq!(&*identity.issuer, "edge");
+    assert_eq!(identity.lifetime, Duration::from_secs(30));
+    assert_eq!(identity.rotation, Duration::from_hours(12));
+    assert_eq!(identity.header, "x-edge-token");
+    let audiences: Vec<_> = plan
+        .clusters
+        .iter()
+        .map(|it| it.identity.as_deref())
+        .collect();
+    assert_eq!(audiences, [None, None, None, Some("users")]);
+    assert!(plan.identity_headers.covers(&identity.header));
+    assert!(matches!(plan.routes[4].action, Action::RespondKeys));
+
+    let least = compiled(
+        r#"
+version: 1
+internal_identity: {}
+upstreams: {users: {static: ["127.0.0.1:1"], identity: users-svc}}
+routes: [{name: all, match: {path_prefix: /}, auth: none, backends: [{upstream: users}]}]
+"#,
+    );
+    let identity = least.settings.internal_identity.unwrap();
+    assert_eq!(&*identity.issuer, "gateway");
+    assert_eq!(identity.lifetime, Duration::from_mins(1));
+    assert_eq!(identity.rotation, Duration::from_hours(24));
+    assert_eq!(identity.header, "x-gateway-token");
+    assert!(least.plan.identity_headers.covers(&identity.header));
+    assert_eq!(compiled(SMALLEST).settings.internal_identity, None);
 }
 
 #[test]
@@ -359,8 +395,8 @@ fn upstreams_and_their_endpoints_share_their_indices() {
 #[test]
 fn routes_are_those_of_the_file_with_its_defaults_key_by_key() {
     let compiled = compiled(FULL);
-    let [users, products, byname, status] = &compiled.plan.routes[..] else {
-        panic!("four routes");
+    let [users, products, byname, status, _] = &compiled.plan.routes[..] else {
+        panic!("five routes");
     };
     let long = Duration::from_secs(2);
     assert_eq!(users.timeout, Duration::from_secs(3));
