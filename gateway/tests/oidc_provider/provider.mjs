@@ -75,7 +75,7 @@ function publish({ publish: wanted, sign }) {
     clients: [
       {
         client_id: 'load',
-        client_secret: 'a secret of this test',
+        client_secret: 'known-to-the-test',
         grant_types: ['client_credentials'],
         redirect_uris: [],
         response_types: [],
