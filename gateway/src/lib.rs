@@ -21,5 +21,5 @@ mod upstream;
 
 pub mod cli;
 
-pub use app::{Gateway, Handle, StartError, Stop};
+pub use app::{Gateway, Handle, Options, StartError, Stop};
 pub use lifecycle::Readiness;

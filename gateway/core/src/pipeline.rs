@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use crate::auth::cache::TokenCache;
 use crate::auth::keys::KeyRing;
-use crate::auth::{Caller, authenticate};
+use crate::auth::{Caller, WantedKey, authenticate, wanted_key};
 use crate::path::CleanPath;
 use crate::plan::{Plan, Route};
 use crate::route::{Outcome, Request};
@@ -55,6 +55,9 @@ pub struct Refusal {
     pub route_index: Option<usize>,
     /// The methods that would be served, for `Allow`.
     pub allow: Option<HeaderValue>,
+    /// The key for want of which it is refused: one more reading of the provider's keys may
+    /// bring it.
+    pub wanted_key: Option<WantedKey>,
 }
 
 /// Decides about one request.
@@ -76,9 +79,13 @@ pub fn decide<'p, R: Deref<Target = Arc<KeyRing>>>(
         rejection,
         route_index: Some(route_index),
         allow: None,
+        wanted_key: None,
     };
     let caller = authenticate(&route.auth, &plan.providers, ring, head.headers, cache, now)
-        .map_err(refuse)?;
+        .map_err(|rejection| Refusal {
+            wanted_key: wanted_key(&route.auth, &rejection, head.headers),
+            ..refuse(rejection)
+        })?;
     if head
         .body_bytes
         .is_some_and(|bytes| bytes > route.body_bytes_max)
@@ -111,6 +118,7 @@ fn find(plan: &Plan, head: &Head<'_>) -> Result<usize, Refusal> {
         rejection: reason.into(),
         route_index: None,
         allow,
+        wanted_key: None,
     })
 }
 

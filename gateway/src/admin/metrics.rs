@@ -1,9 +1,9 @@
 //! The counters of all workers, summed and written as `OpenMetrics` text.
 
+mod keys;
+
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use gateway_core::plan::{Action, Plan};
@@ -69,7 +69,7 @@ impl Observed {
         let live = self.live.load();
         encode_routes(&live, encoder)?;
         self.encode_upstreams(&live, encoder)?;
-        self.encode_keys(&live.plan, encoder)?;
+        keys::encode(&live, &self.keys, encoder)?;
         self.encode_process(encoder)
     }
 
@@ -158,32 +158,6 @@ impl Observed {
             for (outcome, count) in outcomes {
                 let labels = [("upstream", &*cluster.name), ("outcome", outcome)];
                 family.count(&labels, count)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn encode_keys(&self, plan: &Plan, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let now = self.clock.to_unix_seconds(Instant::now());
-        let mut family = Family::gauge(
-            encoder,
-            "gateway_jwt_keys_age_seconds",
-            "Seconds since the provider's keys were last read",
-        )?;
-        for (provider, stats) in plan.providers.iter().zip(&self.keys) {
-            if let Some(last) = stats.last_success() {
-                family.set(&[("provider", &provider.name)], now.saturating_sub(last))?;
-            }
-        }
-        let mut family = Family::counter(
-            encoder,
-            "gateway_jwt_key_refreshes",
-            "Readings of the provider's keys, by outcome",
-        )?;
-        for (provider, stats) in plan.providers.iter().zip(&self.keys) {
-            for (outcome, count) in [("success", &stats.successes), ("failure", &stats.failures)] {
-                let labels = [("provider", &*provider.name), ("outcome", outcome)];
-                family.count(&labels, count.load(Ordering::Relaxed))?;
             }
         }
         Ok(())

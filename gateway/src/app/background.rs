@@ -16,7 +16,7 @@ use crate::discovery::Source;
 use crate::discovery::cloud_map::{ClientError, CloudMapClient, CloudMapService};
 use crate::discovery::dns::{DnsError, DnsResolver};
 use crate::discovery::watch::{Discovery, WatchOptions, Watcher};
-use crate::jwks::{self, KeyWatch};
+use crate::jwks::{KeyWatch, waiting_name};
 use crate::lifecycle::Lifecycle;
 use crate::proxy::Live;
 
@@ -126,7 +126,7 @@ pub(super) fn waiting(live: &Live, watchers: &[Option<Watched>]) -> Vec<String> 
         .iter()
         .zip(&live.rings)
         .filter(|(_, ring)| ring.load().is_empty())
-        .map(|(provider, _)| jwks::waiting_name(&provider.name));
+        .map(|(provider, _)| waiting_name(&provider.name));
     upstreams.chain(providers).collect()
 }
 

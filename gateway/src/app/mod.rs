@@ -20,7 +20,9 @@ use crate::admin::{Admin, Observed};
 use crate::clock::Clock;
 use crate::discovery::cloud_map::ClientError;
 use crate::discovery::dns::DnsError;
-use crate::jwks::{self, KeyError, KeyWatch};
+use crate::jwks::{
+    Fetcher, KeyClock, KeyError, KeyWatch, Shared, StateDirectory, StateDirectoryError, WantedKeys,
+};
 use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::{Live, Worker};
 use crate::server::{Acceptor, BindError, bind, seats};
@@ -41,6 +43,8 @@ enum Cause {
     Keys { provider: String, source: KeyError },
     #[error("the HTTP client for keys cannot be made: {0}")]
     HttpClient(#[from] reqwest::Error),
+    #[error(transparent)]
+    StateDirectory(#[from] StateDirectoryError),
     #[error("upstream `{upstream}`: {source}")]
     CloudMap {
         upstream: String,
@@ -68,6 +72,29 @@ pub struct Gateway {
     writer: Option<WriterThread>,
 }
 
+/// What the routes file does not say: knobs for tests.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// By how much the intervals, pauses and ages of the key engine pass faster than real time;
+    /// default 1. Limits on fetches and on requests that wait stay as they are.
+    pub key_time_factor: u32,
+}
+
+impl Options {
+    /// As in production, but with a key engine whose hours pass this much faster.
+    #[must_use]
+    pub fn accelerated(key_time_factor: u32) -> Self {
+        Self { key_time_factor }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { key_time_factor: 1 }
+    }
+}
+
 impl Gateway {
     /// Binds the sockets, reads key files, prepares discovery.
     ///
@@ -75,10 +102,19 @@ impl Gateway {
     /// An address in use, a key file that cannot be read, a missing AWS region: whatever would
     /// keep the gateway from serving, named with its remedy.
     pub fn build(compiled: Compiled) -> Result<Self, StartError> {
-        Ok(Self::try_build(compiled)?)
+        Self::build_with(compiled, Options::default())
     }
 
-    fn try_build(compiled: Compiled) -> Result<Self, Cause> {
+    /// The same, with knobs for tests.
+    ///
+    /// # Errors
+    /// As [`Gateway::build`].
+    #[doc(hidden)]
+    pub fn build_with(compiled: Compiled, options: Options) -> Result<Self, StartError> {
+        Ok(Self::try_build(compiled, options)?)
+    }
+
+    fn try_build(compiled: Compiled, options: Options) -> Result<Self, Cause> {
         let Compiled { plan, settings } = compiled;
         let clock = Clock::new();
         let lifecycle = Arc::new(Lifecycle::default());
@@ -95,8 +131,12 @@ impl Gateway {
         let admin = admin_listener.local_addr()?;
 
         let count = worker_count(&settings);
-        let live = Arc::new(ArcSwap::from_pointee(Live::new(plan, count)));
-        let keys = key_watches(&live.load(), &settings, &clock)?;
+        let key_clock = KeyClock::new(clock.clone(), options.key_time_factor);
+        let sources = settings.key_sources.iter();
+        let wanted = sources.map(|source| Arc::new(WantedKeys::new(source, key_clock.clone())));
+        let live = Live::new(plan, count, wanted.collect());
+        let live = Arc::new(ArcSwap::from_pointee(live));
+        let keys = key_watches(&live.load(), &settings, &key_clock)?;
         let watchers = watchers(&live.load(), &settings)?;
         lifecycle.wait_for(waiting(&live.load(), &watchers));
 
@@ -248,22 +288,33 @@ fn open_log(
     Ok(Some(AccessLog::start(output)?))
 }
 
-fn key_watches(live: &Live, settings: &Settings, clock: &Clock) -> Result<Vec<KeyWatch>, Cause> {
-    let http = jwks::http_client()?;
-    let sources = settings.key_sources.iter().cloned();
+fn key_watches(live: &Live, settings: &Settings, clock: &KeyClock) -> Result<Vec<KeyWatch>, Cause> {
+    let fetcher = Fetcher::new()?;
+    let state = settings.state_directory.as_deref();
+    let state = state.map(StateDirectory::open).transpose()?;
     live.plan
         .providers
         .iter()
-        .zip(&live.rings)
-        .zip(sources)
-        .map(|((provider, ring), source)| {
-            let ring = Arc::clone(ring);
-            let watch = KeyWatch::new(&provider.name, source, ring, clock.clone(), http.clone());
-            watch.read_file_now().map_err(|source| Cause::Keys {
+        .zip(&settings.key_sources)
+        .enumerate()
+        .map(|(index, (provider, source))| {
+            let shared = Shared {
+                ring: Arc::clone(&live.rings[index]),
+                wanted: Arc::clone(&live.wanted[index]),
+            };
+            let clock = clock.clone();
+            KeyWatch::start(
+                &provider.name,
+                source,
+                shared,
+                clock,
+                &fetcher,
+                state.as_ref(),
+            )
+            .map_err(|source| Cause::Keys {
                 provider: provider.name.to_string(),
                 source,
-            })?;
-            Ok(watch)
+            })
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! One request, from its head to its record.
 //!
 //! ```text
-//! intake → decide (core: route, authentication, body bound)
+//! intake → decide (core: route, authentication, body bound) ⇄ unknown_key (wait for keys)
 //!        → forward ⇄ upstream (pick, connect, exchange, try again)
 //!        → reply → record (when the body has ended, or was dropped)
 //! ```
@@ -12,6 +12,7 @@ mod headers;
 mod intake;
 pub(crate) mod record;
 mod reply;
+mod unknown_key;
 mod worker;
 
 pub(crate) use worker::{Connection, Live, Worker};
@@ -48,7 +49,8 @@ pub(crate) async fn serve(
     if intake::is_about_server(&record.parts) {
         return reply::nothing(record);
     }
-    let decided = match decide(worker, &mut record, &incoming) {
+    let body_bytes = incoming.size_hint().exact();
+    let decided = match unknown_key::decide_with_keys(worker, &mut record, body_bytes).await {
         Ok(decided) => decided,
         Err(refusal) => return reply::refuse(record, *refusal),
     };
@@ -72,13 +74,14 @@ struct Decided {
 fn decide(
     worker: &Worker,
     record: &mut Record,
-    incoming: &Incoming,
+    body_bytes: Option<u64>,
 ) -> Result<Decided, Box<Refusal>> {
     let refuse = |rejection: Rejection| {
         Box::new(Refusal {
             rejection,
             route_index: None,
             allow: None,
+            wanted_key: None,
         })
     };
     let path = CleanPath::parse(record.parts.uri.path()).map_err(|error| {
@@ -92,7 +95,7 @@ fn decide(
         path: &path,
         query: record.parts.uri.query(),
         headers: &record.parts.headers,
-        body_bytes: incoming.size_hint().exact(),
+        body_bytes,
     };
     let live = &record.pinned.live;
     let now = worker.clock.to_unix_seconds(record.started);

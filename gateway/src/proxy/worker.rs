@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
 use gateway_core::auth::keys::KeyRing;
+use gateway_core::auth::unknown::UnknownKeys;
 use gateway_core::cluster::EndpointSet;
 use gateway_core::file::Limits;
 use gateway_core::plan::{Action, Plan};
@@ -22,6 +23,7 @@ use super::intake;
 use super::record::Record;
 use crate::clock::Clock;
 use crate::io::ConnectionState;
+use crate::jwks::WantedKeys;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::access_log;
 use crate::telemetry::cells::{Cells, WorkerCells};
@@ -33,6 +35,8 @@ pub(crate) struct Live {
     pub(crate) plan: Plan,
     /// By the provider's index.
     pub(crate) rings: Vec<Arc<ArcSwap<KeyRing>>>,
+    /// By the provider's index.
+    pub(crate) wanted: Vec<Arc<WantedKeys>>,
     /// By the cluster's index.
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
     /// By the worker's index.
@@ -41,7 +45,7 @@ pub(crate) struct Live {
 
 impl Live {
     /// A plan with no keys and no endpoints yet.
-    pub(crate) fn new(plan: Plan, workers: usize) -> Self {
+    pub(crate) fn new(plan: Plan, workers: usize, wanted: Vec<Arc<WantedKeys>>) -> Self {
         let backends = || {
             plan.routes.iter().map(|route| match &route.action {
                 Action::Forward(backends) => backends.count(),
@@ -51,6 +55,7 @@ impl Live {
         let clusters = plan.clusters.len();
         Self {
             rings: plan.providers.iter().map(|_| Arc::default()).collect(),
+            wanted,
             endpoints: plan.clusters.iter().map(|_| Arc::default()).collect(),
             cells: (0..workers)
                 .map(|_| Arc::new(Cells::new(backends(), clusters)))
@@ -85,6 +90,7 @@ struct State {
     pinned: Arc<Pinned>,
     random: fastrand::Rng,
     tokens: TokenCache,
+    unknown_keys: UnknownKeys,
 }
 
 impl Worker {
@@ -109,6 +115,7 @@ impl Worker {
                 pinned,
                 random: fastrand::Rng::new(),
                 tokens: TokenCache::new(ENTRIES_MAX, BYTES_MAX),
+                unknown_keys: UnknownKeys::default(),
             }),
         }
     }
@@ -167,6 +174,12 @@ impl Worker {
     pub(crate) fn with_tokens<T>(&self, with: impl FnOnce(&mut TokenCache) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         with(&mut state.tokens)
+    }
+
+    /// Lends the memory of keys that were asked for in vain.
+    pub(super) fn with_unknown_keys<T>(&self, with: impl FnOnce(&mut UnknownKeys) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        with(&mut state.unknown_keys)
     }
 
     /// One draw of 64 bits.

@@ -453,7 +453,9 @@ fn until_the_keys_are_there_the_gateway_is_not_ready_and_says_so() {
     assert_eq!(ask().status(), 200);
     let metrics = gateway.metrics();
     assert_eq!(
-        metrics.value("gateway_jwt_key_refreshes_total{provider=\"main\",outcome=\"success\"}"),
+        metrics.value(
+            "gateway_jwks_fetches_total{provider=\"main\",trigger=\"refresh\",outcome=\"success\"}"
+        ),
         1
     );
 }
@@ -483,9 +485,10 @@ fn a_provider_that_is_down_at_the_start_is_asked_again_soon() {
         .fetch();
     assert_eq!(reply.status(), 200);
     let metrics = gateway.metrics();
-    for outcome in ["success", "failure"] {
-        let series =
-            format!("gateway_jwt_key_refreshes_total{{provider=\"main\",outcome=\"{outcome}\"}}");
+    for outcome in ["success", "status"] {
+        let series = format!(
+            "gateway_jwks_fetches_total{{provider=\"main\",trigger=\"refresh\",outcome=\"{outcome}\"}}"
+        );
         assert_eq!(metrics.value(&series), 1, "{outcome}");
     }
 }

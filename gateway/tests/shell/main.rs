@@ -8,6 +8,7 @@ mod auth;
 mod balancing;
 mod framing;
 mod headers;
+mod keys;
 mod lifecycle;
 mod program;
 mod requests;

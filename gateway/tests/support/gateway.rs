@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use gateway::{Gateway, Handle};
+use gateway::{Gateway, Handle, Options};
 use gateway_core::config::Source;
 use gateway_core::file;
 use http::Method;
@@ -47,12 +47,11 @@ impl TestGateway {
         Self::start_accelerated(yaml, variables, 1)
     }
 
-    /// The same, with a time that runs `_speed` times faster where keys of providers are
-    /// concerned.
+    /// The same, with a key engine whose hours pass `factor` times faster.
     pub(crate) fn start_accelerated(
         yaml: &str,
         variables: &[(&str, &dyn Display)],
-        _speed: u32,
+        factor: u32,
     ) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let access_log = directory.path().join("access.log");
@@ -74,7 +73,8 @@ impl TestGateway {
             found.map(|(_, value)| value.to_string())
         };
         let compiled = file::read(source, &look_up).unwrap_or_else(|problems| panic!("{problems}"));
-        let gateway = Gateway::build(compiled).unwrap_or_else(|error| panic!("{error}"));
+        let gateway = Gateway::build_with(compiled, Options::accelerated(factor))
+            .unwrap_or_else(|error| panic!("{error}"));
         Self {
             handle: gateway.spawn().expect("a thread can be started"),
             access_log,
@@ -136,6 +136,13 @@ impl TestGateway {
     pub(crate) fn wait_for_metric(&self, series: &str, value: u64) {
         eventually(&format!("{series} is {value}"), || {
             (self.metrics().value(series) == value).then_some(())
+        });
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) fn wait_until_ready(&self) {
+        eventually("it is ready", || {
+            (self.admin("/readyz").status() == 200).then_some(())
         });
     }
 

@@ -78,6 +78,14 @@ impl Reply {
             .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
+    /// `200`, or the status and the reason of a refusal.
+    pub(crate) fn verdict(&self) -> String {
+        match self.status() {
+            200 => "200".into(),
+            status => format!("{status} {}", self.reason()),
+        }
+    }
+
     /// The reason code of a refusal that is well-formed in every way.
     pub(crate) fn reason(&self) -> String {
         reason(self.status(), &self.headers, &self.body)

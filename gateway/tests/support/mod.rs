@@ -6,6 +6,8 @@
 pub(crate) mod backend;
 pub(crate) mod gateway;
 pub(crate) mod http_client;
+pub(crate) mod key_provider;
+pub(crate) mod load;
 pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod tokens;

@@ -69,8 +69,13 @@ impl Key {
 
     /// Signs these claims.
     pub(crate) fn sign(&self, claims: &Value) -> String {
+        self.sign_as(self.id, claims)
+    }
+
+    /// Signs these claims and names another key.
+    pub(crate) fn sign_as(&self, id: &str, claims: &Value) -> String {
         let mut header = Header::new(self.algorithm);
-        header.kid = Some(self.id.into());
+        header.kid = Some(id.into());
         jsonwebtoken::encode(&header, claims, &self.private).expect("the key signs")
     }
 }

@@ -101,6 +101,12 @@ pub fn verify(
     check_claims(provider, read_object(payload)?, now)
 }
 
+/// The `kid` of a token whose header can be read.
+pub(super) fn key_id(token: &str) -> Option<Option<Box<str>>> {
+    let header = read_header(token.split('.').next()?).ok()?;
+    Some(header.key_id.map(Into::into))
+}
+
 fn read_header(part: &str) -> Result<Header, Rejection> {
     let mut header = read_object(part)?;
     // No extension is understood here, so none may be critical (RFC 7515 section 4.1.11).

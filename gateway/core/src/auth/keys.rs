@@ -39,6 +39,7 @@ enum Kind {
     P256,
     P384,
     Ed25519,
+    Secret,
 }
 
 impl Key {
@@ -49,6 +50,7 @@ impl Key {
             Algorithm::ES256 => Kind::P256,
             Algorithm::ES384 => Kind::P384,
             Algorithm::EdDSA => Kind::Ed25519,
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => Kind::Secret,
             Algorithm::RS256
             | Algorithm::RS384
             | Algorithm::RS512
@@ -99,6 +101,19 @@ pub enum KeyRingError {
     /// Nothing in it can be used.
     #[error("the JWK set holds no key that can verify signatures{}", list(.0))]
     Empty(Vec<String>),
+    /// RFC 7518 section 3.2: as long as the hash at least.
+    #[error(
+        "a secret of {bytes} bytes is too weak for {algorithm:?}; use one of {bytes_min} random \
+         bytes or more"
+    )]
+    WeakSecret {
+        /// Its length.
+        bytes: usize,
+        /// The least length.
+        bytes_min: usize,
+        /// The algorithm that asks for it.
+        algorithm: Algorithm,
+    },
 }
 
 fn list(ignored: &[String]) -> String {
@@ -143,6 +158,39 @@ impl KeyRing {
             generation: 0,
             keys,
             ignored,
+        })
+    }
+
+    /// A ring of one shared secret for these algorithms, all of them HS256, HS384 or HS512.
+    ///
+    /// # Errors
+    /// [`KeyRingError::WeakSecret`] where it is shorter than an algorithm's hash.
+    pub fn from_secret(secret: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeyRingError> {
+        for &algorithm in algorithms {
+            let bytes_min = match algorithm {
+                Algorithm::HS384 => 48,
+                Algorithm::HS512 => 64,
+                _ => 32,
+            };
+            if secret.len() < bytes_min {
+                return Err(KeyRingError::WeakSecret {
+                    bytes: secret.len(),
+                    bytes_min,
+                    algorithm,
+                });
+            }
+        }
+        let key = Key {
+            id: None,
+            kind: Kind::Secret,
+            only: None,
+            decoding: DecodingKey::from_secret(secret),
+            fingerprint: secret.to_vec(),
+        };
+        Ok(Self {
+            generation: 0,
+            keys: vec![key],
+            ignored: Vec::new(),
         })
     }
 

@@ -7,14 +7,22 @@
 //! | `claims.rs` | scopes, claim rules, claims as headers |
 //! | `cache.rs` | verified tokens, one cache a worker |
 //! | `object.rs` | JSON objects in which no name comes twice |
+//! | `refresh.rs` | when a provider's keys are read |
+//! | `max_age.rs` | for how long an answer says that it holds |
+//! | `stale.rs` | how old keys may become |
+//! | `unknown.rs` | key ids that were asked for in vain, one memory a worker |
 
 pub mod cache;
 pub mod claims;
 pub mod jwt;
 pub mod keys;
+pub mod max_age;
 mod object;
+pub mod refresh;
+pub mod stale;
 #[cfg(test)]
 mod tests;
+pub mod unknown;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -63,6 +71,35 @@ pub struct Caller {
     pub valid_until: UnixSeconds,
     /// The first second in which the token is valid, clock skew included.
     pub valid_from: UnixSeconds,
+}
+
+/// A key that a refused token needs and its provider's keys lack: the provider may have it by now.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WantedKey {
+    /// Index into the plan's providers.
+    pub provider: usize,
+    /// The token's `kid`, where it has one.
+    pub id: Option<Box<str>>,
+}
+
+/// The key that a refused token wants, where another reading of the keys may bring it.
+pub(crate) fn wanted_key(
+    auth: &Auth,
+    rejection: &Rejection,
+    headers: &HeaderMap,
+) -> Option<WantedKey> {
+    let Auth::Jwt(auth) = auth else { return None };
+    let token = std::str::from_utf8(bearer_token(headers).ok()?).ok()?;
+    let id = jwt::key_id(token)?;
+    let is_wanted = match rejection.reason {
+        Reason::JwtKeyUnknown => true,
+        Reason::JwtSignatureInvalid => id.is_none(),
+        _ => false,
+    };
+    is_wanted.then_some(WantedKey {
+        provider: auth.provider,
+        id,
+    })
 }
 
 /// Checks the credential of one request. Costs one lookup when the token is cached.

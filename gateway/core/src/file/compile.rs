@@ -39,6 +39,7 @@ pub fn read(
     let mut check = Checker {
         problems: partial.problems.clone(),
         partial: &partial,
+        variables,
     };
     let compiled = compile(&partial.value, &mut check);
     match (compiled, check.problems.into_result()) {
@@ -171,7 +172,7 @@ fn suggest<'n>(section: &str, name: &str, known: impl Iterator<Item = &'n str> +
 }
 
 /// What follows the first `; ` is the remedy.
-fn split_help(message: &str) -> (String, Option<String>) {
+pub(super) fn split_help(message: &str) -> (String, Option<String>) {
     match message.split_once("; ") {
         Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
         None => (message.to_owned(), None),
@@ -192,6 +193,7 @@ fn identity_headers(routes: &[Route]) -> NameSet {
 pub(super) struct Checker<'a> {
     partial: &'a Partial<RoutesFile>,
     problems: Problems,
+    variables: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Checker<'_> {
@@ -282,6 +284,11 @@ impl Checker<'_> {
             );
         }
         url
+    }
+
+    /// The value of an environment variable.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        (self.variables)(name)
     }
 
     /// Whether the file itself says something at `path`.

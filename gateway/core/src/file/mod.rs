@@ -4,8 +4,10 @@
 
 mod address;
 mod compile;
+mod key_sources;
 mod providers;
 mod routes;
+mod secrets;
 mod settings;
 mod upstreams;
 
@@ -18,10 +20,12 @@ use serde::Deserialize;
 
 pub use address::{Address, Network};
 pub use compile::{Compiled, read};
-pub use providers::{AlgorithmName, KeyPlace, KeySource, ProviderSpec};
+pub use key_sources::{KeyPlace, KeySource, is_private_way};
+pub use providers::{AlgorithmName, ProviderSpec};
 pub use routes::{
     AuthSpec, BackendSpec, Defaults, JwtSpec, Open, RespondSpec, RetrySpec, RouteSpec,
 };
+pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
@@ -55,6 +59,10 @@ pub struct RoutesFile {
     /// Whom to believe about earlier hops.
     #[serde(default)]
     pub forwarded: ForwardedSpec,
+    /// A directory in which the providers' keys are remembered, so that a gateway that starts
+    /// while a provider is down has them; default none.
+    #[serde(default)]
+    pub state_directory: Option<String>,
     /// Who issues tokens, by name.
     #[serde(default)]
     pub jwt_providers: BTreeMap<String, ProviderSpec>,

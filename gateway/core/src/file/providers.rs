@@ -1,12 +1,14 @@
 //! `jwt_providers:` who issues tokens, and where their keys are.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::compile::Checker;
+use super::key_sources::KeySource;
+use super::secrets::SecretSpec;
 use crate::auth::jwt::Provider;
 use crate::config::{item, join};
 use crate::words::units::{ByteSize, HumanDuration};
@@ -21,24 +23,57 @@ pub struct ProviderSpec {
     pub audiences: Vec<String>,
     /// Which algorithms are accepted; a token's own wish counts for nothing.
     pub algorithms: Vec<AlgorithmName>,
-    /// Where the keys are published; fetched in the background.
+    /// Whether the issuer says by itself where its keys are published: its document at
+    /// `ISSUER/.well-known/openid-configuration` names the place (OpenID Connect Discovery 1.0
+    /// section 4). It is read again every hour, and after keys could not be fetched.
+    #[serde(default)]
+    pub discovery: bool,
+    /// Where the keys are published, instead of `discovery`; fetched in the background.
     #[serde(default)]
     pub jwks_uri: Option<String>,
-    /// A file with the keys, instead of `jwks_uri`.
+    /// A file with the keys; read again when it changes.
     #[serde(default)]
     pub jwks_file: Option<String>,
+    /// The keys themselves, as a JWK set (RFC 7517 section 5).
+    #[serde(default)]
+    pub jwks: Option<Value>,
+    /// A shared secret; for HS256, HS384 and HS512, and for nothing else.
+    #[serde(default)]
+    pub secret: Option<SecretSpec>,
+    /// Whether keys may come over plain http from another machine; default false. Whoever can
+    /// listen in on the way can then sign as he likes.
+    #[serde(default)]
+    pub allow_http: bool,
     /// By how much clocks may differ, up to 5 m; default 60 s.
     #[serde(default)]
     pub clock_skew: Option<HumanDuration>,
-    /// Time between two fetches of the keys, 10 s to 1 d; default 5 m.
+    /// Time between two fetches of the keys where the answer has no `Cache-Control`, 10 s to 1 d;
+    /// default 5 m.
     #[serde(default)]
     pub refresh_interval: Option<HumanDuration>,
+    /// The least time between two fetches, whatever `Cache-Control` says, 10 s to 1 d; default
+    /// 30 s, or `refresh_interval` where that is shorter.
+    #[serde(default)]
+    pub min_refresh_interval: Option<HumanDuration>,
+    /// The longest time between two fetches, whatever `Cache-Control` says, 10 s to 7 d; default
+    /// 1 h, or `refresh_interval` where that is longer, and at most half of `max_stale`.
+    #[serde(default)]
+    pub max_refresh_interval: Option<HumanDuration>,
+    /// For how long keys serve that cannot be fetched again, 1 m to 30 d; default 24 h. When it
+    /// is over, tokens are refused with `jwt_keys_unavailable`.
+    #[serde(default)]
+    pub max_stale: Option<HumanDuration>,
+    /// For how long a request waits until the keys have been fetched once more for its unknown
+    /// `kid`, 500 ms to 30 s; default 5 s.
+    #[serde(default)]
+    pub unknown_key_wait: Option<HumanDuration>,
     /// Bytes of a token, 256 B to 64 KiB; default 16 KiB.
     #[serde(default)]
     pub max_token_size: Option<ByteSize>,
 }
 
-/// A signature algorithm of RFC 7518 section 3.1 or RFC 8037 with a public key.
+/// A signature algorithm of RFC 7518 section 3.1 or RFC 8037; those that begin with HS go with
+/// `secret` alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[expect(missing_docs, reason = "the names are the RFC's")]
 pub enum AlgorithmName {
@@ -51,6 +86,16 @@ pub enum AlgorithmName {
     ES256,
     ES384,
     EdDSA,
+    HS256,
+    HS384,
+    HS512,
+}
+
+impl AlgorithmName {
+    /// Whether it signs and verifies with the same secret.
+    pub(super) fn is_symmetric(self) -> bool {
+        matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
+    }
 }
 
 impl From<AlgorithmName> for Algorithm {
@@ -65,26 +110,11 @@ impl From<AlgorithmName> for Algorithm {
             AlgorithmName::ES256 => Algorithm::ES256,
             AlgorithmName::ES384 => Algorithm::ES384,
             AlgorithmName::EdDSA => Algorithm::EdDSA,
+            AlgorithmName::HS256 => Algorithm::HS256,
+            AlgorithmName::HS384 => Algorithm::HS384,
+            AlgorithmName::HS512 => Algorithm::HS512,
         }
     }
-}
-
-/// Where a provider's keys come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeySource {
-    /// The place.
-    pub place: KeyPlace,
-    /// Time between two readings.
-    pub refresh_interval: Duration,
-}
-
-/// A URL or a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyPlace {
-    /// Fetched over HTTP.
-    Url(String),
-    /// Read from disk.
-    File(String),
 }
 
 impl ProviderSpec {
@@ -136,66 +166,7 @@ impl ProviderSpec {
                 256..=64 * 1024,
             ),
         };
-        let source = KeySource {
-            place: self.place(name, check),
-            refresh_interval: check.duration(
-                at("refresh_interval"),
-                self.refresh_interval,
-                Duration::from_mins(5),
-                Duration::from_secs(10)..=Duration::from_hours(24),
-            ),
-        };
+        let source = self.source(name, check);
         (provider, source)
     }
-
-    fn place(&self, name: &str, check: &mut Checker<'_>) -> KeyPlace {
-        let at = join("jwt_providers", name);
-        match (&self.jwks_uri, &self.jwks_file) {
-            (Some(uri), None) => {
-                check_uri(uri, &join(&at, "jwks_uri"), check);
-                KeyPlace::Url(uri.clone())
-            }
-            (None, Some(file)) => {
-                let help = "write the path of a file with a JWK set";
-                check.not_empty(&join(&at, "jwks_file"), file, help);
-                KeyPlace::File(file.clone())
-            }
-            (both, _) => {
-                let message = match both {
-                    Some(_) => "`jwks_uri` and `jwks_file` exclude each other",
-                    None => "neither `jwks_uri` nor `jwks_file` is given",
-                };
-                check.problem(
-                    at,
-                    message,
-                    Some("say one place where the provider's keys are".into()),
-                );
-                KeyPlace::File(String::new())
-            }
-        }
-    }
-}
-
-/// Keys that came over an open wire would let anybody sign.
-fn check_uri(uri: &str, at: &str, check: &mut Checker<'_>) {
-    let Some(url) = check.url(at, uri, "https://issuer.example/.well-known/jwks.json") else {
-        return;
-    };
-    let host = url.host().unwrap_or_default();
-    if url.scheme_str() == Some("http") && !is_loopback(host) {
-        check.problem(
-            at,
-            format!("keys from `{host}` would come over plain http"),
-            Some("use https; plain http is for loopback only".into()),
-        );
-    }
-}
-
-/// Where nobody can listen in.
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }

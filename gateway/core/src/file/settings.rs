@@ -165,6 +165,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Leaving.
     pub shutdown: ShutdownTimes,
+    /// Where keys are remembered between two starts.
+    pub state_directory: Option<String>,
     /// Where keys come from, by the provider's index.
     pub key_sources: Vec<KeySource>,
     /// Where endpoints come from, by the cluster's index.
@@ -201,10 +203,18 @@ impl Settings {
             },
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
+            state_directory: state_directory(file, check),
             key_sources,
             endpoint_sources,
         }
     }
+}
+
+fn state_directory(file: &RoutesFile, check: &mut Checker<'_>) -> Option<String> {
+    let directory = file.state_directory.as_deref()?;
+    let help = "write the path of a directory, or leave it out";
+    check.not_empty("state_directory", directory, help);
+    Some(directory.to_owned())
 }
 
 fn listeners(file: &RoutesFile, check: &mut Checker<'_>) -> Vec<SocketAddr> {

@@ -14,6 +14,8 @@ fn variables(name: &str) -> Option<String> {
         "NAMESPACE" => Some("prod.internal".to_owned()),
         "EMPTY" => Some(String::new()),
         "PORT" => Some("8081".to_owned()),
+        "JWT_SECRET" => Some("ab".repeat(32)),
+        "JWT_SECRET_WEAK" => Some("hunter2".to_owned()),
         _ => None,
     }
 }

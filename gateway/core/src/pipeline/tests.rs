@@ -108,6 +108,7 @@ impl Gateway {
                 rejection,
                 route_index,
                 allow,
+                ..
             }) => {
                 let status = rejection.reason.status().as_u16();
                 let mut text = format!("{status} {}", rejection.reason.code());

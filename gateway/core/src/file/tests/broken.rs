@@ -101,6 +101,7 @@ fn settings() {
         "version: 1\nshutdown: {lame_duck: 100s, drain: 20s}\n",
         "version: 1\nshutdown: {drain: 1h}\n",
         "version: 1\nforwarded: {trusted_proxies: [10.0.0.0/33, here]}\n",
+        "version: 1\nstate_directory: ''\n",
     ];
     check(
         "settings",
@@ -126,8 +127,44 @@ fn jwt_providers() {
         "jwks_uri: https://issuer example/jwks.json",
         "jwks_uri: ''",
         "jwks_file: ''",
+        "jwks_file: keys.json\n    discovery: true\n    secret: {env: JWT_SECRET}",
+        "discovery: maybe",
+        "jwks: {keys: []}",
+        "jwks: {keys: [{kty: oct, k: c2VjcmV0}]}",
+        "jwks: keys.json",
+    ];
+    let options: &[_] = &[
+        "jwks_file: keys.json\n    allow_http: true\n    refresh_interval: 1m\n    \
+         min_refresh_interval: 1m\n    max_refresh_interval: 1h\n    max_stale: 1h\n    \
+         unknown_key_wait: 1s",
+        "jwks: {keys: [{kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo}]}\n    \
+         max_stale: 1h\n    unknown_key_wait: 1s",
+        "discovery: true\n    min_refresh_interval: 10m",
+        "discovery: true\n    max_refresh_interval: 1m",
+        "discovery: true\n    max_stale: 1h\n    refresh_interval: 40m",
+        "discovery: true\n    max_stale: 1h\n    max_refresh_interval: 40m",
+        "discovery: true\n    max_refresh_interval: 20h",
+        "discovery: true\n    refresh_interval: 20h",
+        "discovery: true\n    min_refresh_interval: 1s\n    max_refresh_interval: 8d\n    \
+         max_stale: 1s\n    unknown_key_wait: 1m",
+        "discovery: true\n    refresh_interval: 2d\n    max_stale: 31d",
+    ];
+    let secrets: &[_] = &[
+        "algorithms: [HS256]\n    secret: {}",
+        "algorithms: [HS256]\n    secret: {env: A, file: b}",
+        "algorithms: [HS256]\n    secret: hunter2",
+        "algorithms: [HS256]\n    secret: {env: JWT_SECRT}",
+        "algorithms: [HS256]\n    secret: {env: EMPTY}",
+        "algorithms: [HS256]\n    secret: {env: JWT_SECRET_WEAK}",
+        "algorithms: [HS384, HS512]\n    secret: {env: JWT_SECRET, encoding: hex}",
+        "algorithms: [HS256]\n    secret: {env: JWT_SECRET_WEAK, encoding: base64}",
+        "algorithms: [HS256]\n    secret: {env: JWT_SECRET, encoding: ascii}",
+        "algorithms: [HS256]\n    secret: {file: ''}",
+        "algorithms: [HS256, RS256]\n    secret: {env: JWT_SECRET}",
+        "algorithms: [RS256, HS256]\n    discovery: true",
     ];
     let issuer: &[_] = &["issuer: ''\n", "isuer: https://issuer.example/\n"];
+    let discovery = ["me", "http://issuer.example", "https://issuer.example/?a=b"];
     let audiences: &[_] = &[
         "audiences: []",
         "audiences: api",
@@ -151,6 +188,22 @@ fn jwt_providers() {
             ("audiences: [api]", audiences),
             ("algorithms: [RS256]", algorithms),
             ("main:\n", &["my provider:\n"]),
+        ],
+    );
+    let place = "jwks_uri: https://issuer.example/jwks.json";
+    let issuers = discovery.map(|issuer| {
+        format!(
+            "issuer: {issuer}\n    audiences: [api]\n    algorithms: [RS256]\n    discovery: true"
+        )
+    });
+    let last = "algorithms: [RS256]\n    jwks_uri: https://issuer.example/jwks.json";
+    let whole = format!("issuer: https://issuer.example/\n    audiences: [api]\n    {last}");
+    check(
+        "jwt_keys",
+        &[
+            (place, options),
+            (last, secrets),
+            (&whole, &issuers.each_ref().map(String::as_str)),
         ],
     );
 }

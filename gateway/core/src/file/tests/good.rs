@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use jsonwebtoken::Algorithm;
 
-use super::super::{AccessLogOutput, EndpointSource, KeyPlace};
+use super::super::{AccessLogOutput, EndpointSource, KeyPlace, SecretEncoding};
 use super::*;
 use crate::auth::{Auth, JwtAuth};
 use crate::path::CleanPath;
@@ -35,6 +35,7 @@ limits:
   requests_per_connection: 1000
 shutdown: {lame_duck: 1s, drain: 15s}
 forwarded: {trusted_proxies: [10.0.0.0/8, "fd00::/8"], send_standard: true}
+state_directory: /var/lib/gateway
 jwt_providers:
   main:
     issuer: https://issuer.example/
@@ -177,10 +178,127 @@ fn providers_and_their_keys_share_their_indices() {
         panic!("two sources");
     };
     assert_eq!(local.place, KeyPlace::File("/etc/keys.json".into()));
-    assert_eq!(local.refresh_interval, Duration::from_mins(5));
+    // A file is looked at every other second, and asked for at once when a key is unknown.
+    let policy = local.refresh_policy();
+    assert_eq!((policy.interval, policy.cooldown_max), (2_000, 250));
     let uri = "https://issuer.example/.well-known/jwks.json";
     assert_eq!(main.place, KeyPlace::Url(uri.into()));
     assert_eq!(main.refresh_interval, Duration::from_mins(1));
+    assert_eq!(main.max_stale, Duration::from_hours(24));
+    assert_eq!(main.unknown_key_wait, Duration::from_secs(5));
+    assert_eq!(
+        settings.state_directory.as_deref(),
+        Some("/var/lib/gateway")
+    );
+}
+
+#[test]
+fn the_times_of_keys_have_defaults_that_fit_each_other() {
+    let policy = |times: &str| {
+        let text = FULL.replace("refresh_interval: 1m", times);
+        let policy = compiled(&text).settings.key_sources[1].refresh_policy();
+        [
+            policy.interval_min,
+            policy.interval,
+            policy.interval_max,
+            policy.cooldown_min,
+            policy.cooldown_max,
+        ]
+        .map(|time| time / 100)
+    };
+    for (times, expected) in [
+        ("allow_http: false", [300, 3_000, 36_000, 10, 40]),
+        ("refresh_interval: 10s", [100, 100, 36_000, 10, 40]),
+        ("refresh_interval: 2h", [300, 72_000, 72_000, 10, 40]),
+        ("max_stale: 10m", [300, 3_000, 3_000, 10, 40]),
+        ("max_stale: 4m", [300, 1_200, 1_200, 10, 40]),
+        ("unknown_key_wait: 1s", [300, 3_000, 36_000, 8, 8]),
+        ("unknown_key_wait: 30s", [300, 3_000, 36_000, 10, 50]),
+    ] {
+        assert_eq!(policy(times), expected, "{times}");
+    }
+}
+
+#[test]
+fn a_provider_has_its_keys_in_one_of_five_places() {
+    let jwks =
+        r#"{keys: [{kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo}]}"#;
+    let inline = format!("jwks: {jwks}");
+    let secret = |encoding| KeyPlace::SecretFile {
+        path: "/run/secrets/jwt".into(),
+        encoding,
+        algorithms: vec![Algorithm::HS256, Algorithm::HS512],
+    };
+    let hs = "algorithms: [HS256, HS512]";
+    for (issuer, algorithms, place, expected) in [
+        (
+            "https://issuer.example/",
+            "algorithms: [RS256]",
+            "discovery: true",
+            KeyPlace::Discovery(
+                "https://issuer.example/.well-known/openid-configuration".into(),
+            ),
+        ),
+        (
+            "https://issuer.example/realms/a",
+            "algorithms: [RS256]",
+            "discovery: true",
+            KeyPlace::Discovery(
+                "https://issuer.example/realms/a/.well-known/openid-configuration".into(),
+            ),
+        ),
+        (
+            "http://issuer.internal:8080",
+            "algorithms: [RS256]",
+            "discovery: true\n    allow_http: true",
+            KeyPlace::Discovery(
+                "http://issuer.internal:8080/.well-known/openid-configuration".into(),
+            ),
+        ),
+        (
+            "me",
+            "algorithms: [EdDSA]",
+            "jwks_uri: http://issuer.internal/keys\n    allow_http: true",
+            KeyPlace::Url("http://issuer.internal/keys".into()),
+        ),
+        (
+            "me",
+            "algorithms: [EdDSA]",
+            &inline,
+            KeyPlace::Inline(
+                r#"{"keys":[{"crv":"Ed25519","kty":"OKP","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#.into(),
+            ),
+        ),
+        (
+            "me",
+            hs,
+            "secret: {file: /run/secrets/jwt}",
+            secret(SecretEncoding::Utf8),
+        ),
+        (
+            "me",
+            hs,
+            "secret: {file: /run/secrets/jwt, encoding: base64url}",
+            secret(SecretEncoding::Base64Url),
+        ),
+        (
+            "me",
+            "algorithms: [HS256]",
+            "secret: {env: JWT_SECRET, encoding: hex}",
+            KeyPlace::Secret(
+                SecretEncoding::Utf8.decode(&[0xab; 32]).unwrap(),
+                vec![Algorithm::HS256],
+            ),
+        ),
+    ] {
+        let provider = format!(
+            "jwt_providers:\n  main:\n    issuer: {issuer}\n    audiences: [api]\n    \
+             {algorithms}\n    {place}\n"
+        );
+        let source = &compiled(&format!("{SMALLEST}{provider}")).settings.key_sources[0];
+        assert_eq!(source.place, expected, "{place}");
+        assert_eq!(source.issuer, issuer);
+    }
 }
 
 #[test]

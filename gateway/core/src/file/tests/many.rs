@@ -99,7 +99,7 @@ fn what_can_be_read_is_checked_although_something_else_cannot() {
         7:22 jwt_providers.main.audiences: `audiences` is empty: no token would pass | name at least one that the tokens have as `aud`, such as `[api]`
         7:68 jwt_providers.main.jwks_uri: expected a string, found a list
         7:84 jwt_providers.main.clock_skew: 1d is out of range | write a duration from 0s to 5m
-        8:10 jwt_providers.other: expected a map, found the number `5` | its keys are `issuer`, `audiences`, `algorithms`, `jwks_uri`, `jwks_file`, `clock_skew`, `refresh_interval`, `max_token_size`
+        8:10 jwt_providers.other: expected a map, found the number `5` | its keys are `issuer`, `audiences`, `algorithms`, `discovery`, `jwks_uri`, `jwks_file`, `jwks`, `secret`, `allow_http`, `clock_skew`, `refresh_interval`, `min_refresh_interval`, `max_refresh_interval`, `max_stale`, `unknown_key_wait`, `max_token_size`
         10:20 upstreams.users.static[0]: `nowhere` is not an address | write an IP address and a port, such as `127.0.0.1:8080`
         11:13 upstreams.products: expected a map, found a list | its keys are `cloud_map`, `static`, `dns`, `load_balancer`, `connect_timeout`
         12:24 upstreams.byname.dns.name: `name` is empty | write the name to look up, such as `api.internal`
