@@ -159,7 +159,7 @@ async fn pace(url: String, batches: Arc<ArcSwap<Vec<Arc<Batch>>>>, tally: Arc<Ta
 pub(crate) async fn refusal(request: reqwest::RequestBuilder) -> Option<String> {
     match fetch(request).await {
         Ok(reply) if reply.status() == 200 => None,
-        Ok(reply) => Some(format!("{} {}", reply.status(), reply.reason())),
+        Ok(reply) => Some(reply.verdict()),
         Err(error) => Some(format!("no answer: {error:?}")),
     }
 }
