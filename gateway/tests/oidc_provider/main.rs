@@ -28,7 +28,7 @@ use std::time::Duration;
 use issuer::{Answer, DISCOVERY, Issuer, KEY_SET};
 use report::Report;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use stage::{COOLDOWN, Cause, MARGIN, Stage, fetches_max};
+use stage::{COOLDOWN, Due, MARGIN, Stage};
 
 /// Requests with unknown keys, in each of two scenarios.
 const STRANGERS: usize = 10_000;
@@ -111,73 +111,58 @@ fn raise_descriptor_limit() {
 }
 
 fn steady(stage: &mut Stage<'_>) {
-    stage.play("steady", Cause::Time, 0, |_, load| {
+    let due = Due::by_time(0);
+    stage.play("steady", due, |_, load| {
         load.goes_on_for(Duration::from_secs(3));
     });
 }
 
 fn rotation_with_overlap(stage: &mut Stage<'_>) {
-    stage.play(
-        "rotation with overlap",
-        Cause::UnknownKeys,
-        1,
-        |stage, load| {
-            stage.switch_keys_with_overlap(load, Duration::from_secs(1));
-            load.goes_on_for(Duration::from_secs(1));
-        },
-    );
+    let due = Due::for_unknown_keys(1);
+    stage.play("rotation with overlap", due, |stage, load| {
+        stage.switch_keys_with_overlap(load, Duration::from_secs(1));
+        load.goes_on_for(Duration::from_secs(1));
+    });
 }
 
 /// The answer that is under way does not have the new keys, which must not be taken for a proof
 /// that they do not exist.
 fn rotation_during_a_fetch(stage: &mut Stage<'_>) {
     let tokens = strangers::tokens(stage.issuer.url(), 1);
-    stage.play(
-        "rotation during a fetch",
-        Cause::UnknownKeys,
-        2,
-        |stage, load| {
-            let before = stage.issuer.counts();
-            let slow = Answer::After(Duration::from_millis(500));
-            stage.issuer.answer(&[KEY_SET], &slow);
-            let stranger = stage.send_strangers(tokens, 1);
-            stage.issuer.wait_for(before, |counts| counts.jwks, 1);
-            stage.switch_keys();
-            load.uses(&[stage.batch()]);
-            load.goes_on_for(Duration::from_secs(3));
-            stage.issuer.answer(&[], &Answer::Own);
-            stage.check(stranger, UNKNOWN);
-            stage.wait_until_accepted();
-        },
-    );
+    let due = Due::for_unknown_keys(2);
+    stage.play("rotation during a fetch", due, |stage, load| {
+        let before = stage.issuer.counts();
+        let slow = Answer::After(Duration::from_millis(500));
+        stage.issuer.answer(&[KEY_SET], &slow);
+        let stranger = stage.send_strangers(tokens, 1);
+        stage.issuer.wait_for(before, |counts| counts.jwks, 1);
+        stage.switch_keys();
+        load.uses(&[stage.batch()]);
+        load.goes_on_for(Duration::from_secs(3));
+        stage.issuer.answer(&[], &Answer::Own);
+        stage.check(stranger, UNKNOWN);
+        stage.wait_until_accepted();
+    });
 }
 
 fn rotation_without_overlap(stage: &mut Stage<'_>) {
-    stage.play(
-        "rotation without overlap",
-        Cause::UnknownKeys,
-        1,
-        |stage, load| {
-            let old = stage.switch_keys();
-            load.uses(&[stage.batch()]);
-            load.goes_on_for(Duration::from_secs(2));
-            stage.wait_until_refused(&old);
-        },
-    );
+    let due = Due::for_unknown_keys(1);
+    stage.play("rotation without overlap", due, |stage, load| {
+        let old = stage.switch_keys();
+        load.uses(&[stage.batch()]);
+        load.goes_on_for(Duration::from_secs(2));
+        stage.wait_until_refused(&old);
+    });
 }
 
 /// Returns the longest that a valid request took on a machine that is as busy as this.
 fn unknown_keys(stage: &mut Stage<'_>) -> Duration {
     let tokens = strangers::tokens(stage.issuer.url(), STRANGERS);
-    let outcome = stage.play(
-        "10,000 unknown keys",
-        Cause::UnknownKeys,
-        0,
-        |stage, _load| {
-            let strangers = stage.send_strangers(tokens, STRANGERS_CONNECTIONS);
-            stage.check(strangers, UNKNOWN_OR_UNAVAILABLE);
-        },
-    );
+    let due = Due::for_unknown_keys(0);
+    let outcome = stage.play("10,000 unknown keys", due, |stage, _load| {
+        let strangers = stage.send_strangers(tokens, STRANGERS_CONNECTIONS);
+        stage.check(strangers, UNKNOWN_OR_UNAVAILABLE);
+    });
     outcome.quantile(100)
 }
 
@@ -185,7 +170,8 @@ fn unknown_keys(stage: &mut Stage<'_>) -> Duration {
 fn rotation_among_unknown_keys(stage: &mut Stage<'_>, latency_max: Duration) {
     let tokens = strangers::tokens(stage.issuer.url(), STRANGERS);
     let name = "rotation among 10,000 unknown keys";
-    let outcome = stage.play(name, Cause::UnknownKeys, 1, |stage, load| {
+    let due = Due::for_unknown_keys(1);
+    let outcome = stage.play(name, due, |stage, load| {
         let before = stage.issuer.counts();
         let strangers = stage.send_strangers(tokens, STRANGERS_CONNECTIONS);
         stage.issuer.wait_for(before, |counts| counts.jwks, 1);
@@ -205,40 +191,38 @@ fn rotation_among_unknown_keys(stage: &mut Stage<'_>, latency_max: Duration) {
 
 fn slow(stage: &mut Stage<'_>) {
     let tokens = strangers::tokens(stage.issuer.url(), 20);
-    stage.play(
-        "slow: 8 s before each answer",
-        Cause::UnknownKeys,
-        0,
-        |stage, load| {
-            let before = stage.issuer.counts();
-            stage
-                .issuer
-                .answer(&[DISCOVERY, KEY_SET], &Answer::After(SLOW));
-            // Somebody must make the gateway ask.
-            let strangers = stage.send_strangers(tokens, 20);
-            let asked = |counts: issuer::Counts| counts.discovery + counts.jwks;
-            stage.issuer.wait_for(before, asked, 1);
-            load.goes_on_for(SLOW);
-            stage.check(strangers, UNKNOWN_OR_UNAVAILABLE);
-            stage.issuer.answer(&[], &Answer::Own);
-        },
-    );
+    let due = Due::for_unknown_keys(0);
+    stage.play("slow: 8 s before each answer", due, |stage, load| {
+        let before = stage.issuer.counts();
+        stage
+            .issuer
+            .answer(&[DISCOVERY, KEY_SET], &Answer::After(SLOW));
+        // Somebody must make the gateway ask.
+        let strangers = stage.send_strangers(tokens, 20);
+        let asked = |counts: issuer::Counts| counts.discovery + counts.jwks;
+        stage.issuer.wait_for(before, asked, 1);
+        load.goes_on_for(SLOW);
+        stage.check(strangers, UNKNOWN_OR_UNAVAILABLE);
+        stage.issuer.answer(&[], &Answer::Own);
+    });
 }
 
 fn down_for_ten_minutes(stage: &mut Stage<'_>) {
     let name = "down for ten minutes";
-    stage.play(name, Cause::Time, 1, |stage, load| {
+    let due = Due::by_time(1);
+    stage.play(name, due, |stage, load| {
         let (before, failed_before) = (stage.issuer.counts(), stage.failed_readings());
         stage.issuer.listen(false);
         load.goes_on_for(stage.simulated(TEN_MINUTES));
         // Nobody but the gateway knows how often it tried.
         let failed = stage.failed_readings() - failed_before;
         stage.issuer.listen(true);
-        let due =
-            TEN_MINUTES.as_secs() / BACKOFF_SECONDS_MAX..=fetches_max(TEN_MINUTES, Cause::Time, 0);
-        if !due.contains(&failed) {
-            let complaint = format!("{name}: the gateway tried {failed} times, not {due:?}");
-            stage.report.complain(complaint);
+        let least = TEN_MINUTES.as_secs() / BACKOFF_SECONDS_MAX;
+        let most = Due::by_time(0).fetches_max(TEN_MINUTES);
+        if !(least..=most).contains(&failed) {
+            stage.report.complain(format!(
+                "{name}: the gateway tried {failed} times, not {least} to {most}"
+            ));
         }
         stage.issuer.wait_for(before, |counts| counts.jwks, 1);
     });
@@ -246,34 +230,26 @@ fn down_for_ten_minutes(stage: &mut Stage<'_>) {
 
 fn garbage(stage: &mut Stage<'_>, kind: &'static str) {
     // Answers are good, bad, good again.
-    stage.play(
-        &format!("garbage: {kind}"),
-        Cause::Time,
-        2,
-        |stage, load| {
-            let issuer = stage.issuer;
-            issuer.answer(&[KEY_SET], &Answer::Garbage(kind));
-            issuer.wait_for(issuer.counts(), |counts| counts.jwks, 2);
-            issuer.answer(&[DISCOVERY, KEY_SET], &Answer::Garbage(kind));
-            let asked = |counts: issuer::Counts| counts.discovery + counts.jwks;
-            issuer.wait_for(issuer.counts(), asked, 2);
-            issuer.answer(&[], &Answer::Own);
-            issuer.wait_for(issuer.counts(), |counts| counts.jwks, 1);
-            load.goes_on_for(Duration::from_millis(200));
-        },
-    );
+    let due = Due::by_time(2);
+    stage.play(&format!("garbage: {kind}"), due, |stage, load| {
+        let issuer = stage.issuer;
+        issuer.answer(&[KEY_SET], &Answer::Garbage(kind));
+        issuer.wait_for(issuer.counts(), |counts| counts.jwks, 2);
+        issuer.answer(&[DISCOVERY, KEY_SET], &Answer::Garbage(kind));
+        let asked = |counts: issuer::Counts| counts.discovery + counts.jwks;
+        issuer.wait_for(issuer.counts(), asked, 2);
+        issuer.answer(&[], &Answer::Own);
+        issuer.wait_for(issuer.counts(), |counts| counts.jwks, 1);
+        load.goes_on_for(Duration::from_millis(200));
+    });
 }
 
 /// The engine still follows the provider.
 fn rotation_after_all_that(stage: &mut Stage<'_>) {
-    stage.play(
-        "rotation after all that",
-        Cause::UnknownKeys,
-        1,
-        |stage, load| {
-            stage.switch_keys();
-            load.uses(&[stage.batch()]);
-            load.goes_on_for(Duration::from_secs(1));
-        },
-    );
+    let due = Due::for_unknown_keys(1);
+    stage.play("rotation after all that", due, |stage, load| {
+        stage.switch_keys();
+        load.uses(&[stage.batch()]);
+        load.goes_on_for(Duration::from_secs(1));
+    });
 }

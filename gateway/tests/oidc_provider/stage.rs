@@ -48,13 +48,42 @@ const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(5);
 /// answered at once.
 pub(crate) const MARGIN: Duration = Duration::from_secs(3);
 
-/// Why the gateway fetches keys in a scene.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// It is time.
-    Time,
-    /// That, and requests with keys that are not there.
-    UnknownKeys,
+/// How often a gateway may fetch keys in a scene.
+#[derive(Clone, Copy)]
+pub(crate) struct Due {
+    are_keys_wanted: bool,
+    /// How often the pauses between fetches may begin anew: when keys change, or when answers are
+    /// good again.
+    resets: u64,
+}
+
+impl Due {
+    /// As time goes by.
+    pub(crate) fn by_time(resets: u64) -> Self {
+        Self {
+            are_keys_wanted: false,
+            resets,
+        }
+    }
+
+    /// That, and for requests whose keys are not there.
+    pub(crate) fn for_unknown_keys(resets: u64) -> Self {
+        Self {
+            are_keys_wanted: true,
+            resets,
+        }
+    }
+
+    /// Fetches of one document in this time of the gateway's, whatever happens.
+    pub(crate) fn fetches_max(self, length: Duration) -> u64 {
+        let begun_anew = self.resets * RESET_FETCHES;
+        let by_time = spaced(length, BACKOFF) + begun_anew;
+        if self.are_keys_wanted {
+            by_time + spaced(length, COOLDOWN) + begun_anew
+        } else {
+            by_time
+        }
+    }
 }
 
 /// Everything on it runs; only one stage at a time may use a provider, which counts requests.
@@ -117,13 +146,11 @@ impl<'s> Stage<'s> {
         format!("http://{}/users", self.gateway.address())
     }
 
-    /// Plays a scene under load. Pauses between fetches may begin anew so many times in it: when
-    /// keys change, or when answers are good again.
+    /// Plays a scene under load.
     pub(crate) fn play(
         &mut self,
         scenario: &str,
-        cause: Cause,
-        resets: u64,
+        due: Due,
         scene: impl FnOnce(&mut Self, &Load),
     ) -> Outcome {
         let before = self.issuer.counts();
@@ -131,7 +158,7 @@ impl<'s> Stage<'s> {
         let load = Load::start(self.url(), vec![Arc::clone(&self.batch)]);
         scene(self, &load);
         let outcome = load.finish();
-        let fetches_max = fetches_max(started.elapsed() * self.speed, cause, resets);
+        let fetches_max = due.fetches_max(started.elapsed() * self.speed);
         let fetched = self.issuer.counts() - before;
         let strangers = std::mem::take(&mut self.strangers);
         // They are answered as late as others are, on top of what they wait for.
@@ -230,16 +257,6 @@ impl<'s> Stage<'s> {
                 self.report.complain(complaint);
             }
         }
-    }
-}
-
-/// Fetches of one document that a gateway may make in this time of its own, whatever happens.
-pub(crate) fn fetches_max(length: Duration, cause: Cause, resets: u64) -> u64 {
-    let begun_anew = resets * RESET_FETCHES;
-    let by_time = spaced(length, BACKOFF) + begun_anew;
-    match cause {
-        Cause::Time => by_time,
-        Cause::UnknownKeys => by_time + spaced(length, COOLDOWN) + begun_anew,
     }
 }
 
