@@ -66,6 +66,10 @@ pub struct Refusal {
 ///
 /// # Errors
 /// A [`Refusal`] with the reason that the client, the log and the metrics see.
+#[expect(
+    clippy::result_large_err,
+    reason = "a refusal ends its request; the shell boxes it at once"
+)]
 pub fn decide<'p, R: Deref<Target = Arc<KeyRing>>>(
     plan: &'p Plan,
     head: &Head<'_>,
@@ -99,6 +103,10 @@ pub fn decide<'p, R: Deref<Target = Arc<KeyRing>>>(
     })
 }
 
+#[expect(
+    clippy::result_large_err,
+    reason = "a refusal ends its request; the shell boxes it at once"
+)]
 fn find(plan: &Plan, head: &Head<'_>) -> Result<usize, Refusal> {
     let request = Request {
         host: head.host,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gateway_core::auth::max_age::max_age;
 use gateway_core::words::time::Millis;
+use reqwest::Url;
 use reqwest::header::{AGE, CACHE_CONTROL};
 use reqwest::redirect::{Attempt, Policy};
 
@@ -28,7 +29,12 @@ enum RedirectRefused {
 
 /// Fetches documents for all providers.
 #[derive(Clone, Debug)]
-pub(crate) struct Fetcher(reqwest::Client);
+pub(crate) struct Fetcher {
+    /// Takes the proxy of `HTTPS_PROXY`, which sees nothing of what passes.
+    https: reqwest::Client,
+    /// Takes none: a proxy would carry away what is not to leave the machine, and could change it.
+    http: reqwest::Client,
+}
 
 /// A document, and for how long it says that it holds.
 #[derive(Debug)]
@@ -39,16 +45,20 @@ pub(super) struct Fetched {
 
 impl Fetcher {
     pub(crate) fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .timeout(FETCH_TIMEOUT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(Policy::custom(follow))
-            .referer(false)
-            // Minutes lie between two fetches: a kept connection would be a broken one.
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!("gateway/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self(client))
+        let client = || {
+            reqwest::Client::builder()
+                .timeout(FETCH_TIMEOUT)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .redirect(Policy::custom(follow))
+                .referer(false)
+                // Minutes lie between two fetches: a kept connection would be a broken one.
+                .pool_max_idle_per_host(0)
+                .user_agent(concat!("gateway/", env!("CARGO_PKG_VERSION")))
+        };
+        Ok(Self {
+            https: client().https_only(true).build()?,
+            http: client().no_proxy().build()?,
+        })
     }
 
     pub(super) async fn get(&self, url: &str) -> Result<Fetched, KeyError> {
@@ -56,7 +66,9 @@ impl Fetcher {
             url: url.into(),
             source: source.without_url(),
         };
-        let mut response = self.0.get(url).send().await.map_err(failed)?;
+        let is_https = Url::parse(url).is_ok_and(|url| url.scheme() == "https");
+        let client = if is_https { &self.https } else { &self.http };
+        let mut response = client.get(url).send().await.map_err(failed)?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(KeyError::Status {
                 url: url.into(),

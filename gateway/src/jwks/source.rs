@@ -108,19 +108,19 @@ impl Source {
 }
 
 async fn fetch_keys(fetcher: &Fetcher, url: &str) -> Result<Reading, KeyError> {
-    let fetched = fetcher.get(url).await?;
-    let ring = KeyRing::from_jwk_set(&fetched.document).map_err(|source| KeyError::Keys {
+    let answer = fetcher.get(url).await?;
+    let ring = KeyRing::from_jwk_set(&answer.document).map_err(|source| KeyError::Keys {
         place: url.into(),
         source,
     })?;
     Ok(Reading::New(NewKeys {
         ring,
-        max_age: fetched.max_age,
-        document: Some(fetched.document),
+        max_age: answer.max_age,
+        document: Some(answer.document),
     }))
 }
 
-/// An issuer whose document says where its keys are (OpenID Connect Discovery 1.0 section 4).
+/// An issuer whose document says where its keys are (`OpenID` Connect Discovery 1.0 section 4).
 pub(super) struct Discovery {
     document_url: String,
     issuer: String,
@@ -177,9 +177,9 @@ impl Discovery {
 
     async fn discover(&self) -> Result<String, KeyError> {
         let url = &self.document_url;
-        let fetched = self.fetcher.get(url).await?;
+        let answer = self.fetcher.get(url).await?;
         let document: Document =
-            serde_json::from_slice(&fetched.document).map_err(|source| KeyError::Document {
+            serde_json::from_slice(&answer.document).map_err(|source| KeyError::Document {
                 url: url.clone(),
                 source,
             })?;

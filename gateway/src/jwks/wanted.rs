@@ -212,3 +212,113 @@ impl Drop for Waiting<'_> {
         self.wanted.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use gateway_core::file::KeyPlace;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    fn wanted(place: KeyPlace) -> WantedKeys {
+        let second = Duration::from_secs(1);
+        let source = KeySource {
+            place,
+            issuer: String::new(),
+            allow_http: false,
+            refresh_interval: second,
+            refresh_interval_min: second,
+            refresh_interval_max: second,
+            max_stale: second,
+            unknown_key_wait: 5 * second,
+        };
+        WantedKeys::new(&source, KeyClock::new(Clock::new(), 1))
+    }
+
+    fn of_url() -> WantedKeys {
+        wanted(KeyPlace::Url(String::new()))
+    }
+
+    /// One reading from its beginning to its end.
+    fn read(wanted: &WantedKeys, is_good: bool, has_changed: bool) {
+        wanted.begin_reading();
+        wanted.end_reading(is_good, has_changed);
+    }
+
+    #[test]
+    fn keys_that_do_not_change_are_waited_for_by_nobody() {
+        assert_eq!(wanted(KeyPlace::Inline(String::new())).wait(), None);
+        assert_eq!(of_url().wait(), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_request_learns_of_the_first_reading_that_began_after_it() {
+        for (is_good, found) in [(true, Found::Nothing), (false, Found::Failure)] {
+            let wanted = of_url();
+            let mut waiting = wanted.ask(Instant::now()).unwrap();
+            assert_eq!(waiting.next().now_or_never(), None);
+            assert!(wanted.wished().now_or_never().is_some());
+            read(&wanted, is_good, false);
+            assert_eq!(waiting.next().now_or_never(), Some(found));
+        }
+    }
+
+    #[test]
+    fn what_was_under_way_may_bring_the_key_but_not_say_that_there_is_none() {
+        let wanted = of_url();
+        wanted.begin_reading();
+        let mut waiting = wanted.ask(Instant::now()).unwrap();
+        assert_eq!(waiting.next().now_or_never(), None);
+        wanted.end_reading(true, false);
+        assert!(
+            wanted.wished().now_or_never().is_none(),
+            "the wish was for what has just ended"
+        );
+        assert_eq!(waiting.next().now_or_never(), None);
+        assert!(wanted.wished().now_or_never().is_some(), "it wishes again");
+        wanted.begin_reading();
+        wanted.end_reading(false, false);
+        assert_eq!(waiting.next().now_or_never(), Some(Found::Failure));
+
+        wanted.begin_reading();
+        let mut waiting = wanted.ask(Instant::now()).unwrap();
+        wanted.end_reading(true, true);
+        assert_eq!(waiting.next().now_or_never(), Some(Found::OtherKeys));
+        assert_eq!(waiting.next().now_or_never(), None, "not its key: it waits");
+    }
+
+    #[test]
+    fn keys_that_changed_between_the_look_and_the_question_are_looked_at_again() {
+        let wanted = of_url();
+        let looked_after = Instant::now();
+        read(&wanted, true, true);
+        let mut early = wanted.ask(looked_after).unwrap();
+        assert_eq!(early.next().now_or_never(), Some(Found::OtherKeys));
+        assert_eq!(early.next().now_or_never(), None);
+        let mut late = wanted.ask(Instant::now()).unwrap();
+        assert_eq!(late.next().now_or_never(), None);
+    }
+
+    #[test]
+    fn a_failure_after_the_answer_does_not_hide_it() {
+        let wanted = of_url();
+        let mut waiting = wanted.ask(Instant::now()).unwrap();
+        read(&wanted, true, false);
+        read(&wanted, false, false);
+        assert_eq!(waiting.next().now_or_never(), Some(Found::Nothing));
+    }
+
+    #[test]
+    fn as_many_wait_as_may_and_who_leaves_makes_room() {
+        let wanted = of_url();
+        let ask = || wanted.ask(Instant::now());
+        let mut waiting: Vec<_> = (0..WAITING_MAX).map(|_| ask().unwrap()).collect();
+        assert!(ask().is_none());
+        assert_eq!(wanted.waiting(), WAITING_MAX);
+        waiting.pop();
+        assert!(ask().is_some());
+        drop(waiting);
+        assert_eq!(wanted.waiting(), 0);
+    }
+}

@@ -134,13 +134,14 @@ impl KeyWatch {
         }
         loop {
             let now = self.clock.now();
-            if let Some(stale) = self.freshness.check(now) {
-                self.alarm(stale);
-            }
             let next = self.refresh.next_fetch().expect("nothing is under way");
+            // First, so that remembered keys are no alarm before their place has been asked.
             if now >= next {
                 self.read(&lifecycle).await;
                 continue;
+            }
+            if let Some(stale) = self.freshness.check(now) {
+                self.alarm(stale);
             }
             let look = self.freshness.next_check().unwrap_or(next);
             tokio::select! {

@@ -99,17 +99,10 @@ fn decide(
     };
     let live = &record.pinned.live;
     let now = worker.clock.to_unix_seconds(record.started);
-    let decision = worker
-        .with_tokens(|tokens| {
-            pipeline::decide(
-                &live.plan,
-                &head,
-                |ring| live.rings[ring].load(),
-                tokens,
-                now,
-            )
-        })
-        .map_err(Box::new)?;
+    let decision = worker.with_tokens(|tokens| {
+        let ring = |index: usize| live.rings[index].load();
+        pipeline::decide(&live.plan, &head, ring, tokens, now).map_err(Box::new)
+    })?;
     Ok(Decided {
         route_index: decision.route_index,
         caller: decision.caller,

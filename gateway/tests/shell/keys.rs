@@ -3,19 +3,15 @@
 mod places;
 
 use std::fmt::Display;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde_json::{Value, json};
-use tokio::sync::RwLock;
-use tokio::task::JoinHandle;
+use serde_json::json;
 
 use crate::support::backend::Gate;
 use crate::support::gateway::TestGateway;
 use crate::support::http_client::{Fetch as _, Reply, client, fetch};
 use crate::support::key_provider::{KeyProvider, Mood};
+use crate::support::load::Load;
 use crate::support::tokens::{Key, claims, es256, write_key_set};
 use crate::support::{eventually, runtime};
 

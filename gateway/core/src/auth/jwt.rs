@@ -101,10 +101,10 @@ pub fn verify(
     check_claims(provider, read_object(payload)?, now)
 }
 
-/// The `kid` of a token whose header can be read.
-pub(super) fn key_id(token: &str) -> Option<Option<Box<str>>> {
-    let header = read_header(token.split('.').next()?).ok()?;
-    Some(header.key_id.map(Into::into))
+/// The `kid` of a token's header, if that can be read.
+pub(super) fn key_id(token: &str) -> Result<Option<Box<str>>, Rejection> {
+    let header = read_header(token.split('.').next().unwrap_or_default())?;
+    Ok(header.key_id.map(Into::into))
 }
 
 fn read_header(part: &str) -> Result<Header, Rejection> {

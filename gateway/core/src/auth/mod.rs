@@ -90,7 +90,7 @@ pub(crate) fn wanted_key(
 ) -> Option<WantedKey> {
     let Auth::Jwt(auth) = auth else { return None };
     let token = std::str::from_utf8(bearer_token(headers).ok()?).ok()?;
-    let id = jwt::key_id(token)?;
+    let id = jwt::key_id(token).ok()?;
     let is_wanted = match rejection.reason {
         Reason::JwtKeyUnknown => true,
         Reason::JwtSignatureInvalid => id.is_none(),

@@ -25,7 +25,7 @@ const COOLDOWN_MIN: Duration = Duration::from_secs(1);
 /// The longest such pause. A request that comes right after a fetch must outlast it and the
 /// next fetch, so that it is at most four fifths of `unknown_key_wait` too.
 const COOLDOWN_MAX: Duration = Duration::from_secs(5);
-/// Where an issuer's document lies (OpenID Connect Discovery 1.0 section 4).
+/// Where an issuer's document lies (`OpenID` Connect Discovery 1.0 section 4).
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
 /// Where a provider's keys come from.

@@ -24,7 +24,7 @@ pub struct ProviderSpec {
     /// Which algorithms are accepted; a token's own wish counts for nothing.
     pub algorithms: Vec<AlgorithmName>,
     /// Whether the issuer says by itself where its keys are published: its document at
-    /// `ISSUER/.well-known/openid-configuration` names the place (OpenID Connect Discovery 1.0
+    /// `ISSUER/.well-known/openid-configuration` names the place (`OpenID` Connect Discovery 1.0
     /// section 4). It is read again every hour, and after keys could not be fetched.
     #[serde(default)]
     pub discovery: bool,

@@ -221,8 +221,7 @@ fn the_times_of_keys_have_defaults_that_fit_each_other() {
 
 #[test]
 fn a_provider_has_its_keys_in_one_of_five_places() {
-    let jwks =
-        r#"{keys: [{kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo}]}"#;
+    let jwks = "{keys: [{kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo}]}";
     let inline = format!("jwks: {jwks}");
     let secret = |encoding| KeyPlace::SecretFile {
         path: "/run/secrets/jwt".into(),
