@@ -7,14 +7,10 @@ const FILE: &str = concat!(
     "/../copilot/gateway/routes.yaml"
 );
 /// What a task must be given; the first is Copilot's own.
-const VARIABLES: [(&str, &str); 4] = [
+const VARIABLES: [(&str, &str); 3] = [
     ("COPILOT_SERVICE_DISCOVERY_ENDPOINT", "test.app.local"),
     ("JWT_ISSUER", "https://issuer.example/"),
     ("JWT_AUDIENCE", "api"),
-    (
-        "JWT_JWKS_URI",
-        "https://issuer.example/.well-known/jwks.json",
-    ),
 ];
 
 fn check(variables: &[(&str, &str)]) -> Output {
@@ -71,8 +67,9 @@ fn each_variable_is_needed() {
 #[test]
 fn values_that_cannot_be_meant_are_refused() {
     for (name, value, part) in [
-        ("JWT_JWKS_URI", "http://issuer.example/jwks", "plain http"),
+        ("JWT_ISSUER", "http://issuer.example/", "plain http"),
         ("JWT_ISSUER", "", "`issuer` is empty"),
+        ("JWT_AUDIENCE_CLAIM", " ", "`audience_claim` is empty"),
         ("JWT_AUDIENCE", "", "`audiences[0]` is empty"),
         (
             "COPILOT_SERVICE_DISCOVERY_ENDPOINT",

@@ -167,7 +167,7 @@ impl ProviderSpec {
                 .iter()
                 .map(|audience| audience.as_str().into())
                 .collect(),
-            audience_claim: self.audience_claim.as_deref().unwrap_or("aud").into(),
+            audience_claim: self.audience_claim(&at("audience_claim"), check),
             token_type: self.token_type(&at("token_type"), check),
             places: self.token_places(&at("token_from"), check),
             algorithms: self.algorithms.iter().map(|&name| name.into()).collect(),
@@ -200,6 +200,16 @@ impl ProviderSpec {
         self.revocations
             .as_ref()
             .map(|spec| spec.compile(&at, check))
+    }
+
+    fn audience_claim(&self, at: &str, check: &mut Checker<'_>) -> Box<str> {
+        let written = self.audience_claim.as_deref().unwrap_or("aud");
+        check.not_empty(
+            at,
+            written,
+            "name a claim, such as `client_id`, or remove the key",
+        );
+        written.into()
     }
 
     fn token_type(&self, at: &str, check: &mut Checker<'_>) -> Option<Box<str>> {
