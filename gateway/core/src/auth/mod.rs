@@ -38,7 +38,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
 
 use crate::words::reason::Reason;
@@ -221,12 +221,21 @@ pub fn authenticate<C: Fn() -> IpAddr>(
     };
     let mut denied = None;
     let mut missing = 0;
+    let mut refused: Option<&Credential> = None;
     for policy in policies {
+        // What was refused for itself is no better where other claims are asked for: a bad token
+        // costs one signature, however many policies there are.
+        if refused == Some(&policy.credential) {
+            continue;
+        }
         match policy.admit(known, snapshots, request, cache, now) {
             Ok(caller) => return Ok(caller),
             Err(other) => {
                 let reason = other.rejection.reason;
                 missing += u32::from(is_absence(reason));
+                if reason.status() == StatusCode::UNAUTHORIZED && !is_absence(reason) {
+                    refused = Some(&policy.credential);
+                }
                 Denied::keep_later(&mut denied, other);
             }
         }
