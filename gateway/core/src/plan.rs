@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use crate::auth::Auth;
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::jwt::Provider;
+use crate::cluster::balance::Balancer;
 use crate::route::RouteTable;
 
 /// The compiled routes file.
@@ -130,6 +131,8 @@ pub struct FixedResponse {
 pub struct Cluster {
     /// Its name in logs and metrics.
     pub name: Box<str>,
+    /// How an endpoint is chosen.
+    pub balancer: Balancer,
     /// Time allowed to open a connection.
     pub connect_timeout: Duration,
     /// The audience of the gateway's own tokens for it, where it gets them.

@@ -132,7 +132,7 @@ impl Observed {
             let ejected = set
                 .endpoints()
                 .iter()
-                .filter(|endpoint| endpoint.is_ejected(now));
+                .filter(|endpoint| endpoint.health.is_ejected(now));
             let ejected = ejected.count();
             for (state, count) in [
                 ("used", set.endpoints().len() - ejected),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use gateway_core::cluster::EndpointSet;
+use gateway_core::cluster::{EndpointSet, Instance};
 use gateway_core::file::{EndpointSource, Settings};
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service;
@@ -35,7 +35,7 @@ pub(super) fn watchers(live: &Live, settings: &Settings) -> Result<Vec<Option<Wa
         .map(|((cluster, endpoints), source)| {
             let (source, interval) = match source {
                 EndpointSource::Static(addresses) => {
-                    let found = addresses.iter().map(|address| (*address, None));
+                    let found = addresses.iter().copied().map(Instance::at);
                     let set = EndpointSet::succeeding(&EndpointSet::default(), found);
                     endpoints.store(Arc::new(set));
                     return Ok(None);
@@ -206,7 +206,11 @@ async fn publish(
         let state = states.borrow_and_update().clone();
         if state.answered() {
             let found = state.found.endpoints().iter();
-            let found = found.map(|endpoint| (endpoint.address, endpoint.zone.clone()));
+            let found = found.map(|endpoint| Instance {
+                address: endpoint.address,
+                zone: endpoint.zone.clone(),
+                attributes: Arc::default(),
+            });
             let set = EndpointSet::succeeding(&endpoints.load(), found);
             endpoints.store(Arc::new(set));
             lifecycle.arrived(&upstream_waiting_name(discovery.upstream()));

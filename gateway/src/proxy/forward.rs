@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway_core::cluster::balance::{Tried, pick};
+use gateway_core::cluster::Outcome;
+use gateway_core::cluster::balance::{Choice, Tried};
 use gateway_core::cluster::retry::{Attempt, Failure, may_retry};
 use gateway_core::plan::{Backends, Cluster, Route};
 use gateway_core::words::reason::Reason;
@@ -102,7 +103,12 @@ impl Forwarding<'_> {
         let now = record.worker.clock.to_ms(record.started);
         let lease = {
             let endpoints = record.pinned.live.endpoints[self.cluster_index].load();
-            pick(&endpoints, &self.tried, now, record.worker.random())
+            let choice = Choice {
+                tried: &self.tried,
+                now,
+                random: record.worker.random(),
+            };
+            self.cluster.balancer.pick(&endpoints, &choice)
         };
         let Some(lease) = lease else {
             return Err(Failed {
@@ -151,24 +157,31 @@ impl Forwarding<'_> {
         record: &Record,
         body: RequestBody,
     ) -> Result<(Box<Link>, RequestBody), Failed> {
-        let endpoint = record.lease.as_ref().expect("leased before").endpoint();
+        let lease = record.lease.as_ref().expect("leased before");
+        let endpoint = lease.endpoint();
         let worker = &record.worker;
         let now = worker.clock.to_ms(record.started);
         if !self.wants_new_link
-            && let Some(link) = worker.pool.take(endpoint.address, now)
+            && let Some(link) = worker.pool.take(endpoint.address(), now)
         {
             return Ok((link, body));
         }
         let left = self.deadline.saturating_duration_since(Instant::now());
         let timeout = self.cluster.connect_timeout.min(left);
-        match Link::open(endpoint.address, timeout, now).await {
+        let began = Instant::now();
+        match Link::open(endpoint.address(), timeout, now).await {
             Ok(link) => {
                 record.upstream_cells().connections_opened.add(1);
                 Ok((link, body))
             }
             Err(error) => {
                 record.upstream_cells().connect_failures.add(1);
-                endpoint.connect_failed(worker.clock.now_ms());
+                let ended = Instant::now();
+                lease.report(
+                    Outcome::ConnectFailed,
+                    ended - began,
+                    worker.clock.to_ms(ended),
+                );
                 tracing::debug!(endpoint = %endpoint.label, %error, "connect failed");
                 Err(Failed {
                     failure: Failure::Connect,
@@ -197,7 +210,13 @@ impl Forwarding<'_> {
         let state = &record.connection.state;
         state.wait_until(record.worker.clock.to_ms(deadline));
         let exchange = link.exchange(request, || state.is_overdue()).await;
-        record.upstream_micros = Some(crate::clock::micros(sent_at.elapsed()));
+        let took = sent_at.elapsed();
+        record.upstream_micros = Some(crate::clock::micros(took));
+        if let Some(outcome) = outcome(&exchange) {
+            let lease = record.lease.as_ref().expect("leased before");
+            let now = record.worker.clock.to_ms(sent_at + took);
+            lease.report(outcome, took, now);
+        }
         let error = match exchange {
             Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(Failed {
@@ -209,19 +228,25 @@ impl Forwarding<'_> {
                     body: None,
                 });
             }
-            Ok(reply) => {
-                record
-                    .lease
-                    .as_ref()
-                    .expect("leased before")
-                    .endpoint()
-                    .answered();
-                return Ok(reply);
-            }
+            Ok(reply) => return Ok(reply),
             Err(error) => error,
         };
         self.wants_new_link = is_reused;
         Err(explain(error))
+    }
+}
+
+/// What the end of an exchange says of the endpoint.
+fn outcome(exchange: &Result<Reply, ExchangeError>) -> Option<Outcome> {
+    match exchange {
+        Ok(reply) => Some(Outcome::Answered {
+            status: reply.response.status().as_u16(),
+        }),
+        Err(ExchangeError::Broken(_)) => Some(Outcome::Broken),
+        Err(ExchangeError::Invalid(_)) => Some(Outcome::Invalid),
+        Err(ExchangeError::Overdue) => Some(Outcome::TimedOut),
+        // A connection that was idle for too long, or a client that sent too much.
+        Err(ExchangeError::NotSent(_) | ExchangeError::RequestBody(_)) => None,
     }
 }
 

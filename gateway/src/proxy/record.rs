@@ -57,7 +57,7 @@ impl Record {
         self.is_complete = true;
         if let Some(lease) = &self.lease {
             let now = self.worker.clock.to_ms(self.started);
-            self.worker.pool.give(lease.endpoint().address, link, now);
+            self.worker.pool.give(lease.endpoint().address(), link, now);
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::compile::Checker;
 use super::{Address, identity};
+use crate::cluster::balance::Balancer;
 use crate::config::{item, join};
 use crate::plan::Cluster;
 use crate::words::units::HumanDuration;
@@ -106,6 +107,9 @@ impl UpstreamSpec {
         check.plain_name(&at, name);
         let cluster = Cluster {
             name: name.into(),
+            balancer: match self.load_balancer {
+                LoadBalancer::LeastRequest => Balancer::LeastRequest,
+            },
             connect_timeout: check.duration(
                 join(&at, "connect_timeout"),
                 self.connect_timeout,

@@ -7,56 +7,25 @@
 
 use std::sync::Arc;
 
-use super::{Endpoint, EndpointSet, Lease};
-use crate::words::time::Millis;
+use super::Choice;
+use crate::cluster::{Endpoint, EndpointSet, Lease};
 
-/// Endpoints of earlier tries of the same request; more tries than this repeat.
-pub const TRIED_MAX: usize = 4;
-
-/// The endpoints that a request has already been sent to.
-#[derive(Debug, Default)]
-pub struct Tried {
-    endpoints: [Option<Arc<Endpoint>>; TRIED_MAX],
-    count: usize,
-}
-
-impl Tried {
-    /// Remembers one.
-    pub fn add(&mut self, endpoint: &Arc<Endpoint>) {
-        self.endpoints[self.count % TRIED_MAX] = Some(Arc::clone(endpoint));
-        self.count += 1;
-    }
-
-    fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
-        self.count > 0
-            && self
-                .endpoints
-                .iter()
-                .flatten()
-                .any(|tried| Arc::ptr_eq(tried, endpoint))
-    }
-}
-
-/// Takes an endpoint and counts the request against it; `random` is one draw of 64 bits.
-///
-/// Ejected endpoints and those already tried are taken only when there is no other. `None`
-/// means that the set is empty.
-#[must_use]
-pub fn pick(set: &EndpointSet, tried: &Tried, now: Millis, random: u64) -> Option<Lease> {
+pub(super) fn pick(set: &EndpointSet, choice: &Choice<'_>) -> Option<Lease> {
     let endpoints = set.endpoints();
     let chosen = match endpoints {
         [] => return None,
         [only] => only,
         _ => {
-            let (first, second) = two(endpoints.len(), random);
+            let (first, second) = two(endpoints.len(), choice.random);
             let (first, second) = (&endpoints[first], &endpoints[second]);
-            let is_good =
-                |endpoint: &Arc<Endpoint>| !endpoint.is_ejected(now) && !tried.contains(endpoint);
+            let is_good = |endpoint: &Arc<Endpoint>| {
+                !endpoint.health.is_ejected(choice.now) && !choice.tried.contains(endpoint)
+            };
             match (is_good(first), is_good(second)) {
                 (true, true) => less_loaded(first, second),
                 (true, false) => first,
                 (false, true) => second,
-                (false, false) => search(endpoints, tried, now, random).unwrap_or(first),
+                (false, false) => search(endpoints, choice).unwrap_or(first),
             }
         }
     };
@@ -64,7 +33,7 @@ pub fn pick(set: &EndpointSet, tried: &Tried, now: Millis, random: u64) -> Optio
 }
 
 fn less_loaded<'e>(first: &'e Arc<Endpoint>, second: &'e Arc<Endpoint>) -> &'e Arc<Endpoint> {
-    if second.in_flight() < first.in_flight() {
+    if second.load.in_flight() < first.load.in_flight() {
         second
     } else {
         first
@@ -87,16 +56,11 @@ fn two(count: usize, random: u64) -> (usize, usize) {
 
 /// Both draws were bad: the first good one from a random place on; failing that, one that is
 /// healthy though tried, or new though ejected.
-fn search<'e>(
-    endpoints: &'e [Arc<Endpoint>],
-    tried: &Tried,
-    now: Millis,
-    random: u64,
-) -> Option<&'e Arc<Endpoint>> {
-    let (start, _) = two(endpoints.len(), random);
+fn search<'e>(endpoints: &'e [Arc<Endpoint>], choice: &Choice<'_>) -> Option<&'e Arc<Endpoint>> {
+    let (start, _) = two(endpoints.len(), choice.random);
     let around = || endpoints[start..].iter().chain(&endpoints[..start]);
-    let healthy = |endpoint: &&Arc<Endpoint>| !endpoint.is_ejected(now);
-    let new = |endpoint: &&Arc<Endpoint>| !tried.contains(endpoint);
+    let healthy = |endpoint: &&Arc<Endpoint>| !endpoint.health.is_ejected(choice.now);
+    let new = |endpoint: &&Arc<Endpoint>| !choice.tried.contains(endpoint);
     around()
         .find(|endpoint| healthy(endpoint) && new(endpoint))
         .or_else(|| around().find(new))
@@ -105,12 +69,25 @@ fn search<'e>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cluster::balance::Tried;
+    use crate::cluster::{Instance, Outcome};
 
     fn set(count: u16) -> EndpointSet {
-        let found = (1..=count).map(|port| (SocketAddr::from(([127, 0, 0, 1], port)), None));
-        EndpointSet::succeeding(&EndpointSet::default(), found)
+        let at = |port| Instance::at(SocketAddr::from(([127, 0, 0, 1], port)));
+        EndpointSet::succeeding(&EndpointSet::default(), (1..=count).map(at))
+    }
+
+    fn pick(set: &EndpointSet, tried: &Tried, now: u64, random: u64) -> Option<Lease> {
+        let choice = Choice { tried, now, random };
+        super::pick(set, &choice)
+    }
+
+    fn eject(endpoint: &Arc<Endpoint>) {
+        Lease::new(endpoint).report(Outcome::ConnectFailed, Duration::ZERO, 0);
     }
 
     #[test]
@@ -137,9 +114,9 @@ mod tests {
         assert_eq!(leases.len(), 1000);
         for endpoint in set.endpoints() {
             assert!(
-                (95..=105).contains(&endpoint.in_flight()),
+                (95..=105).contains(&endpoint.load.in_flight()),
                 "{}",
-                endpoint.in_flight()
+                endpoint.load.in_flight()
             );
         }
     }
@@ -148,7 +125,7 @@ mod tests {
     fn ejected_and_tried_endpoints_are_passed_over_while_another_is_left() {
         let (set, mut random) = (set(5), fastrand::Rng::with_seed(7));
         for endpoint in &set.endpoints()[..3] {
-            endpoint.connect_failed(0);
+            eject(endpoint);
         }
         let mut tried = Tried::default();
         tried.add(&set.endpoints()[3]);
@@ -167,7 +144,7 @@ mod tests {
     fn an_empty_set_gives_nothing_and_a_single_endpoint_itself() {
         assert!(pick(&set(0), &Tried::default(), 0, 9).is_none());
         let one = set(1);
-        one.endpoints()[0].connect_failed(0);
+        eject(&one.endpoints()[0]);
         assert!(pick(&one, &Tried::default(), 0, 9).is_some());
     }
 }

@@ -1,0 +1,60 @@
+//! A request counted against an endpoint, and how it ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Endpoint;
+use crate::words::time::Millis;
+
+/// How a try ended, as far as it says something of the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// An answer's head came.
+    Answered {
+        /// Its status.
+        status: u16,
+    },
+    /// No connection could be opened.
+    ConnectFailed,
+    /// The connection broke before an answer's head.
+    Broken,
+    /// No answer's head came in time.
+    TimedOut,
+    /// What came was no answer.
+    Invalid,
+}
+
+/// A request counted against an endpoint, until dropped: also when the client goes away.
+#[derive(Debug)]
+pub struct Lease {
+    endpoint: Arc<Endpoint>,
+}
+
+impl Lease {
+    /// Counts a request before it connects: a slow handshake is load too.
+    #[must_use]
+    pub fn new(endpoint: &Arc<Endpoint>) -> Self {
+        endpoint.load.begin();
+        Self {
+            endpoint: Arc::clone(endpoint),
+        }
+    }
+
+    /// The endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// Says how the try ended, and how long it took to its answer's head or its failure. A try
+    /// that the client gave up is not reported: it says nothing of the endpoint.
+    pub fn report(&self, outcome: Outcome, _took: Duration, now: Millis) {
+        self.endpoint.health.report(outcome, now);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.endpoint.load.end();
+    }
+}
