@@ -16,7 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use gateway_core::identity::InternalIdentity;
 use gateway_core::identity::rotation::{KeySchedule, Rotation};
-use gateway_core::identity::token::{self, Claims};
+use gateway_core::identity::token::{self, Claims, SubjectId};
 use gateway_core::words::time::{Millis, UnixSeconds};
 use http::{HeaderName, HeaderValue};
 use jsonwebtoken::jwk::{
@@ -41,6 +41,7 @@ pub(crate) struct NoKey;
 pub(crate) struct Subject<'a> {
     pub(crate) audience: &'a str,
     pub(crate) caller: Option<&'a str>,
+    pub(crate) issuer: Option<&'a str>,
     pub(crate) scopes: &'a str,
     pub(crate) request_id: &'a str,
 }
@@ -118,6 +119,10 @@ impl Signer {
             iss: &self.issuer,
             aud: subject.audience,
             sub: subject.caller,
+            sub_id: subject
+                .caller
+                .zip(subject.issuer)
+                .map(|(sub, iss)| SubjectId { iss, sub }),
             scope: subject.scopes,
             iat: now,
             exp: now + self.lifetime.as_secs(),
@@ -246,6 +251,7 @@ mod tests {
         let subject = Subject {
             audience: "users",
             caller: Some("ann"),
+            issuer: Some("https://issuer.example/"),
             scopes: "users:read",
             request_id: "r-1",
         };
@@ -271,6 +277,7 @@ mod tests {
         let token = token(&signer);
         let claims = verified(&signer, &token).unwrap();
         assert_eq!(claims["sub"], "ann");
+        assert_eq!(claims["sub_id"]["iss"], "https://issuer.example/");
         assert_eq!(claims["scope"], "users:read");
         assert_eq!(claims["jti"], "r-1");
         assert_eq!(

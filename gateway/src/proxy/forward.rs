@@ -139,6 +139,7 @@ impl Forwarding<'_> {
             let subject = Subject {
                 audience,
                 caller: caller.and_then(|caller| caller.subject.as_deref()),
+                issuer: caller.and_then(|caller| caller.issuer.as_deref()),
                 scopes: caller.map_or("", |caller| &caller.scopes),
                 request_id: record.request_id.to_str().unwrap_or_default(),
             };

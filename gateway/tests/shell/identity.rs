@@ -125,6 +125,7 @@ fn an_upstream_that_asks_is_told_who_calls_and_no_other_is() {
     let reply = request.fetch();
     let caller = checking.verify(&token_of(&reply.json())).unwrap();
     assert_eq!(caller.subject.as_deref(), Some("user-1"));
+    assert_eq!(caller.issuer.as_deref(), Some(tokens::ISSUER));
     assert_eq!(&*caller.scopes, "users:read");
     let request_id = reply.header("x-request-id");
     assert_eq!(Some(&*caller.request_id), request_id.as_deref());

@@ -174,6 +174,7 @@ mod tests {
             token: token.as_bytes().into(),
             caller: Arc::new(Caller {
                 subject: None,
+                issuer: None,
                 scopes: Box::default(),
                 headers: Vec::new(),
                 withheld: Arc::new([]),

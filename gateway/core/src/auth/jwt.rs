@@ -54,6 +54,8 @@ pub struct Verified<'t> {
     pub payload: &'t str,
     /// The index of the provider whose token it is.
     pub provider: usize,
+    /// The provider's issuer.
+    pub issuer: &'t str,
     /// What the verdict rests on beside the time.
     pub proof: Proof,
     /// The generation of the provider's trust under which it was found.
@@ -70,14 +72,6 @@ pub(super) struct Candidate<'p, T> {
     pub(super) index: usize,
     pub(super) provider: &'p Provider,
     pub(super) trust: T,
-}
-
-impl Verified<'_> {
-    /// The `sub` claim.
-    #[must_use]
-    pub fn subject(&self) -> Option<&str> {
-        self.claims.get("sub").and_then(Value::as_str)
-    }
 }
 
 /// What a token says of itself.
@@ -108,7 +102,7 @@ struct Parts<'t> {
 /// A rejection whose reason starts with `jwt_`: the first in the order of [`Reason`] that is so
 /// for every provider.
 pub(super) fn verify<'t, T: AsRef<Trust>>(
-    candidates: &[Candidate<'_, T>],
+    candidates: &[Candidate<'t, T>],
     token: &'t str,
     now: UnixSeconds,
 ) -> Result<Verified<'t>, Denied> {
@@ -140,6 +134,7 @@ pub(super) fn verify<'t, T: AsRef<Trust>>(
                     claims,
                     payload: parts.payload,
                     provider: candidate.index,
+                    issuer: &candidate.provider.issuer,
                     proof,
                     generation: candidate.trust.as_ref().generation(),
                     valid_until: times.until,

@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
+use serde_json::{Map, Value};
 
 use crate::words::reason::Reason;
 use crate::words::rejection::Rejection;
@@ -104,6 +105,8 @@ pub enum Credential {
 pub struct Caller {
     /// The `sub` claim.
     pub subject: Option<Box<str>>,
+    /// Who says so: the token's issuer; none vouches for an API key but the gateway.
+    pub issuer: Option<Box<str>>,
     /// Its scopes, with spaces between.
     pub scopes: Box<str>,
     /// Identity headers for the upstream, made once per token.
@@ -362,7 +365,8 @@ impl Policy {
         self.requirements.check(claims).map_err(of_token)?;
         let headers = self.identity.render(claims, Some(verified.payload));
         let caller = Arc::new(Caller {
-            subject: verified.subject().map(Into::into),
+            subject: subject(claims),
+            issuer: Some(verified.issuer.into()),
             scopes: self.scopes(claims),
             headers: headers.map_err(of_token)?,
             withheld: Arc::clone(&self.withheld),
@@ -401,7 +405,8 @@ impl Policy {
         };
         self.requirements.check(&key.claims).map_err(of_key)?;
         Ok(Caller {
-            subject: Some(key.id.as_str().into()),
+            subject: subject(&key.claims),
+            issuer: None,
             scopes: self.scopes(&key.claims),
             headers: self.identity.render(&key.claims, None).map_err(of_key)?,
             withheld: Arc::clone(&self.withheld),
@@ -410,12 +415,16 @@ impl Policy {
         })
     }
 
-    fn scopes(&self, claims: &serde_json::Map<String, serde_json::Value>) -> Box<str> {
+    fn scopes(&self, claims: &Map<String, Value>) -> Box<str> {
         let scopes = self.requirements.scopes.scopes(claims);
         // One scope of an array that has a space in it would be two here.
         let is_one = |scope: &&str| !scope.is_empty() && !scope.contains(char::is_whitespace);
         scopes.filter(is_one).collect::<Vec<_>>().join(" ").into()
     }
+}
+
+fn subject(claims: &Map<String, Value>) -> Option<Box<str>> {
+    claims.get("sub").and_then(Value::as_str).map(Into::into)
 }
 
 /// A provider's token, within its bound.

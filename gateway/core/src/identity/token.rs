@@ -33,6 +33,10 @@ pub struct Claims<'a> {
     /// The caller, where the route asks who it is and the credential names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<&'a str>,
+    /// The same caller with the issuer that knows it by this name: of two issuers, each may have
+    /// an `ann` (RFC 9493 section 3.2.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_id: Option<SubjectId<'a>>,
     /// The caller's scopes, divided by spaces; left out when there are none.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub scope: &'a str,
@@ -42,6 +46,16 @@ pub struct Claims<'a> {
     pub exp: UnixSeconds,
     /// The request's id.
     pub jti: &'a str,
+}
+
+/// A subject of a token's issuer.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "format", rename = "iss_sub")]
+pub struct SubjectId<'a> {
+    /// The issuer.
+    pub iss: &'a str,
+    /// Its subject.
+    pub sub: &'a str,
 }
 
 /// The first part of every token of one key, in base64url.
@@ -89,6 +103,10 @@ mod tests {
         iss: "gateway",
         aud: "users",
         sub: Some("ann \"x\" ü\n"),
+        sub_id: Some(SubjectId {
+            iss: "https://issuer.example/",
+            sub: "ann",
+        }),
         scope: "users:read users:write",
         iat: 1_700_000_000,
         exp: 1_700_000_060,
@@ -111,7 +129,7 @@ mod tests {
         assert_eq!(first, &*header);
         assert_eq!(
             decoded(claims),
-            r#"{"iss":"gateway","aud":"users","sub":"ann \"x\" ü\n","scope":"users:read users:write","iat":1700000000,"exp":1700000060,"jti":"r-1"}"#
+            r#"{"iss":"gateway","aud":"users","sub":"ann \"x\" ü\n","sub_id":{"format":"iss_sub","iss":"https://issuer.example/","sub":"ann"},"scope":"users:read users:write","iat":1700000000,"exp":1700000060,"jti":"r-1"}"#
         );
         let token = complete(message.clone(), &[0xff; SIGNATURE_BYTES]);
         assert_eq!(token.strip_prefix(&message).unwrap().len(), ROOM);
@@ -121,6 +139,7 @@ mod tests {
     fn what_is_not_known_of_the_caller_is_left_out() {
         let open = Claims {
             sub: None,
+            sub_id: None,
             scope: "",
             ..CLAIMS
         };

@@ -73,6 +73,8 @@ impl FromStr for KeysUrl {
 pub struct Caller {
     /// The caller, where the route asks who it is.
     pub subject: Option<Box<str>>,
+    /// The issuer that knows the caller by this name; none where it is an API key's.
+    pub issuer: Option<Box<str>>,
     /// The caller's scopes, divided by single spaces.
     pub scopes: Box<str>,
     /// The request's id, as the gateway logs it.

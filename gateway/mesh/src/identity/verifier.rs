@@ -43,9 +43,16 @@ impl fmt::Debug for Verifier {
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<Box<str>>,
+    sub_id: Option<SubjectId>,
     #[serde(default)]
     scope: Box<str>,
     jti: Box<str>,
+}
+
+/// Of the format `iss_sub` (RFC 9493 section 3.2.3).
+#[derive(Deserialize)]
+struct SubjectId {
+    iss: Option<Box<str>>,
 }
 
 impl Verifier {
@@ -90,9 +97,15 @@ impl Verifier {
         let header = decode_header(token).map_err(failed)?;
         let key = self.key(key_id(&header)?).await?;
         let claims = decode::<Claims>(token, &key, &self.validation).map_err(failed)?;
-        let Claims { sub, scope, jti } = claims.claims;
+        let Claims {
+            sub,
+            sub_id,
+            scope,
+            jti,
+        } = claims.claims;
         Ok(Caller {
             subject: sub,
+            issuer: sub_id.and_then(|id| id.iss),
             scopes: scope,
             request_id: jti,
         })

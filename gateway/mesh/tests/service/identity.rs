@@ -85,6 +85,7 @@ fn header(id: &str, change: &Value) -> Value {
 fn claims(change: &Value) -> Value {
     let good = json!({
         "iss": ISSUER, "aud": "notes-svc", "sub": "ann", "scope": "notes:read notes:write",
+        "sub_id": {"format": "iss_sub", "iss": "https://issuer.example/", "sub": "ann"},
         "iat": now(), "exp": now() + 60, "jti": "r-1",
     });
     changed(good, change)
@@ -294,6 +295,7 @@ async fn the_caller_is_told_as_the_gateway_names_it() {
     let caller = verifier.verify(&with(&key.token())).await.unwrap();
     let expected = Caller {
         subject: Some("ann".into()),
+        issuer: Some("https://issuer.example/".into()),
         scopes: "notes:read notes:write".into(),
         request_id: "r-1".into(),
     };
