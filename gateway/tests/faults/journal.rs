@@ -14,7 +14,7 @@ impl Journal {
         Self(file.expect("the suite's own folder"))
     }
 
-    /// Notes a request as soon as all of it has come, before anything is done about it.
+    /// Notes a request as soon as its head has come, before anything is done about it.
     pub(crate) fn note(&self, method: &str, number: u64) {
         // One system call: a line is there or it is not.
         let line = format!("{method} {number}\n");

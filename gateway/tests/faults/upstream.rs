@@ -177,11 +177,10 @@ async fn converse(mut socket: TcpStream, state: watch::Receiver<State>, journal:
     loop {
         let request = tokio::select! {
             biased;
-            request = read(&mut socket, &mut unread) => request,
+            request = read(&mut socket, &mut unread, &journal) => request,
             _ = closing.wait_for(|state| state.phase == Phase::Closing) => return,
         };
         let Some(request) = request else { return };
-        journal.note(&request.method, request.number);
         sleep(SERVICE_TIME).await;
         let now = *state.borrow();
         let is_last = now.phase != Phase::Serving;
@@ -192,20 +191,28 @@ async fn converse(mut socket: TcpStream, state: watch::Receiver<State>, journal:
     }
 }
 
-/// A whole request; none when the connection ends.
-async fn read(socket: &mut TcpStream, unread: &mut Vec<u8>) -> Option<Request> {
-    loop {
-        if let Some((request, length)) = parse(unread) {
-            unread.drain(..length);
-            return Some(request);
+/// A whole request, noted as soon as its head is there; none when the connection ends.
+async fn read(socket: &mut TcpStream, unread: &mut Vec<u8>, journal: &Journal) -> Option<Request> {
+    let (request, length) = loop {
+        if let Some(found) = parse(unread) {
+            break found;
         }
-        if socket.read_buf(unread).await.ok()? == 0 {
-            return None;
-        }
+        more(socket, unread).await?;
+    };
+    journal.note(&request.method, request.number);
+    while unread.len() < length {
+        more(socket, unread).await?;
     }
+    unread.drain(..length);
+    Some(request)
 }
 
-/// The first request of these bytes with its length, once all of it is there.
+async fn more(socket: &mut TcpStream, unread: &mut Vec<u8>) -> Option<()> {
+    let size = socket.read_buf(unread).await.ok()?;
+    (size > 0).then_some(())
+}
+
+/// The first request of these bytes once its head is there, with its length, body included.
 fn parse(bytes: &[u8]) -> Option<(Request, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut head = httparse::Request::new(&mut headers);
@@ -222,12 +229,11 @@ fn parse(bytes: &[u8]) -> Option<(Request, usize)> {
         let length = std::str::from_utf8(length.value).expect("digits");
         length.parse().expect("a number")
     });
-    let length = head_size + body_size;
     let request = Request {
         method: head.method.expect("complete").into(),
         number: order::number(head.path.expect("complete")).expect("an order"),
     };
-    (bytes.len() >= length).then_some((request, length))
+    Some((request, head_size + body_size))
 }
 
 /// What becomes of the connection.
