@@ -85,6 +85,17 @@ impl Instance {
         *self = Self::start_at(self.address, self.journal.clone());
     }
 
+    /// Waits until it is sent a request.
+    pub(crate) fn is_used(&self) {
+        let size = || {
+            std::fs::metadata(&self.journal)
+                .expect("its own file")
+                .len()
+        };
+        let before = size();
+        eventually("an instance is used", || (size() > before).then_some(()));
+    }
+
     /// Waits until it has left in good order.
     pub(crate) fn has_left(&mut self) {
         let status = eventually("an upstream leaves", || {

@@ -34,9 +34,10 @@ use std::any::Any;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use report::Report;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use scenarios::Scenario;
 use stage::Form;
 
@@ -52,6 +53,8 @@ const LONG: Form = Form {
 };
 /// What the long form is for.
 const LONG_REQUESTS_MIN: usize = 100_000;
+/// Descriptors of each process, where the system allows that many.
+const DESCRIPTORS: u64 = 16_384;
 
 fn main() -> ExitCode {
     if std::env::var_os(upstream::VARIABLE).is_some() {
@@ -76,13 +79,29 @@ fn main() -> ExitCode {
         Ok("short") | Err(_) => false,
         Ok(other) => panic!("FAULTS is `long` or `short`, not `{other}`"),
     };
+    raise_descriptor_limit();
     play(&wanted, is_long, words().count() == 0)
+}
+
+/// A gateway that stalls has both ends of all that waits; processes started later have the same
+/// limit.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
+    if limit.current.is_some_and(|current| current < most) {
+        let raised = Rlimit {
+            current: Some(most),
+            maximum: limit.maximum,
+        };
+        setrlimit(Resource::Nofile, raised).expect("up to the hard limit anybody may raise it");
+    }
 }
 
 fn play(wanted: &[Scenario], is_long: bool, are_all: bool) -> ExitCode {
     let form = if is_long { LONG } else { SHORT };
     let mut report = Report::default();
     for scenario in wanted {
+        let started = Instant::now();
         // One that breaks off must not hide the others.
         match catch_unwind(AssertUnwindSafe(|| (scenario.play)(form))) {
             Ok(played) => report.scenario(scenario.name, scenario.standing, &played),
@@ -90,6 +109,8 @@ fn play(wanted: &[Scenario], is_long: bool, are_all: bool) -> ExitCode {
                 report.complain(format!("{}: {}", scenario.name, message(panic.as_ref())));
             }
         }
+        let seconds = started.elapsed().as_secs_f64();
+        say(&format!("played in {seconds:4.1} s: {}", scenario.name));
     }
     let requests = report.requests();
     if is_long && are_all && requests < LONG_REQUESTS_MIN {

@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
@@ -39,46 +38,42 @@ pub(crate) enum Mood {
     Empty,
 }
 
-struct Shared {
-    listing: Mutex<Listing>,
-    /// Questions since the mood changed.
-    asked: AtomicU64,
-}
-
 struct Listing {
     mood: Mood,
+    /// Questions since the last change.
+    asked: u64,
     revision: i64,
     instances: BTreeMap<SocketAddr, String>,
 }
 
+type Shared = Arc<Mutex<Listing>>;
+
 /// A running registry; dropping it ends it.
 pub(crate) struct Registry {
-    shared: Arc<Shared>,
+    listing: Shared,
     address: SocketAddr,
     serving: JoinHandle<()>,
 }
 
 impl Registry {
     pub(crate) fn start(instances: impl IntoIterator<Item = SocketAddr>) -> Self {
-        let shared = Arc::new(Shared {
-            listing: Mutex::new(Listing {
-                mood: Mood::Good,
-                revision: 1,
-                instances: BTreeMap::new(),
-            }),
-            asked: AtomicU64::new(0),
-        });
+        let listing: Shared = Arc::new(Mutex::new(Listing {
+            mood: Mood::Good,
+            asked: 0,
+            revision: 1,
+            instances: BTreeMap::new(),
+        }));
         let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let listener = runtime().block_on(listen).expect("port 0 is free");
         let address = listener.local_addr().expect("bound");
         let router = Router::new()
             .fallback(answer)
-            .with_state(Arc::clone(&shared));
+            .with_state(Arc::clone(&listing));
         let serving = runtime().spawn(async move {
             let _never_ends = axum::serve(listener, router).await;
         });
         let registry = Self {
-            shared,
+            listing,
             address,
             serving,
         };
@@ -106,24 +101,24 @@ impl Registry {
         });
     }
 
-    /// From now on it answers so; returns when it has been asked that often.
-    pub(crate) fn turns(&self, mood: Mood, asked: u64) {
+    /// From now on it answers so; returns when it has done it once.
+    pub(crate) fn turns(&self, mood: Mood) {
         self.change(|listing| listing.mood = mood);
-        self.is_asked(asked);
+        self.is_asked(1);
     }
 
     /// Waits until it has been asked so often since the last change.
     pub(crate) fn is_asked(&self, times: u64) {
         eventually("the registry is asked", || {
-            (self.shared.asked.load(Ordering::SeqCst) >= times).then_some(())
+            (locked(&self.listing).asked >= times).then_some(())
         });
     }
 
     fn change(&self, change: impl FnOnce(&mut Listing)) {
-        let mut listing = self.shared.listing();
+        let mut listing = locked(&self.listing);
         change(&mut listing);
         listing.revision += 1;
-        self.shared.asked.store(0, Ordering::SeqCst);
+        listing.asked = 0;
     }
 }
 
@@ -133,10 +128,8 @@ impl Drop for Registry {
     }
 }
 
-impl Shared {
-    fn listing(&self) -> std::sync::MutexGuard<'_, Listing> {
-        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn locked(listing: &Shared) -> MutexGuard<'_, Listing> {
+    listing.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Listing {
@@ -157,16 +150,16 @@ impl Listing {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+async fn answer(State(listing): State<Shared>, headers: HeaderMap) -> Response {
     let target = headers
         .get("x-amz-target")
         .and_then(|target| target.to_str().ok());
     let operation = target.and_then(|target| target.rsplit('.').next());
     let (mood, revision, instances) = {
-        let listing = shared.listing();
+        let mut listing = locked(&listing);
+        listing.asked += 1;
         (listing.mood, listing.revision, listing.instances())
     };
-    shared.asked.fetch_add(1, Ordering::SeqCst);
     let (status, body) = match (mood, operation) {
         (Mood::Silent, _) => std::future::pending().await,
         (Mood::Throttled, _) => {

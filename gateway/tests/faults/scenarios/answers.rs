@@ -13,6 +13,9 @@ const RETRY_ON_INVALID: &str = "retries of what was answered with no valid HTTP"
 const RETRY_ON_STATUS: &str = "retries by status";
 const BUDGET: &str = "the retry budget";
 
+/// Requests a second where each waits for all its tries: more would only be more that waits.
+const HANGING_RATE: u32 = 100;
+
 pub(super) const ROWS: &[Scenario] = &[
     row("one hangs", Asserted(IdempotentServed), hang),
     row(
@@ -106,7 +109,8 @@ fn all_reset(form: Form) -> Played {
 }
 
 fn all_hang(form: Form) -> Played {
-    all(form, Behaviour::Hang)
+    let rate = HANGING_RATE;
+    all(Form { rate, ..form }, Behaviour::Hang)
 }
 
 fn all_unavailable(form: Form) -> Played {

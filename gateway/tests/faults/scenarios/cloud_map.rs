@@ -77,7 +77,7 @@ fn empty(form: Form) -> Played {
 fn failing_and_one_killed(form: Form) -> Played {
     let (stage, registry) = open(form);
     stage.play(|stage, load| {
-        registry.turns(Mood::Failing, 1);
+        registry.turns(Mood::Failing);
         stage.instances[0].kill();
         load.goes_on_for(stage.form.beat);
     })
@@ -87,7 +87,7 @@ fn failing_and_one_killed(form: Form) -> Played {
 fn in_trouble(form: Form, mood: Mood) -> Played {
     let (stage, registry) = open(form);
     stage.play(|stage, load| {
-        registry.turns(mood, 1);
+        registry.turns(mood);
         load.goes_on_for(stage.form.beat);
     })
 }

@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Scenario] = &[
         Asserted(IdempotentServed),
         stopped,
     ),
-    row("one refuses", Asserted(AllServed), refuses),
+    row("one refuses", Asserted(IdempotentServed), refuses),
 ];
 
 fn steady(form: Form) -> Played {
@@ -29,7 +29,8 @@ fn killed(form: Form) -> Played {
         stage.instances[0].kill();
         load.goes_on_for(stage.form.beat);
         stage.instances[0].restart();
-        load.goes_on_for(stage.form.beat);
+        stage.instances[0].is_used();
+        load.goes_on_for(stage.form.beat / 2);
     })
 }
 
@@ -49,6 +50,7 @@ fn refuses(form: Form) -> Played {
         stage.instances[0].behave(Behaviour::Refuse);
         load.goes_on_for(stage.form.beat);
         stage.instances[0].behave(Behaviour::Good);
-        load.goes_on_for(stage.form.beat);
+        stage.instances[0].is_used();
+        load.goes_on_for(stage.form.beat / 2);
     })
 }
