@@ -31,17 +31,27 @@ const INSTANCES: usize = 3;
 /// Longer than `per_try_timeout` below: what hangs for so long must be noticed.
 pub(crate) const HANGING: Duration = Duration::from_millis(1_500);
 
-/// As somebody writes it who reads the documentation: two further tries, none of them long.
-/// The times for leaving are short, because a run waits for them.
+/// As somebody writes it who has read the documentation: what may be repeated gets two further
+/// tries, none of them long, and what may not gets one with all the time there is. The times for
+/// leaving are short, because a run waits for them.
 const ROUTES: &str = "\
 version: 1
 listeners: [{address: \"127.0.0.1:0\"}]
 admin: {address: \"127.0.0.1:0\"}
 access_log: {format: none}
 shutdown: {lame_duck: 1s, drain: 5s}
-defaults: {timeout: 5s, retries: {attempts: 2, per_try_timeout: 1s}}
 routes:
-  - {name: orders, match: {path_prefix: /orders}, auth: none, backends: [{upstream: orders}]}
+  - name: read
+    match: {path_prefix: /orders, methods: [GET]}
+    auth: none
+    timeout: 5s
+    retries: {attempts: 2, per_try_timeout: 1s}
+    backends: [{upstream: orders}]
+  - name: write
+    match: {path_prefix: /orders, methods: [POST]}
+    auth: none
+    timeout: 3s
+    backends: [{upstream: orders}]
 ";
 
 /// A gateway's process.
