@@ -79,6 +79,10 @@ fn main() -> ExitCode {
         Ok("short") | Err(_) => false,
         Ok(other) => panic!("FAULTS is `long` or `short`, not `{other}`"),
     };
+    if wanted.is_empty() {
+        say("no scenario has such a name");
+        return ExitCode::SUCCESS;
+    }
     raise_descriptor_limit();
     play(&wanted, is_long, words().count() == 0)
 }
