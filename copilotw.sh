@@ -74,6 +74,7 @@ Installs moto, an emulator of AWS, and oidc-provider, an issuer of tokens, with
 a Node.js to run it, into .venv; then runs every test, the last of them against
 the whole system. Needs python3 with venv, curl and openssl.
 `cargo test` alone runs all that needs no server.
+FAULTS=long plays the fault suite's long form, some minutes of it.
 TEXT
 }
 
