@@ -12,7 +12,9 @@ use ipnet::IpNet;
 use crate::auth::Auth;
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::jwt::Provider;
+use crate::cluster::Limits;
 use crate::cluster::balance::Balancer;
+use crate::cluster::retry::RetryPolicy;
 use crate::route::RouteTable;
 
 /// The compiled routes file.
@@ -47,10 +49,21 @@ pub struct Route {
     pub timeout: Duration,
     /// From the start of one try to the answer's head.
     pub per_try_timeout: Option<Duration>,
-    /// Tries in all; 1 means no retry.
-    pub tries_max: u32,
+    /// Whether to try again.
+    pub retries: RetryPolicy,
     /// Bytes of a request body.
     pub body_bytes_max: u64,
+}
+
+impl Route {
+    /// The whole milliseconds that a try has for its answer if it begins at once.
+    #[must_use]
+    pub fn usual_left_millis(&self) -> u64 {
+        let millis = |it: Duration| it.as_secs() * 1_000 + u64::from(it.subsec_millis());
+        // Less than a millisecond has gone by.
+        let all = millis(self.timeout).saturating_sub(1);
+        self.per_try_timeout.map_or(all, |it| all.min(millis(it)))
+    }
 }
 
 /// What becomes of a route's requests.
@@ -135,6 +148,8 @@ pub struct Cluster {
     pub balancer: Balancer,
     /// Time allowed to open a connection.
     pub connect_timeout: Duration,
+    /// How much of the gateway it may hold.
+    pub limits: Limits,
     /// The audience of the gateway's own tokens for it, where it gets them.
     pub identity: Option<Box<str>>,
 }

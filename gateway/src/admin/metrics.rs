@@ -1,6 +1,7 @@
 //! The counters of all workers, summed and written as `OpenMetrics` text.
 
 mod keys;
+mod usage;
 
 use std::fmt;
 use std::sync::Arc;
@@ -80,7 +81,7 @@ impl Observed {
 
     fn encode_upstreams(&self, live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Pick = fn(&UpstreamCells) -> &Counter;
-        let counters: [(&str, &str, Pick); 4] = [
+        let counters: [(&str, &str, Pick); 5] = [
             ("gateway_upstream_tries", "Tries, by upstream", |cells| {
                 &cells.tries
             }),
@@ -88,6 +89,11 @@ impl Observed {
                 "gateway_upstream_retries",
                 "Tries after the first, by upstream",
                 |cells| &cells.retries,
+            ),
+            (
+                "gateway_upstream_retries_denied",
+                "Retries that the upstream's budget did not have, by upstream",
+                |cells| &cells.retries_denied,
             ),
             (
                 "gateway_upstream_connections_opened",
@@ -144,6 +150,7 @@ impl Observed {
                 )?;
             }
         }
+        usage::encode(live, encoder)?;
         self.encode_discovery(&live.plan, encoder)
     }
 

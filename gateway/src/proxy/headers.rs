@@ -1,24 +1,28 @@
 //! Headers on their way through: what ends here, what is rewritten, what goes on.
 
 use gateway_core::auth::Caller;
+use gateway_core::cluster::deadline;
 use gateway_core::plan::Plan;
-use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TRANSFER_ENCODING, VIA};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST, TRANSFER_ENCODING, VIA,
+};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
-use mesh::headers::{TRACEPARENT, X_REQUEST_ID};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use mesh::headers::{TRACEPARENT, X_REQUEST_DEADLINE, X_REQUEST_ID};
 use mesh::trace::TraceContext;
 
 use super::worker::Connection;
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// What `Via` says of this hop, by the version in which the request came (RFC 9110 section 7.6.3).
 const VIA_HTTP_10: &str = "1.0 gateway";
 const VIA_HTTP_11: &str = "1.1 gateway";
 /// Headers that the gateway adds to a request.
-const ADDED: usize = 9;
+const ADDED: usize = 10;
 
 /// What a request's upstream headers are made from.
 pub(super) struct Outgoing<'a> {
@@ -28,9 +32,17 @@ pub(super) struct Outgoing<'a> {
     pub(super) caller: Option<&'a Caller>,
     /// The gateway's own token, where the upstream gets one.
     pub(super) token: Option<(&'a HeaderName, &'a HeaderValue)>,
+    pub(super) deadline: Deadline,
     pub(super) is_trusted: bool,
     pub(super) request_id: &'a HeaderValue,
     pub(super) trace: &'a TraceContext,
+}
+
+/// How long the upstream may take for this try.
+pub(super) struct Deadline {
+    pub(super) left_millis: u64,
+    /// The same as text.
+    pub(super) value: HeaderValue,
 }
 
 /// What becomes of a client's header.
@@ -50,7 +62,11 @@ fn fate(name: &str) -> Fate {
     match fate_as_written(name) {
         Fate::Keep if name.contains('_') => {
             let dashed = name.replace('_', "-");
-            if dashed == "content-length" || fate_as_written(&dashed) != Fate::Keep {
+            let is_length = dashed == "content-length";
+            if is_length
+                || dashed == X_REQUEST_DEADLINE.as_str()
+                || fate_as_written(&dashed) != Fate::Keep
+            {
                 Fate::Drop
             } else {
                 Fate::Keep
@@ -110,6 +126,7 @@ impl Outgoing<'_> {
             }
         }
         self.add_forwarding(&mut headers);
+        self.deadline.add_to(&mut headers, &self.parts.method);
         headers.insert(X_REQUEST_ID, self.request_id.clone());
         let trace = HeaderValue::from_bytes(&self.trace.encode());
         headers.insert(
@@ -172,6 +189,38 @@ impl Outgoing<'_> {
             headers.insert(FORWARDED, value);
         }
     }
+}
+
+impl Deadline {
+    /// A shorter time that the client asked for stays; a longer one would be untrue.
+    fn add_to(&self, headers: &mut HeaderMap, method: &Method) {
+        let received = headers.insert(X_REQUEST_DEADLINE, self.value.clone());
+        if let Some(received) = received
+            && let Some(millis) = deadline::parse_millis(received.as_bytes())
+            && millis < self.left_millis
+        {
+            headers.insert(X_REQUEST_DEADLINE, received);
+        }
+        // gRPC is always POST.
+        if *method == Method::POST && is_grpc(headers) {
+            self.add_grpc(headers);
+        }
+    }
+
+    fn add_grpc(&self, headers: &mut HeaderMap) {
+        let received = headers.get(GRPC_TIMEOUT);
+        let received = received.and_then(|value| deadline::parse_grpc(value.as_bytes()));
+        if received.is_none_or(|millis| millis > self.left_millis) {
+            let value = deadline::grpc(self.left_millis).to_string();
+            let value = HeaderValue::try_from(value);
+            headers.insert(GRPC_TIMEOUT, value.expect("digits are a header value"));
+        }
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Earlier values, comma-separated, and one more.

@@ -35,6 +35,8 @@ pub(crate) struct Record {
     /// Position among the route's backends, and the cluster's index.
     pub(super) backend: Option<(usize, usize)>,
     pub(super) lease: Option<Lease>,
+    /// The cluster against whose limit on requests this one counts.
+    pub(super) counted_at: Option<usize>,
     pub(super) tries: u32,
     /// From the last try's start to its answer's head, or to its failure.
     pub(super) upstream_micros: Option<u64>,
@@ -88,6 +90,9 @@ impl Record {
             self.upstream_cells()
                 .duration
                 .observe(Duration::from_micros(micros));
+        }
+        if let Some(cluster) = self.counted_at {
+            self.pinned.cells.upstreams[cluster].usage.end_request();
         }
         self.worker.cells.requests_in_flight.subtract(1);
     }

@@ -59,14 +59,17 @@ impl Live {
                 Action::Respond(_) | Action::RespondKeys => 0,
             })
         };
-        let clusters = plan.clusters.len();
+        let shares = || {
+            let limits = plan.clusters.iter().map(|cluster| cluster.limits);
+            limits.map(|limits| limits.share(workers))
+        };
         Self {
             trusts: plan.providers.iter().map(|_| Arc::default()).collect(),
             api_keys: plan.api_keys.iter().map(|_| Arc::default()).collect(),
             wanted,
             endpoints: plan.clusters.iter().map(|_| Arc::default()).collect(),
             cells: (0..workers)
-                .map(|_| Arc::new(Cells::new(backends(), clusters)))
+                .map(|_| Arc::new(Cells::new(backends(), shares())))
                 .collect(),
             signer: None,
             plan,
@@ -182,6 +185,7 @@ impl Worker {
             rewritten_path: None,
             backend: None,
             lease: None,
+            counted_at: None,
             tries: 0,
             upstream_micros: None,
             status: None,

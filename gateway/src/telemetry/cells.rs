@@ -1,9 +1,12 @@
 //! Counters of one worker: plain cells that only their worker writes, summed when scraped.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use gateway_core::cluster::{Limits, RetryBudget, Usage};
 use gateway_core::words::reason::Reason;
+use http::HeaderValue;
 
 /// Upper bounds of the duration buckets in microseconds; the last bucket has none.
 pub(crate) const BUCKETS_MICROS: [u64; 14] = [
@@ -76,6 +79,8 @@ pub(crate) struct RouteCells {
     pub(crate) requests: Vec<[Counter; STATUS_CLASSES.len()]>,
     pub(crate) duration: Durations,
     pub(crate) reasons: [Counter; Reason::ALL.len()],
+    /// The time left as most of its requests tell it to the upstream, made once.
+    pub(crate) usual_deadline: OnceLock<HeaderValue>,
 }
 
 impl RouteCells {
@@ -84,18 +89,32 @@ impl RouteCells {
             requests: (0..=backends).map(|_| Default::default()).collect(),
             duration: Durations::default(),
             reasons: std::array::from_fn(|_| Counter::default()),
+            usual_deadline: OnceLock::new(),
         }
     }
 }
 
-/// Counters of one upstream.
+/// Counters of one upstream, and what the worker decides by them.
 #[derive(Debug, Default)]
 pub(crate) struct UpstreamCells {
     pub(crate) duration: Durations,
     pub(crate) tries: Counter,
     pub(crate) retries: Counter,
+    /// Retries that the budget did not have.
+    pub(crate) retries_denied: Counter,
+    pub(crate) budget: RetryBudget,
+    pub(crate) usage: Usage,
     pub(crate) connections_opened: Counter,
     pub(crate) connect_failures: Counter,
+}
+
+impl UpstreamCells {
+    fn within(share: Limits) -> Self {
+        Self {
+            usage: Usage::within(share),
+            ..Self::default()
+        }
+    }
 }
 
 /// All counters of one worker under one plan.
@@ -107,11 +126,15 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
-    /// `backends` holds the number of backends of each route.
-    pub(crate) fn new(backends: impl Iterator<Item = usize>, upstreams: usize) -> Self {
+    /// `backends` holds the number of backends of each route, `shares` this worker's share of the
+    /// limits of each upstream.
+    pub(crate) fn new(
+        backends: impl Iterator<Item = usize>,
+        shares: impl Iterator<Item = Limits>,
+    ) -> Self {
         Self {
             routes: backends.chain([0]).map(RouteCells::new).collect(),
-            upstreams: (0..upstreams).map(|_| UpstreamCells::default()).collect(),
+            upstreams: shares.map(UpstreamCells::within).collect(),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::error::Error as _;
 use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 
 use gateway_core::words::reason::Reason;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::{BodyError, Link, RequestBody, poll_unwoken};
 use crate::io::Violation;
@@ -16,6 +16,32 @@ use crate::io::Violation;
 pub(crate) struct Reply {
     pub(crate) response: Response<Incoming>,
     pub(crate) link: Box<Link>,
+}
+
+/// Frames of a body that is thrown away.
+const DISCARD_FRAMES_MAX: usize = 16;
+
+impl Reply {
+    /// Throws the answer's body away. The connection, if that has come to its end already: one
+    /// that is still sending is cheaper to close than to wait for.
+    pub(crate) fn discard(self) -> Option<Box<Link>> {
+        let Self { response, mut link } = self;
+        let mut body = response.into_body();
+        for _ in 0..DISCARD_FRAMES_MAX {
+            if body.is_end_stream() {
+                return Some(link);
+            }
+            match poll_unwoken(|context| Pin::new(&mut body).poll_frame(context)) {
+                Poll::Ready(None) => return Some(link),
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(_))) => return None,
+                Poll::Pending => {
+                    link.drive(&mut Context::from_waker(Waker::noop()));
+                }
+            }
+        }
+        None
+    }
 }
 
 /// Why there is no answer.

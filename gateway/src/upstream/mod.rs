@@ -11,7 +11,7 @@ mod request_body;
 
 pub(crate) use exchange::{ExchangeError, Reply};
 pub(crate) use pool::{Pool, PoolLimits};
-pub(crate) use request_body::{BodyError, RequestBody, Silence};
+pub(crate) use request_body::{BodyError, Replay, RequestBody, Silence};
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use gateway_core::cluster::Held;
 use gateway_core::framing::HeadLimits;
 use gateway_core::words::time::Millis;
 use hyper::client::conn::http1;
@@ -40,6 +41,8 @@ pub(crate) struct Link {
     /// Whether it has carried a request before: then it may have been closed meanwhile.
     pub(crate) is_reused: bool,
     opened_at: Millis,
+    /// Counts it against the upstream that opened it.
+    held: Held,
 }
 
 /// Why no connection could be opened.
@@ -59,6 +62,7 @@ impl Link {
         address: SocketAddr,
         timeout: Duration,
         now: Millis,
+        held: Held,
     ) -> Result<Box<Self>, ConnectError> {
         let socket = tokio::time::timeout(timeout, TcpStream::connect(address))
             .await
@@ -80,6 +84,7 @@ impl Link {
             is_closed: false,
             is_reused: false,
             opened_at: now,
+            held,
         }))
     }
 

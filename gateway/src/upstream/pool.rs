@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use gateway_core::cluster::Usage;
 use gateway_core::words::time::Millis;
 
 use super::Link;
@@ -87,6 +88,17 @@ impl Pool {
             idle.retain_mut(|entry| self.is_fresh(entry, now) && entry.link.is_reusable());
             !idle.is_empty()
         });
+    }
+
+    /// Closes one that is counted there, to make room for another; whether there was one.
+    pub(crate) fn close_one(&self, usage: &Usage) -> bool {
+        let mut pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.values_mut().any(|idle| {
+            let counted = |entry: &Idle| usage.counts(&entry.link.held);
+            // The one that has been idle for the longest.
+            let found = idle.iter().position(counted);
+            found.map(|at| idle.remove(at)).is_some()
+        })
     }
 
     /// How many are idle.

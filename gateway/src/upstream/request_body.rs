@@ -1,6 +1,8 @@
-//! What a client sends, on its way upstream: counted, bounded, never gathered.
+//! What a client sends, on its way upstream: counted, bounded, and kept only where it may have
+//! to be sent again.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -56,6 +58,8 @@ pub(crate) enum RequestBody {
     Empty,
     /// Whatever comes, up to a bound.
     Stream(Box<RequestStream>),
+    /// The same, and what has gone is kept.
+    Kept(KeptBody),
 }
 
 /// A streamed request body.
@@ -65,38 +69,101 @@ pub(crate) struct RequestStream {
     silence: Silence,
 }
 
+/// A body for one try, beside its [`Replay`].
+pub(crate) struct KeptBody {
+    replay: Replay,
+    /// What earlier tries have taken from the client already.
+    again: Bytes,
+}
+
+/// What a body for another try is made from.
+///
+/// Only the request that it belongs to comes here, and only one of its tries at a time, so the
+/// lock is never waited for.
+#[derive(Clone)]
+pub(crate) struct Replay(Arc<Mutex<Keeping>>);
+
+struct Keeping {
+    stream: RequestStream,
+    /// All that has been taken from the client; `None` once that was more than may be kept.
+    kept: Option<Vec<u8>>,
+    bytes_max: usize,
+}
+
 impl RequestBody {
     pub(crate) fn stream(incoming: Incoming, bytes_max: u64, silence_max: Duration) -> Self {
-        Self::Stream(Box::new(RequestStream {
-            incoming,
-            bytes_left: bytes_max,
-            silence: Silence::new(silence_max),
-        }))
+        let stream = RequestStream::new(incoming, bytes_max, silence_max);
+        Self::Stream(Box::new(stream))
+    }
+
+    /// The same, able to be sent again while no more than `kept_bytes_max` of it have gone. One
+    /// that says that it is longer is not kept at all.
+    pub(crate) fn kept(
+        incoming: Incoming,
+        bytes_max: u64,
+        silence_max: Duration,
+        kept_bytes_max: usize,
+    ) -> (Self, Option<Replay>) {
+        if incoming.size_hint().lower() > kept_bytes_max as u64 {
+            return (Self::stream(incoming, bytes_max, silence_max), None);
+        }
+        let replay = Replay(Arc::new(Mutex::new(Keeping {
+            stream: RequestStream::new(incoming, bytes_max, silence_max),
+            kept: Some(Vec::new()),
+            bytes_max: kept_bytes_max,
+        })));
+        let body = KeptBody {
+            replay: replay.clone(),
+            again: Bytes::new(),
+        };
+        (Self::Kept(body), Some(replay))
     }
 }
 
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
+impl Replay {
+    /// The body from its beginning; the one of the try before must be gone. `None` where it was
+    /// too long to be kept.
+    pub(crate) fn body(&self) -> Option<RequestBody> {
+        let again = self.with(|keeping| keeping.kept.as_deref().map(Bytes::copy_from_slice))?;
+        Some(RequestBody::Kept(KeptBody {
+            replay: self.clone(),
+            again,
+        }))
+    }
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let RequestBody::Stream(stream) = self.get_mut() else {
-            return Poll::Ready(None);
-        };
-        match Pin::new(&mut stream.incoming).poll_frame(context) {
-            Poll::Pending => match stream.silence.poll(context) {
+    /// Whether all that has gone is kept.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.with(|keeping| keeping.kept.is_some())
+    }
+
+    fn with<T>(&self, with: impl FnOnce(&mut Keeping) -> T) -> T {
+        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+impl RequestStream {
+    fn new(incoming: Incoming, bytes_max: u64, silence_max: Duration) -> Self {
+        Self {
+            incoming,
+            bytes_left: bytes_max,
+            silence: Silence::new(silence_max),
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Polled {
+        match Pin::new(&mut self.incoming).poll_frame(context) {
+            Poll::Pending => match self.silence.poll(context) {
                 Poll::Ready(()) => Poll::Ready(Some(Err(BodyError(Reason::RequestBodyTimeout)))),
                 Poll::Pending => Poll::Pending,
             },
             Poll::Ready(Some(Ok(frame))) => {
-                stream.silence.end();
+                self.silence.end();
                 let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-                match stream.bytes_left.checked_sub(length) {
+                match self.bytes_left.checked_sub(length) {
                     Some(left) => {
-                        stream.bytes_left = left;
+                        self.bytes_left = left;
                         Poll::Ready(Some(Ok(frame)))
                     }
                     None => Poll::Ready(Some(Err(BodyError(Reason::BodyTooLarge)))),
@@ -114,11 +181,75 @@ impl Body for RequestBody {
             Poll::Ready(None) => Poll::Ready(None),
         }
     }
+}
+
+impl Keeping {
+    fn poll(&mut self, context: &mut Context<'_>) -> Polled {
+        let polled = self.stream.poll(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.keep(frame);
+        }
+        polled
+    }
+
+    /// Copied, because a frame holds the whole buffer that it was read into.
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        let Some(kept) = &mut self.kept else { return };
+        match frame.data_ref() {
+            Some(bytes) if kept.len() + bytes.len() <= self.bytes_max => {
+                kept.extend_from_slice(bytes);
+            }
+            // Too long, or a trailer, which no other try would have.
+            _ => self.kept = None,
+        }
+    }
+}
+
+impl KeptBody {
+    fn poll(&mut self, context: &mut Context<'_>) -> Polled {
+        if !self.again.is_empty() {
+            let bytes = std::mem::take(&mut self.again);
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        self.replay.with(|keeping| keeping.poll(context))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self
+            .replay
+            .with(|keeping| keeping.stream.incoming.size_hint());
+        let again = self.again.len() as u64;
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + again);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + again);
+        }
+        hint
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        match self.get_mut() {
+            RequestBody::Empty => Poll::Ready(None),
+            RequestBody::Stream(stream) => stream.poll(context),
+            RequestBody::Kept(body) => body.poll(context),
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Empty => true,
             RequestBody::Stream(stream) => stream.incoming.is_end_stream(),
+            RequestBody::Kept(body) => {
+                body.again.is_empty()
+                    && body
+                        .replay
+                        .with(|keeping| keeping.stream.incoming.is_end_stream())
+            }
         }
     }
 
@@ -126,6 +257,7 @@ impl Body for RequestBody {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
             RequestBody::Stream(stream) => stream.incoming.size_hint(),
+            RequestBody::Kept(body) => body.size_hint(),
         }
     }
 }

@@ -37,6 +37,7 @@ routes:
 
 /// One route to two endpoints that get the gateway's tokens.
 const TWO: &str = r#"
+defaults: {retries: {budget_percent: 100}}
 internal_identity: {lifetime: 5s}
 upstreams: {users: {static: ["${FIRST}", "${SECOND}"], identity: users-svc}}
 routes:

@@ -16,6 +16,7 @@ mod keys;
 mod lifecycle;
 mod program;
 mod requests;
+mod resilience;
 mod retries;
 mod revocation;
 mod upstream_answers;

@@ -338,6 +338,7 @@ fn an_upstream_that_refuses_everywhere_is_502() {
     let (first, second) = (Refusing::new(), Refusing::new());
     let gateway = TestGateway::start(
         r#"
+defaults: {retries: {min_per_second: 10}}
 upstreams: {backend: {static: ["${FIRST}", "${SECOND}"]}}
 routes:
   - {name: all, match: {path_prefix: /}, auth: none, backends: [{upstream: backend}]}

@@ -8,18 +8,26 @@
 //! | `health.rs` | whether an endpoint is left out |
 //! | `lease.rs` | a request counted against an endpoint, and how it ended |
 //! | `balance/` | the choice of an endpoint, one file a policy |
-//! | `retry.rs` | whether a failed try may be made again |
+//! | `retry.rs` | whether a failed try may be made again, and when |
+//! | `budget.rs` | how many retries an upstream gets |
+//! | `limits.rs` | how much of the gateway an upstream may hold |
+//! | `deadline.rs` | how an upstream is told how long it may take |
 
 pub mod balance;
+mod budget;
+pub mod deadline;
 mod endpoint;
 mod health;
 mod lease;
+mod limits;
 mod load;
 pub mod retry;
 mod set;
 
+pub use budget::RetryBudget;
 pub use endpoint::{Endpoint, Instance};
 pub use health::Health;
 pub use lease::{Lease, Outcome};
+pub use limits::{Held, Limits, Usage};
 pub use load::Load;
 pub use set::EndpointSet;

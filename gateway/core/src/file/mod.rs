@@ -9,10 +9,12 @@ mod compile;
 mod identity;
 mod key_sources;
 mod providers;
+mod retries;
 mod revocations;
 mod routes;
 mod secrets;
 mod settings;
+mod upstream_limits;
 mod upstreams;
 
 #[cfg(test)]
@@ -29,13 +31,15 @@ pub use compile::{Compiled, read};
 pub use identity::InternalIdentitySpec;
 pub use key_sources::{KeyPlace, KeySource, is_private_way};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
+pub use retries::{BackoffSpec, RetryCondition, RetrySpec, StatusMethodsSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
-pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, RetrySpec, RouteSpec};
+pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, RouteSpec};
 pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
 };
+pub use upstream_limits::UpstreamLimitsSpec;
 pub use upstreams::{CloudMapSpec, DnsSpec, EndpointSource, LoadBalancer, UpstreamSpec};
 
 /// A routes file, as written.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::auth::AuthSpec;
 use super::compile::{Checker, Names};
+use super::retries::RetrySpec;
 use crate::config::{TextOr, join};
 use crate::plan::{Action, Backends, FixedResponse, Route};
 use crate::route::MatchSpec;
@@ -50,18 +51,6 @@ pub struct Defaults {
     pub retries: RetrySpec,
     /// As in a route.
     pub max_request_body: Option<ByteSize>,
-}
-
-/// Whether to try again.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RetrySpec {
-    /// Further tries after the first, 0 to 5; default 2. Tried again is what was never sent,
-    /// and, where the method is idempotent, what broke off before an answer or took longer
-    /// than `per_try_timeout`.
-    pub attempts: Option<u32>,
-    /// From the start of one try to its answer's head, 1 ms to 1 h; default the route's timeout.
-    pub per_try_timeout: Option<HumanDuration>,
 }
 
 /// One of a route's upstreams.
@@ -118,8 +107,6 @@ pub struct FixedSpec {
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_BYTES_MAX: u64 = 10 * 1024 * 1024;
-const RETRIES: u32 = 2;
-const RETRIES_MAX: u32 = 5;
 const WEIGHT_MAX: u32 = 1_000_000;
 /// Backends of one route; the sum of their weights fits 32 bits.
 const BACKENDS_MAX: usize = 100;
@@ -144,7 +131,7 @@ impl RouteSpec {
             action: self.action(&at, names, check),
             timeout: self.timeout.or(defaults.timeout).map_or(TIMEOUT, |it| it.0),
             per_try_timeout: retries.per_try_timeout.map(|it| it.0),
-            tries_max: 1 + retries.attempts.unwrap_or(RETRIES).min(RETRIES_MAX),
+            retries: retries.compile(),
             body_bytes_max: body_bytes_max.map_or(BODY_BYTES_MAX, |it| it.0),
         }
     }
@@ -177,25 +164,8 @@ impl Defaults {
     }
 }
 
-impl RetrySpec {
-    fn check(&self, at: &str, check: &mut Checker<'_>) {
-        if let Some(attempts) = self.attempts {
-            let range = 0..=u64::from(RETRIES_MAX);
-            check.range(join(at, "attempts"), u64::from(attempts), range);
-        }
-        check_timeout(self.per_try_timeout, &join(at, "per_try_timeout"), check);
-    }
-
-    /// What this leaves out, as `defaults` say.
-    fn or(&self, defaults: &Self) -> Self {
-        Self {
-            attempts: self.attempts.or(defaults.attempts),
-            per_try_timeout: self.per_try_timeout.or(defaults.per_try_timeout),
-        }
-    }
-}
-
-fn check_timeout(timeout: Option<HumanDuration>, at: &str, check: &mut Checker<'_>) {
+/// A time for answers.
+pub(super) fn check_timeout(timeout: Option<HumanDuration>, at: &str, check: &mut Checker<'_>) {
     let range = Duration::from_millis(1)..=Duration::from_hours(1);
     check.duration(at, timeout, TIMEOUT, range);
 }

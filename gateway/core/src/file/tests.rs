@@ -3,6 +3,7 @@
 mod broken;
 mod good;
 mod many;
+mod resilience;
 mod revocations;
 
 use std::fmt::Write as _;

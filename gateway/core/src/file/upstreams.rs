@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::compile::Checker;
+use super::upstream_limits::UpstreamLimitsSpec;
 use super::{Address, identity};
 use crate::cluster::balance::Balancer;
 use crate::config::{item, join};
@@ -32,6 +33,9 @@ pub struct UpstreamSpec {
     /// Time to open a connection, 1 ms to 60 s; default 1 s.
     #[serde(default)]
     pub connect_timeout: Option<HumanDuration>,
+    /// How much of the gateway this upstream may hold.
+    #[serde(default)]
+    pub limits: UpstreamLimitsSpec,
     /// The audience of the tokens that the gateway signs for this upstream, which gets one with
     /// each request; default none. Needs the section `internal_identity`.
     #[serde(default)]
@@ -116,6 +120,7 @@ impl UpstreamSpec {
                 Duration::from_secs(1),
                 Duration::from_millis(1)..=Duration::from_mins(1),
             ),
+            limits: self.limits.compile(&at, check),
             identity: identity::audience(self.identity.as_ref(), &at, check),
         };
         let source = match (&self.cloud_map, &self.r#static, &self.dns) {

@@ -139,6 +139,8 @@ reasons! {
     UpstreamInvalidResponse = 502 "upstream_invalid_response" "the upstream's answer is invalid";
     /// The upstream did not answer in time.
     UpstreamTimeout = 504 "upstream_timeout" "the upstream did not answer in time";
+    /// The upstream is at one of its limits: nothing was sent.
+    UpstreamOverloaded = 503 "upstream_overloaded" "the upstream is at its configured limit";
 
     // The gateway itself
     /// More connections or requests than configured.

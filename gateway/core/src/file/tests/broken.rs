@@ -258,6 +258,7 @@ fn upstreams() {
         r#"{static: ["127.0.0.1:1"], load_balancer: least_requests}"#,
         r#"{static: ["127.0.0.1:1"], connect_timeout: 0s}"#,
         r#"{static: ["127.0.0.1:1"], connect_timeout: 2m}"#,
+        r#"{static: ["127.0.0.1:1"], limits: {connections: 0, pending: 1000001, request: 1}}"#,
     ];
     let map: &[_] = &[
         "{namespace: '', service: ' '}",
@@ -358,6 +359,12 @@ fn routes() {
         "retries: {attempt: 2}",
         "retries: {per_try_timeout: 2h}",
         "retries: 2",
+        "retries: {retry_on: [resets, 503]}",
+        "retries: {retry_on: [404, 600]}",
+        "retries: {retry_on: reset, status_methods: safe}",
+        "retries: {budget_percent: 101, min_per_second: 1001, max_body: 2MiB}",
+        "retries: {backoff: {base: 11s, max: 2m}}",
+        "retries: {backoff: {base: 1s, max: 500ms}}",
     ];
     let respond: &[_] = &[
         "respond: {status: 99, content_type: \"a\\nb\"}",

@@ -119,7 +119,7 @@ fn the_smallest_file_has_the_documented_defaults() {
     let route = &plan.routes[0];
     assert!(matches!(route.auth, Auth::Open));
     assert_eq!(route.timeout, Duration::from_secs(10));
-    assert_eq!((route.tries_max, route.per_try_timeout), (3, None));
+    assert_eq!((route.retries.tries_max, route.per_try_timeout), (3, None));
     assert_eq!(route.body_bytes_max, 10 * 1024 * 1024);
     let Action::Respond(response) = &route.action else {
         panic!("it forwards");
@@ -400,14 +400,20 @@ fn routes_are_those_of_the_file_with_its_defaults_key_by_key() {
     };
     let long = Duration::from_secs(2);
     assert_eq!(users.timeout, Duration::from_secs(3));
-    assert_eq!((users.tries_max, users.per_try_timeout), (1, Some(long)));
+    assert_eq!(
+        (users.retries.tries_max, users.per_try_timeout),
+        (1, Some(long))
+    );
     assert_eq!(products.timeout, Duration::from_secs(8));
     let short = Duration::from_millis(500);
     assert_eq!(
-        (products.tries_max, products.per_try_timeout),
+        (products.retries.tries_max, products.per_try_timeout),
         (2, Some(short))
     );
-    assert_eq!((byname.tries_max, byname.per_try_timeout), (2, Some(long)));
+    assert_eq!(
+        (byname.retries.tries_max, byname.per_try_timeout),
+        (2, Some(long))
+    );
     assert_eq!(
         (users.body_bytes_max, products.body_bytes_max),
         (1024 * 1024, 0)
@@ -501,7 +507,7 @@ fn retries_may_leave_out_their_attempts() {
         let text = SMALLEST.replace("auth: none", auth.trim_end_matches(", "));
         let route = &compiled(&text).plan.routes[0];
         assert_eq!(
-            (route.tries_max, route.per_try_timeout),
+            (route.retries.tries_max, route.per_try_timeout),
             expected,
             "{retries}"
         );

@@ -1,37 +1,52 @@
 //! The way upstream: pick, connect, exchange, and again where that is safe.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `again.rs` | what happens between a failed try and the next |
+//! | `request.rs` | the request of one try |
+
+mod again;
+mod request;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gateway_core::cluster::Outcome;
 use gateway_core::cluster::balance::{Choice, Tried};
-use gateway_core::cluster::retry::{Attempt, Failure, may_retry};
+use gateway_core::cluster::retry::Failure;
 use gateway_core::plan::{Backends, Cluster, Route};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
-use http::header::{HOST, TRANSFER_ENCODING};
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use gateway_core::words::time::Millis;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::ResponseBody;
-use super::headers::Outgoing;
 use super::record::Record;
 use super::reply;
 use crate::cause::chain;
 use crate::identity::Subject;
-use crate::upstream::{ExchangeError, Link, Reply, RequestBody};
+use crate::telemetry::cells::UpstreamCells;
+use crate::upstream::{ExchangeError, Link, Replay, Reply, RequestBody};
+use again::{Ending, Failed};
+use request::upstream_request;
 
 /// One request on its way upstream.
 struct Forwarding<'a> {
     route: &'a Route,
     cluster: &'a Cluster,
     cluster_index: usize,
+    cells: &'a UpstreamCells,
     deadline: Instant,
+    /// When the try under way began to look for an endpoint.
+    now: Millis,
     tried: Tried,
     /// The last pooled connection turned out to be closed: the next try opens its own.
     wants_new_link: bool,
     token: Option<Token>,
+    has_body: bool,
+    /// There where the body is kept.
+    replay: Option<Replay>,
 }
 
 /// The gateway's own token, signed once for all tries but those that would come too late with it.
@@ -40,12 +55,11 @@ struct Token {
     signed_at: Instant,
 }
 
-/// A try that failed.
-struct Failed {
-    failure: Failure,
-    rejection: Rejection,
-    /// The body, where it was not sent.
-    body: Option<RequestBody>,
+/// When a try was sent, and when its answer's head must be here.
+#[derive(Clone, Copy)]
+struct Span {
+    sent_at: Instant,
+    deadline: Instant,
 }
 
 /// Sends a request to one of a route's upstreams and answers with what comes back.
@@ -58,73 +72,86 @@ pub(super) async fn forward(
     let plan = &pinned.live.plan;
     let (position, cluster_index) = backends.choose(|| record.worker.random());
     record.backend = Some((position, cluster_index));
+    let cells = &pinned.cells.upstreams[cluster_index];
+    if !cells.usage.begin_request() {
+        return reply::reject(record, at_limit("requests"));
+    }
+    record.counted_at = Some(cluster_index);
     let route = &plan.routes[record.route.expect("set before forwarding")];
+    let now = record.worker.clock.to_ms(record.started);
+    cells.budget.deposit(route.retries.budget_percent, now);
     let mut forwarding = Forwarding {
         route,
         cluster: &plan.clusters[cluster_index],
         cluster_index,
+        cells,
         deadline: record.started + route.timeout,
+        now,
         tried: Tried::default(),
         wants_new_link: false,
         token: None,
+        has_body: !incoming.is_end_stream(),
+        replay: None,
     };
     let body_timeout = record.connection.body_timeout;
-    let mut body = forwarding.body(incoming, body_timeout);
+    let mut body = forwarding.body(&record, incoming);
     loop {
-        let has_body = !matches!(body, RequestBody::Empty);
         let failed = match forwarding.attempt(&mut record, body).await {
             Ok(answer) => return reply::pass(record, answer, body_timeout),
             Err(failed) => failed,
         };
-        let attempt = Attempt {
-            tries: record.tries,
-            // A body that comes back was never polled.
-            is_body_consumed: has_body && failed.body.is_none(),
+        body = match forwarding.again(&mut record, failed).await {
+            Ok(body) => body,
+            Err(Ending::Pass(answer)) => return reply::pass(record, *answer, body_timeout),
+            Err(Ending::Reject(rejection)) => return reply::reject(record, rejection),
         };
-        let method = &record.parts.method;
-        let is_late = Instant::now() >= forwarding.deadline;
-        if is_late || !may_retry(route.tries_max, method, failed.failure, attempt) {
-            return reply::reject(record, failed.rejection);
-        }
-        record.upstream_cells().retries.add(1);
-        body = failed.body.unwrap_or(RequestBody::Empty);
     }
 }
 
 impl Forwarding<'_> {
-    fn body(&self, incoming: Incoming, silence_max: Duration) -> RequestBody {
-        if incoming.is_end_stream() {
+    fn body(&mut self, record: &Record, incoming: Incoming) -> RequestBody {
+        if !self.has_body {
             return RequestBody::Empty;
         }
-        RequestBody::stream(incoming, self.route.body_bytes_max, silence_max)
+        let silence_max = record.connection.body_timeout;
+        let (bytes_max, policy) = (self.route.body_bytes_max, &self.route.retries);
+        if !policy.may_repeat(&record.parts.method) {
+            return RequestBody::stream(incoming, bytes_max, silence_max);
+        }
+        let kept_bytes_max = policy.body_bytes_max;
+        let (body, replay) = RequestBody::kept(incoming, bytes_max, silence_max, kept_bytes_max);
+        self.replay = replay;
+        body
     }
 
     async fn attempt(&mut self, record: &mut Record, body: RequestBody) -> Result<Reply, Failed> {
-        let now = record.worker.clock.to_ms(record.started);
         let lease = {
             let endpoints = record.pinned.live.endpoints[self.cluster_index].load();
             let choice = Choice {
                 tried: &self.tried,
-                now,
+                now: self.now,
                 random: record.worker.random(),
             };
             self.cluster.balancer.pick(&endpoints, &choice)
         };
         let Some(lease) = lease else {
-            return Err(Failed {
-                failure: Failure::Invalid,
-                rejection: Reason::NoEndpoint.into(),
-                body: None,
-            });
+            return Err(Failed::refused(Reason::NoEndpoint.into()));
         };
         record.tries += 1;
-        record.upstream_cells().tries.add(1);
+        self.cells.tries.add(1);
         self.tried.add(lease.endpoint());
         record.lease = Some(lease);
         let (link, body) = self.connect(record, body).await?;
+        let (per_try, deadline) = (self.route.per_try_timeout, self.deadline);
         let token = self.token(record);
-        let request = upstream_request(record, token, body);
-        self.exchange(record, link, request).await
+        let sent_at = Instant::now();
+        let span = Span {
+            sent_at,
+            deadline: per_try.map_or(deadline, |timeout| deadline.min(sent_at + timeout)),
+        };
+        let left = span.deadline.saturating_duration_since(sent_at);
+        let request = upstream_request(record, token, left, body);
+        self.exchange(record, link, request, span).await
     }
 
     /// The gateway's own token and the header that carries it, where the upstream gets one.
@@ -161,22 +188,32 @@ impl Forwarding<'_> {
         let lease = record.lease.as_ref().expect("leased before");
         let endpoint = lease.endpoint();
         let worker = &record.worker;
-        let now = worker.clock.to_ms(record.started);
         if !self.wants_new_link
-            && let Some(link) = worker.pool.take(endpoint.address(), now)
+            && let Some(link) = worker.pool.take(endpoint.address(), self.now)
         {
             return Ok((link, body));
         }
+        let usage = &self.cells.usage;
+        let Some(_waiting) = usage.wait() else {
+            return Err(Failed::refused(at_limit("pending")));
+        };
+        // An idle connection to another endpoint must not keep this one out.
+        let held = usage
+            .connect()
+            .or_else(|| worker.pool.close_one(usage).then(|| usage.connect())?);
+        let Some(held) = held else {
+            return Err(Failed::refused(at_limit("connections")));
+        };
         let left = self.deadline.saturating_duration_since(Instant::now());
         let timeout = self.cluster.connect_timeout.min(left);
         let began = Instant::now();
-        match Link::open(endpoint.address(), timeout, now).await {
+        match Link::open(endpoint.address(), timeout, self.now, held).await {
             Ok(link) => {
-                record.upstream_cells().connections_opened.add(1);
+                self.cells.connections_opened.add(1);
                 Ok((link, body))
             }
             Err(error) => {
-                record.upstream_cells().connect_failures.add(1);
+                self.cells.connect_failures.add(1);
                 let ended = Instant::now();
                 lease.report(
                     Outcome::ConnectFailed,
@@ -184,12 +221,10 @@ impl Forwarding<'_> {
                     worker.clock.to_ms(ended),
                 );
                 tracing::debug!(endpoint = %endpoint.label, %error, "connect failed");
+                let reason = Reason::UpstreamConnectFailure;
                 Err(Failed {
                     failure: Failure::Connect,
-                    rejection: Rejection::with_detail(
-                        Reason::UpstreamConnectFailure,
-                        error.to_string(),
-                    ),
+                    ending: Rejection::with_detail(reason, error.to_string()).into(),
                     body: Some(body),
                 })
             }
@@ -201,40 +236,52 @@ impl Forwarding<'_> {
         record: &mut Record,
         link: Box<Link>,
         request: Request<RequestBody>,
+        span: Span,
     ) -> Result<Reply, Failed> {
         let is_reused = link.is_reused;
-        let sent_at = Instant::now();
-        let deadline = match self.route.per_try_timeout {
-            Some(timeout) => self.deadline.min(sent_at + timeout),
-            None => self.deadline,
-        };
         let state = &record.connection.state;
-        state.wait_until(record.worker.clock.to_ms(deadline));
+        state.wait_until(record.worker.clock.to_ms(span.deadline));
         let exchange = link.exchange(request, || state.is_overdue()).await;
-        let took = sent_at.elapsed();
+        let took = span.sent_at.elapsed();
         record.upstream_micros = Some(crate::clock::micros(took));
         if let Some(outcome) = outcome(&exchange) {
             let lease = record.lease.as_ref().expect("leased before");
-            let now = record.worker.clock.to_ms(sent_at + took);
+            let now = record.worker.clock.to_ms(span.sent_at + took);
             lease.report(outcome, took, now);
         }
-        let error = match exchange {
-            Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(Failed {
-                    failure: Failure::Invalid,
-                    rejection: Rejection::with_detail(
-                        Reason::UpstreamInvalidResponse,
-                        "the upstream switched protocols unasked",
-                    ),
-                    body: None,
-                });
+        match exchange {
+            Ok(reply) => self.judge(reply),
+            Err(error) => {
+                self.wants_new_link = is_reused;
+                Err(explain(error))
             }
-            Ok(reply) => return Ok(reply),
-            Err(error) => error,
-        };
-        self.wants_new_link = is_reused;
-        Err(explain(error))
+        }
     }
+
+    /// An answer, or a failed try: one that nobody asked for, or that may be worth another try.
+    fn judge(&self, reply: Reply) -> Result<Reply, Failed> {
+        let status = reply.response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let detail = "the upstream switched protocols unasked";
+            return Err(Failed {
+                failure: Failure::Invalid,
+                ending: Rejection::with_detail(Reason::UpstreamInvalidResponse, detail).into(),
+                body: None,
+            });
+        }
+        if self.route.retries.on.statuses.contains(&status.as_u16()) {
+            return Err(Failed {
+                failure: Failure::Status(status.as_u16()),
+                ending: Ending::Pass(Box::new(reply)),
+                body: None,
+            });
+        }
+        Ok(reply)
+    }
+}
+
+fn at_limit(limit: &'static str) -> Rejection {
+    Rejection::with_detail(Reason::UpstreamOverloaded, limit)
 }
 
 /// What the end of an exchange says of the endpoint.
@@ -271,82 +318,7 @@ fn explain(error: ExchangeError) -> Failed {
     };
     Failed {
         failure,
-        rejection,
+        ending: rejection.into(),
         body,
-    }
-}
-
-fn upstream_request(
-    record: &Record,
-    token: Option<(&HeaderName, &HeaderValue)>,
-    body: RequestBody,
-) -> Request<RequestBody> {
-    let parts = &record.parts;
-    let is_length_known = body.size_hint().exact().is_some();
-    let mut request = Request::new(body);
-    *request.method_mut() = parts.method.clone();
-    *request.uri_mut() = upstream_target(&parts.uri, record.rewritten_path.as_deref());
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = Outgoing {
-        plan: &record.pinned.live.plan,
-        parts,
-        connection: &record.connection,
-        caller: record.caller.as_deref(),
-        token,
-        is_trusted: record.is_trusted,
-        request_id: &record.request_id,
-        trace: &record.trace,
-    }
-    .headers();
-    if let Some(lease) = &record.lease
-        && !request.headers().contains_key(HOST)
-    {
-        // HTTP/1.0 may do without, HTTP/1.1 may not (RFC 9112 section 3.2).
-        let host = HeaderValue::from_str(&lease.endpoint().label);
-        request
-            .headers_mut()
-            .insert(HOST, host.expect("an address is a header value"));
-    }
-    if !is_length_known {
-        // hyper would send a GET without its body otherwise.
-        let chunked = HeaderValue::from_static("chunked");
-        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
-    }
-    request
-}
-
-/// The origin form (RFC 9112 section 3.2.1) with the path in its one spelling.
-fn upstream_target(received: &Uri, rewritten_path: Option<&str>) -> Uri {
-    if rewritten_path.is_none() && received.authority().is_none() {
-        return received.clone();
-    }
-    let path = rewritten_path.unwrap_or(received.path());
-    let target = match received.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    // A path that was clean stays valid in its one spelling.
-    match target.parse::<PathAndQuery>() {
-        Ok(target) => Uri::from(target),
-        Err(_) => received.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_target_goes_on_in_origin_form() {
-        let table = [
-            ("/a?b=c", None, "/a?b=c"),
-            ("http://h.example/a?b=c", None, "/a?b=c"),
-            ("http://h.example", None, "/"),
-            ("/%61?b", Some("/a"), "/a?b"),
-        ];
-        for (received, rewritten, expected) in table {
-            let target = upstream_target(&received.parse().unwrap(), rewritten);
-            assert_eq!(target.to_string(), expected, "{received}");
-        }
     }
 }
