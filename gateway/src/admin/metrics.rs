@@ -1,6 +1,7 @@
 //! The counters of all workers, summed and written as `OpenMetrics` text.
 
 mod keys;
+mod picks;
 
 use std::fmt;
 use std::sync::Arc;
@@ -121,6 +122,7 @@ impl Observed {
             }
             family.histogram(&[("upstream", &cluster.name)], &total)?;
         }
+        picks::encode(live, encoder)?;
         let now = self.clock.now_ms();
         let mut family = Family::gauge(
             encoder,

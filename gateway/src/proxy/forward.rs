@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_core::cluster::Outcome;
-use gateway_core::cluster::balance::{Choice, Tried};
+use gateway_core::cluster::balance::{Choice, SubsetChoice, Tried};
 use gateway_core::cluster::retry::{Attempt, Failure, may_retry};
 use gateway_core::plan::{Backends, Cluster, Route};
 use gateway_core::words::reason::Reason;
@@ -27,6 +27,10 @@ struct Forwarding<'a> {
     route: &'a Route,
     cluster: &'a Cluster,
     cluster_index: usize,
+    /// Those of the cluster's endpoints that may be chosen.
+    subset: Option<SubsetChoice>,
+    /// The hash of the request's key, where the cluster chooses by one.
+    key: Option<u64>,
     deadline: Instant,
     tried: Tried,
     /// The last pooled connection turned out to be closed: the next try opens its own.
@@ -56,13 +60,20 @@ pub(super) async fn forward(
 ) -> Response<ResponseBody> {
     let pinned = Arc::clone(&record.pinned);
     let plan = &pinned.live.plan;
-    let (position, cluster_index) = backends.choose(|| record.worker.random());
+    let (position, target) = backends.choose(|| {
+        let key = backends.sticky().and_then(|key| record.key_hash(key));
+        key.unwrap_or_else(|| record.worker.random())
+    });
+    let cluster_index = target.cluster;
+    let cluster = &plan.clusters[cluster_index];
     record.backend = Some((position, cluster_index));
     let route = &plan.routes[record.route.expect("set before forwarding")];
     let mut forwarding = Forwarding {
         route,
-        cluster: &plan.clusters[cluster_index],
+        cluster,
         cluster_index,
+        subset: target.subset,
+        key: cluster.balancer.key().and_then(|key| record.key_hash(key)),
         deadline: record.started + route.timeout,
         tried: Tried::default(),
         wants_new_link: false,
@@ -101,16 +112,19 @@ impl Forwarding<'_> {
 
     async fn attempt(&mut self, record: &mut Record, body: RequestBody) -> Result<Reply, Failed> {
         let now = record.worker.clock.to_ms(record.started);
-        let lease = {
+        let pick = {
             let endpoints = record.pinned.live.endpoints[self.cluster_index].load();
             let choice = Choice {
                 tried: &self.tried,
                 now,
                 random: record.worker.random(),
+                turn: record.worker.turn(record.upstream_cells().tries.get()),
+                key: self.key,
+                subset: self.subset,
             };
             self.cluster.balancer.pick(&endpoints, &choice)
         };
-        let Some(lease) = lease else {
+        let Some(pick) = pick else {
             return Err(Failed {
                 failure: Failure::Invalid,
                 rejection: Reason::NoEndpoint.into(),
@@ -119,8 +133,9 @@ impl Forwarding<'_> {
         };
         record.tries += 1;
         record.upstream_cells().tries.add(1);
-        self.tried.add(lease.endpoint());
-        record.lease = Some(lease);
+        record.upstream_cells().picks.count(&pick);
+        self.tried.add(pick.lease.endpoint());
+        record.lease = Some(pick.lease);
         let (link, body) = self.connect(record, body).await?;
         let token = self.token(record);
         let request = upstream_request(record, token, body);

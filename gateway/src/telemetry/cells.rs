@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use gateway_core::cluster::balance::{Origin, Pick};
 use gateway_core::words::reason::Reason;
 
 /// Upper bounds of the duration buckets in microseconds; the last bucket has none.
@@ -96,6 +97,24 @@ pub(crate) struct UpstreamCells {
     pub(crate) retries: Counter,
     pub(crate) connections_opened: Counter,
     pub(crate) connect_failures: Counter,
+    pub(crate) picks: PickCells,
+}
+
+/// From where endpoints were chosen.
+#[derive(Debug, Default)]
+pub(crate) struct PickCells {
+    /// By the discriminant of the origin.
+    pub(crate) origins: [Counter; Origin::ALL.len()],
+    pub(crate) subset_fallbacks: Counter,
+}
+
+impl PickCells {
+    pub(crate) fn count(&self, pick: &Pick) {
+        self.origins[pick.origin as usize].add(1);
+        if pick.is_subset_fallback {
+            self.subset_fallbacks.add(1);
+        }
+    }
 }
 
 /// All counters of one worker under one plan.

@@ -8,6 +8,7 @@ mod auth;
 mod compile;
 mod identity;
 mod key_sources;
+mod load_balancers;
 mod providers;
 mod revocations;
 mod routes;
@@ -28,6 +29,10 @@ pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
 pub use identity::InternalIdentitySpec;
 pub use key_sources::{KeyPlace, KeySource, is_private_way};
+pub use load_balancers::{
+    ClaimName, ConsistentHashSpec, LoadBalancer, PolicyName, PolicySpec, StickySpec, Switch,
+    WhenEmpty, ZoneAware, ZoneSpec,
+};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
 pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, RetrySpec, RouteSpec};
@@ -36,7 +41,7 @@ pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
 };
-pub use upstreams::{CloudMapSpec, DnsSpec, EndpointSource, LoadBalancer, UpstreamSpec};
+pub use upstreams::{CloudMapSpec, DnsSpec, EndpointSource, UpstreamSpec};
 
 /// A routes file, as written.
 #[derive(Debug, Deserialize)]
