@@ -6,11 +6,16 @@ use gateway_core::config::{Problems, Source};
 use gateway_core::file;
 
 /// Each page with how many files it has at least: fewer would mean that they are not found.
-const PAGES: [(&str, &str, usize); 3] = [
+const PAGES: [(&str, &str, usize); 4] = [
     (
         "docs/authentication.md",
         include_str!("../../../docs/authentication.md"),
         8,
+    ),
+    (
+        "docs/balancing.md",
+        include_str!("../../../docs/balancing.md"),
+        1,
     ),
     (
         "docs/api-keys.md",
