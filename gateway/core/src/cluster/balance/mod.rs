@@ -14,8 +14,6 @@ mod consistent_hash;
 mod p2c;
 mod round_robin;
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

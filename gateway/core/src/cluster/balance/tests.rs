@@ -1,5 +1,7 @@
 //! What each policy promises, by many seeded draws.
 
+mod simulation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use super::*;
+use super::super::*;
 use crate::cluster::Outcome;
 use crate::cluster::tests::at;
 
