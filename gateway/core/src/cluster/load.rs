@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::Outcome;
 use crate::words::time::Millis;
 
-/// Time in which what was known loses all but 1/e of its weight; Finagle's default.
+/// Time in which what was known loses all but 1/e of its weight: 10 s, Finagle's default.
 const DECAY_TICKS: f32 = 10_000.0 / 16.0;
 /// After this long without an answer an estimate is none: it has decayed to a twentieth, and an
 /// endpoint that seems so fast would draw a crowd before it can show what it is.
@@ -22,7 +22,7 @@ const STALE_TICKS: u32 = 30_000 >> TICK_BITS;
 const TICK_BITS: u32 = 4;
 /// The estimate after a first request that failed at once.
 const FAILURE_SECONDS_MIN: f32 = 0.01;
-/// No estimate is worse: about six times the decay away from a typical answer of 100 ms.
+/// No estimate is worse, however many failures there were.
 const SECONDS_MAX: f32 = 60.0;
 /// The cost of an endpoint of which nothing is known and that has a request already: more than
 /// that of any that is known, with 10,000 requests under way.

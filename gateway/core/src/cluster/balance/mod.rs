@@ -28,7 +28,7 @@ use crate::words::time::Millis;
 /// Endpoints of earlier tries of the same request; more tries than this repeat.
 pub const TRIED_MAX: usize = 4;
 /// Draws before all endpoints are looked through for a good one: as long as half of them are
-/// good, one choice in 65,536 comes to that.
+/// good, one choice in 256 comes to that, and then finds one after two or so.
 const DRAWS_MAX: usize = 8;
 /// The weight of an endpoint at the beginning of its slow start.
 const WARMTH_MIN: f64 = 0.1;
@@ -341,7 +341,6 @@ impl Dice {
     }
 
     fn half(&mut self) -> u32 {
-        // The shell's draw may serve elsewhere: what follows from it is taken.
         u32::try_from(self.next() >> 32).unwrap_or(0)
     }
 
