@@ -12,9 +12,9 @@ use ipnet::IpNet;
 use crate::auth::Auth;
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::jwt::Provider;
-use crate::cluster::Limits;
-use crate::cluster::balance::Balancer;
+use crate::cluster::balance::{Balancer, SubsetChoice};
 use crate::cluster::retry::RetryPolicy;
+use crate::cluster::{HashKey, Limits};
 use crate::route::RouteTable;
 
 /// The compiled routes file.
@@ -80,23 +80,43 @@ pub enum Action {
 /// Upstreams with weights.
 #[derive(Debug)]
 pub struct Backends {
-    /// Index of the cluster, and the sum of the weights up to and with it.
-    cumulative: Vec<(usize, u32)>,
+    /// Where requests go, and the sum of the weights up to and with it.
+    cumulative: Vec<(Target, u32)>,
+    /// The key of requests that go the same way, where there is one.
+    sticky: Option<HashKey>,
+}
+
+/// Where requests go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The cluster's index.
+    pub cluster: usize,
+    /// Those of its endpoints that may be chosen; `None` for all.
+    pub subset: Option<SubsetChoice>,
 }
 
 impl Backends {
-    /// Backends as pairs of cluster and weight; the weights' sum is at least 1.
+    /// Backends as pairs of target and weight; the weights' sum is at least 1.
     #[must_use]
-    pub fn new(weighted: impl IntoIterator<Item = (usize, u32)>) -> Self {
+    pub fn new(weighted: impl IntoIterator<Item = (Target, u32)>) -> Self {
         let mut sum = 0;
         let cumulative = weighted
             .into_iter()
-            .map(|(cluster, weight)| {
+            .map(|(target, weight)| {
                 sum += weight;
-                (cluster, sum)
+                (target, sum)
             })
             .collect();
-        Self { cumulative }
+        Self {
+            cumulative,
+            sticky: None,
+        }
+    }
+
+    /// The same, chosen by a key where requests have one.
+    #[must_use]
+    pub fn sticking_to(self, sticky: Option<HashKey>) -> Self {
+        Self { sticky, ..self }
     }
 
     /// How many there are.
@@ -107,13 +127,20 @@ impl Backends {
 
     /// The cluster of each backend.
     pub fn clusters(&self) -> impl Iterator<Item = usize> + '_ {
-        self.cumulative.iter().map(|(cluster, _)| *cluster)
+        self.cumulative.iter().map(|(target, _)| target.cluster)
     }
 
-    /// Takes one by weight: its position here, and its cluster. `random` is drawn only where
-    /// there is a choice.
+    /// The key by which one is chosen, where there is a choice.
     #[must_use]
-    pub fn choose(&self, random: impl FnOnce() -> u64) -> (usize, usize) {
+    pub fn sticky(&self) -> Option<&HashKey> {
+        self.sticky.as_ref().filter(|_| self.count() > 1)
+    }
+
+    /// Takes one by weight: its position here, and where it leads. `random` is drawn only where
+    /// there is a choice; the hash of a key in its place makes the same choice each time, and one
+    /// that stays for most keys when weights change.
+    #[must_use]
+    pub fn choose(&self, random: impl FnOnce() -> u64) -> (usize, Target) {
         let [.., (_, sum)] = self.cumulative[..] else {
             unreachable!("a route has at least one backend, checked as it is compiled");
         };
@@ -247,19 +274,47 @@ fn is_same(known: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn to(cluster: usize) -> Target {
+        Target {
+            cluster,
+            subset: None,
+        }
+    }
+
     #[test]
     fn backends_are_chosen_by_weight() {
-        let backends = Backends::new([(7, 90), (8, 0), (9, 10)]);
+        let backends =
+            Backends::new([(7, 90), (8, 0), (9, 10)].map(|(it, weight)| (to(it), weight)));
         let mut random = fastrand::Rng::with_seed(3);
         let mut hits = [0; 3];
         for _ in 0..10_000 {
-            let (position, cluster) = backends.choose(|| random.u64(..));
-            assert_eq!(cluster, 7 + position);
+            let (position, target) = backends.choose(|| random.u64(..));
+            assert_eq!(target, to(7 + position));
             hits[position] += 1;
         }
         assert_eq!(hits[1], 0);
         assert!((8_800..9_200).contains(&hits[0]), "{hits:?}");
-        assert_eq!(backends.choose(|| u64::MAX), (2, 9));
+        assert_eq!(backends.choose(|| u64::MAX), (2, to(9)));
+    }
+
+    #[test]
+    fn a_key_stays_with_its_backend_while_another_share_grows() {
+        let split = |canary| Backends::new([(to(7), 100 - canary), (to(8), canary)]);
+        let key = HashKey::Header(HeaderName::from_static("x-user"));
+        let hashes = (0..10_000).map(|user| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-user", HeaderValue::from(user));
+            key.hash(&headers, None).unwrap()
+        });
+        let mut moved = 0;
+        for hash in hashes {
+            let before = split(10).choose(|| hash);
+            assert_eq!(before, split(10).choose(|| hash));
+            let after = split(20).choose(|| hash);
+            assert!(before.0 <= after.0, "nobody leaves the canary");
+            moved += usize::from(before != after);
+        }
+        assert!((800..1_200).contains(&moved), "{moved}");
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! A decision about a request with a token that was seen before costs no heap allocation.
+//! A decision about a request with a token that was seen before costs no heap allocation, nor does
+//! the choice of an endpoint.
 //!
 //! The allocator that counts is that of a development dependency, because it takes `unsafe` to
 //! write one. It counts by thread, so that other tests do not disturb; this file is a process of
 //! its own all the same, for an allocator serves a whole process.
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use allocation_counter::measure;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -17,6 +19,8 @@ use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::cache::TokenCache;
 use gateway_core::auth::keys::KeyRing;
 use gateway_core::auth::trust::Trust;
+use gateway_core::cluster::balance::{Balancer, Choice, ConsistentHash, Policy, Tried};
+use gateway_core::cluster::{EndpointSet, HashKey, Instance, Outcome, ZonePreference};
 use gateway_core::config::Source;
 use gateway_core::file::read;
 use gateway_core::path::CleanPath;
@@ -147,4 +151,60 @@ fn a_decision_on_a_cached_token_allocates_nothing() {
         );
     }
     assert_eq!(cache.len(), 2, "one entry for each policy");
+}
+
+#[test]
+fn a_choice_of_an_endpoint_allocates_nothing() {
+    let zone = |port: u16| if port.is_multiple_of(2) { "a" } else { "b" };
+    let instance = |port: u16| Instance {
+        weight: u32::from(port % 3) + 1,
+        zone: Some(zone(port).into()),
+        ..Instance::at(SocketAddr::from(([127, 0, 0, 1], port)))
+    };
+    let hash = ConsistentHash {
+        key: HashKey::Subject,
+        load_percent_max: 125,
+    };
+    for policy in [
+        Policy::P2cEwma,
+        Policy::LeastRequest,
+        Policy::RoundRobin,
+        Policy::ConsistentHash(hash),
+    ] {
+        let balancer = Balancer {
+            policy,
+            slow_start: 1_000,
+            zones: Some(ZonePreference {
+                spill_at_percent: 200,
+            }),
+            subsets: Vec::new(),
+        };
+        let instances = (1..=1000).map(instance);
+        let none = EndpointSet::default();
+        let set = EndpointSet::succeeding(&none, instances, &balancer, Some("a"), 0);
+        let headers = HeaderMap::new();
+        let choose = |random: u64| {
+            let key = balancer
+                .key()
+                .and_then(|key| key.hash(&headers, Some("ann")));
+            let choice = Choice {
+                tried: &Tried::default(),
+                now: random % 2_000,
+                random: random.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+                turn: random,
+                key,
+                subset: None,
+            };
+            let pick = balancer.pick(&set, &choice).expect("there are endpoints");
+            let outcome = Outcome::Answered { status: 200 };
+            pick.lease.report(outcome, Duration::from_millis(1), 0);
+            black_box(pick);
+        };
+        let measured = measure(|| (0..1000).for_each(choose));
+        assert_eq!(
+            measured.count_total, 0,
+            "{:?}: {measured:?}",
+            balancer.policy
+        );
+    }
 }

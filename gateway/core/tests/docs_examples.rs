@@ -13,6 +13,11 @@ const PAGES: [(&str, &str, usize); 4] = [
         8,
     ),
     (
+        "docs/balancing.md",
+        include_str!("../../../docs/balancing.md"),
+        1,
+    ),
+    (
         "docs/api-keys.md",
         include_str!("../../../docs/api-keys.md"),
         2,

@@ -1,6 +1,7 @@
 //! The counters of all workers, summed and written as `OpenMetrics` text.
 
 mod keys;
+mod picks;
 mod usage;
 
 use std::fmt;
@@ -127,6 +128,7 @@ impl Observed {
             }
             family.histogram(&[("upstream", &cluster.name)], &total)?;
         }
+        picks::encode(live, encoder)?;
         let now = self.clock.now_ms();
         let mut family = Family::gauge(
             encoder,

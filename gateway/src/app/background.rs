@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use gateway_core::cluster::{EndpointSet, Instance};
 use gateway_core::file::{EndpointSource, Settings};
+use gateway_core::words::time::Millis;
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service;
 
@@ -22,10 +23,17 @@ use crate::jwks::{KeyWatch, waiting_name};
 use crate::lifecycle::Lifecycle;
 use crate::proxy::Live;
 
+/// Where this gateway runs: not known yet.
+const OWN_ZONE: Option<&str> = None;
+
 pub(super) type Watched = (Watcher<Source>, Discovery);
 
 /// Prepares discovery; static upstreams get their endpoints here and now.
-pub(super) fn watchers(live: &Live, settings: &Settings) -> Result<Vec<Option<Watched>>, Cause> {
+pub(super) fn watchers(
+    live: &Live,
+    settings: &Settings,
+    now: Millis,
+) -> Result<Vec<Option<Watched>>, Cause> {
     let mut sources = Sources::default();
     live.plan
         .clusters
@@ -36,7 +44,8 @@ pub(super) fn watchers(live: &Live, settings: &Settings) -> Result<Vec<Option<Wa
             let (source, interval) = match source {
                 EndpointSource::Static(addresses) => {
                     let found = addresses.iter().copied().map(Instance::at);
-                    let set = EndpointSet::succeeding(&EndpointSet::default(), found);
+                    let (empty, balancer) = (EndpointSet::default(), &cluster.balancer);
+                    let set = EndpointSet::succeeding(&empty, found, balancer, OWN_ZONE, now);
                     endpoints.store(Arc::new(set));
                     return Ok(None);
                 }
@@ -176,8 +185,13 @@ impl Service for Background {
                 continue;
             };
             tokio::spawn(watcher.run(std::future::pending()));
-            let endpoints = Arc::clone(&self.live.load().endpoints[index]);
-            tokio::spawn(publish(discovery, endpoints, Arc::clone(&self.lifecycle)));
+            let publisher = Publisher {
+                live: self.live.load_full(),
+                cluster: index,
+                clock: self.clock.clone(),
+                lifecycle: Arc::clone(&self.lifecycle),
+            };
+            tokio::spawn(publisher.run(discovery));
         }
         let mut seconds = tokio::time::interval(std::time::Duration::from_secs(1));
         loop {
@@ -196,27 +210,37 @@ impl Service for Background {
 }
 
 /// Swaps in each new set of endpoints; those that stay keep their load and health.
-async fn publish(
-    discovery: Discovery,
-    endpoints: Arc<ArcSwap<EndpointSet>>,
+struct Publisher {
+    live: Arc<Live>,
+    cluster: usize,
+    clock: Clock,
     lifecycle: Arc<Lifecycle>,
-) {
-    let mut states = discovery.subscribe();
-    loop {
-        let state = states.borrow_and_update().clone();
-        if state.answered() {
-            let found = state.found.endpoints().iter();
-            let found = found.map(|endpoint| Instance {
-                address: endpoint.address,
-                zone: endpoint.zone.clone(),
-                attributes: Arc::default(),
-            });
-            let set = EndpointSet::succeeding(&endpoints.load(), found);
-            endpoints.store(Arc::new(set));
-            lifecycle.arrived(&upstream_waiting_name(discovery.upstream()));
-        }
-        if states.changed().await.is_err() {
-            return;
+}
+
+impl Publisher {
+    async fn run(self, discovery: Discovery) {
+        let balancer = &self.live.plan.clusters[self.cluster].balancer;
+        let endpoints = &self.live.endpoints[self.cluster];
+        let mut states = discovery.subscribe();
+        loop {
+            let state = states.borrow_and_update().clone();
+            if state.answered() {
+                let found = state.found.endpoints().iter();
+                let found = found.map(|endpoint| Instance {
+                    address: endpoint.address,
+                    weight: endpoint.weight,
+                    zone: endpoint.zone.clone(),
+                    attributes: Arc::default(),
+                });
+                let (previous, now) = (endpoints.load(), self.clock.now_ms());
+                let set = EndpointSet::succeeding(&previous, found, balancer, OWN_ZONE, now);
+                endpoints.store(Arc::new(set));
+                let name = upstream_waiting_name(discovery.upstream());
+                self.lifecycle.arrived(&name);
+            }
+            if states.changed().await.is_err() {
+                return;
+            }
         }
     }
 }

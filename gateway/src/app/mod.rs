@@ -160,7 +160,7 @@ impl Gateway {
         let live = Arc::new(ArcSwap::from_pointee(live));
         let keys = key_watches(&live.load(), &settings, &fetcher, &key_clock)?;
         let documents = document_watches(&live.load(), &settings, &fetcher, &clock)?;
-        let watchers = watchers(&live.load(), &settings)?;
+        let watchers = watchers(&live.load(), &settings, clock.now_ms())?;
         lifecycle.wait_for(waiting(&live.load(), &watchers, &documents));
 
         let (access_log, writer) = open_log(settings.access_log.as_ref())?.unzip();

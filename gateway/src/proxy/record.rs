@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_core::auth::Caller;
-use gateway_core::cluster::Lease;
+use gateway_core::cluster::{HashKey, Lease};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
 use http::header::HOST;
@@ -66,6 +66,13 @@ impl Record {
     /// The answer broke off.
     pub(super) fn abort(&mut self, reason: Reason) {
         self.rejection = Some(reason.into());
+    }
+
+    /// The hash of the request's key, where it has one.
+    pub(super) fn key_hash(&self, key: &HashKey) -> Option<u64> {
+        let caller = self.caller.as_deref();
+        let subject = caller.and_then(|caller| caller.subject.as_deref());
+        key.hash(&self.parts.headers, subject)
     }
 
     /// The counters of the upstream that was chosen.

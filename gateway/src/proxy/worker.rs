@@ -214,6 +214,14 @@ impl Worker {
         state.random.u64(..)
     }
 
+    /// The turn of this worker's choice number `choices` of an upstream: workers begin at different
+    /// places, so that they do not go round in step.
+    pub(crate) fn turn(&self, choices: u64) -> u64 {
+        // Apart by the golden ratio, any number of workers is spread evenly.
+        let start = (self.index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        start + choices
+    }
+
     /// Housekeeping, some times a second.
     pub(crate) fn tick(&self) {
         self.log.flush();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gateway_core::cluster::{Limits, RetryBudget, Usage};
+use gateway_core::cluster::balance::{Origin, Pick};
 use gateway_core::words::reason::Reason;
 use http::HeaderValue;
 
@@ -106,6 +107,24 @@ pub(crate) struct UpstreamCells {
     pub(crate) usage: Usage,
     pub(crate) connections_opened: Counter,
     pub(crate) connect_failures: Counter,
+    pub(crate) picks: PickCells,
+}
+
+/// From where endpoints were chosen.
+#[derive(Debug, Default)]
+pub(crate) struct PickCells {
+    /// By the discriminant of the origin.
+    pub(crate) origins: [Counter; Origin::ALL.len()],
+    pub(crate) subset_fallbacks: Counter,
+}
+
+impl PickCells {
+    pub(crate) fn count(&self, pick: &Pick) {
+        self.origins[pick.origin as usize].add(1);
+        if pick.is_subset_fallback {
+            self.subset_fallbacks.add(1);
+        }
+    }
 }
 
 impl UpstreamCells {

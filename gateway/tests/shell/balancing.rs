@@ -139,3 +139,121 @@ fn connections_to_an_upstream_are_used_again() {
     }
     assert_eq!((backend.requests(), backend.connections()), (50, 1));
 }
+
+/// Three upstream endpoints that name themselves.
+fn three() -> [Backend; 3] {
+    ["a", "b", "c"].map(Backend::replying)
+}
+
+fn start(yaml: &str, [a, b, c]: &[Backend; 3]) -> TestGateway {
+    let (a, b, c) = (a.address(), b.address(), c.address());
+    TestGateway::start(yaml, &[("A", &a), ("B", &b), ("C", &c)])
+}
+
+#[test]
+fn turns_are_taken_by_all() {
+    let backends = three();
+    let gateway = start(
+        r#"
+workers: 1
+upstreams: {backend: {static: ["${A}", "${B}", "${C}"], load_balancer: round_robin}}
+routes:
+  - {name: all, match: {path_prefix: /}, auth: none, backends: [{upstream: backend}]}
+"#,
+        &backends,
+    );
+    for _ in 0..30 {
+        assert_eq!(gateway.get("/").fetch().status(), 200);
+    }
+    assert_eq!(backends.each_ref().map(Backend::requests), [10; 3]);
+}
+
+#[test]
+fn a_key_keeps_its_endpoint() {
+    let backends = three();
+    let gateway = start(
+        r#"
+workers: 2
+upstreams:
+  backend:
+    static: ["${A}", "${B}", "${C}"]
+    load_balancer: {consistent_hash: {cookie: sid}}
+routes:
+  - {name: all, match: {path_prefix: /}, auth: none, backends: [{upstream: backend}]}
+"#,
+        &backends,
+    );
+    let mut seen = std::collections::BTreeSet::new();
+    for key in 0..20 {
+        let answer = || {
+            let request = gateway.get("/").header("cookie", format!("a=b; sid={key}"));
+            request.fetch().text()
+        };
+        let first = answer();
+        for _ in 0..5 {
+            assert_eq!(answer(), first, "{key}");
+        }
+        seen.insert(first);
+    }
+    assert_eq!(seen.len(), 3, "keys are spread: {seen:?}");
+    assert_eq!(gateway.get("/").fetch().status(), 200);
+    let metrics = gateway.metrics();
+    for (origin, count) in [("key_home", 120), ("key_missing", 1)] {
+        let series =
+            format!("gateway_upstream_picks_total{{upstream=\"backend\",origin=\"{origin}\"}}");
+        assert_eq!(metrics.value(&series), count, "{origin}");
+    }
+}
+
+#[test]
+fn a_client_sticks_to_its_backend() {
+    let backends = three();
+    let gateway = start(
+        r#"
+upstreams: {old: {static: ["${A}", "${B}"]}, new: {static: ["${C}"]}}
+routes:
+  - name: all
+    match: {path_prefix: /}
+    auth: none
+    sticky: {header: x-user}
+    backends: [{upstream: old, weight: 50}, {upstream: new, weight: 50}]
+"#,
+        &backends,
+    );
+    let mut new = 0;
+    for user in 0..40 {
+        let is_new = || gateway.get("/").header("x-user", user).fetch().text() == "c";
+        let first = is_new();
+        for _ in 0..5 {
+            assert_eq!(is_new(), first, "{user}");
+        }
+        new += u32::from(first);
+    }
+    assert!((5..=35).contains(&new), "{new} of 40 users get the new one");
+}
+
+#[test]
+fn an_empty_subset_fails_unless_any_endpoint_will_do() {
+    let backends = three();
+    let gateway = start(
+        r#"
+upstreams: {backend: {static: ["${A}", "${B}", "${C}"]}}
+routes:
+  - name: strict
+    match: {path: /strict}
+    auth: none
+    backends: [{upstream: backend, subset: {version: v2}}]
+  - name: any
+    match: {path: /any}
+    auth: none
+    backends: [{upstream: backend, subset: {version: v2}, when_empty: any_endpoint}]
+"#,
+        &backends,
+    );
+    let refused = gateway.get("/strict").fetch();
+    assert_eq!((refused.status(), &*refused.reason()), (503, "no_endpoint"));
+    assert_eq!(gateway.get("/any").fetch().status(), 200);
+    let metrics = gateway.metrics();
+    let series = "gateway_upstream_subset_fallbacks_total{upstream=\"backend\"}";
+    assert_eq!(metrics.value(series), 1);
+}

@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Health, Load};
+use crate::words::time::Millis;
 
 /// What discovery says of one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its share of the requests, against those of the other endpoints; default 1. 0 counts as 1:
+    /// an endpoint that is to get nothing is not listed.
+    pub weight: u32,
     /// Its availability zone, where discovery knows it.
     pub zone: Option<Arc<str>>,
     /// What else discovery knows of it, for subsets.
@@ -23,6 +27,7 @@ impl Instance {
     pub fn at(address: SocketAddr) -> Self {
         Self {
             address,
+            weight: 1,
             zone: None,
             attributes: Arc::default(),
         }
@@ -39,6 +44,8 @@ pub struct Endpoint {
     pub instance: Instance,
     /// Its address as the access log shows it.
     pub label: Box<str>,
+    /// Since when it is there, for slow start.
+    pub since: Millis,
     /// How busy it is.
     pub load: Load,
     /// Whether it is left out.
@@ -46,12 +53,13 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An idle, healthy endpoint.
+    /// An idle, healthy endpoint, found now.
     #[must_use]
-    pub fn new(instance: Instance) -> Self {
+    pub fn new(instance: Instance, now: Millis) -> Self {
         Self {
             label: instance.address.to_string().into(),
             instance,
+            since: now,
             load: Load::default(),
             health: Health::default(),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Endpoint;
+use super::view::Total;
 use crate::words::time::Millis;
 
 /// How a try ended, as far as it says something of the endpoint.
@@ -28,6 +29,8 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Lease {
     endpoint: Arc<Endpoint>,
+    /// There where the load of all endpoints together matters.
+    total: Option<Total>,
 }
 
 impl Lease {
@@ -37,7 +40,16 @@ impl Lease {
         endpoint.load.begin();
         Self {
             endpoint: Arc::clone(endpoint),
+            total: None,
         }
+    }
+
+    /// The same, counted against all endpoints together as well.
+    pub(super) fn counted(endpoint: &Arc<Endpoint>, total: &Total) -> Self {
+        total.begin();
+        let mut lease = Self::new(endpoint);
+        lease.total = Some(total.clone());
+        lease
     }
 
     /// The endpoint.
@@ -48,7 +60,8 @@ impl Lease {
 
     /// Says how the try ended, and how long it took to its answer's head or its failure. A try
     /// that the client gave up is not reported: it says nothing of the endpoint.
-    pub fn report(&self, outcome: Outcome, _took: Duration, now: Millis) {
+    pub fn report(&self, outcome: Outcome, took: Duration, now: Millis) {
+        self.endpoint.load.report(outcome, took, now);
         self.endpoint.health.report(outcome, now);
     }
 }
@@ -56,5 +69,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.endpoint.load.end();
+        if let Some(total) = &self.total {
+            total.end();
+        }
     }
 }

@@ -4,7 +4,11 @@
 //! |---|---|
 //! | `endpoint.rs` | one address, with its load and health |
 //! | `set.rs` | one snapshot of all addresses of an upstream |
-//! | `load.rs` | how busy an endpoint is |
+//! | `view.rs` | the endpoints of one choice: all, or a subset |
+//! | `pool.rs`, `alias.rs` | endpoints drawn by weight, or in turns |
+//! | `maglev.rs`, `key.rs` | endpoints looked up by a request's key |
+//! | `zone.rs` | the endpoints of our own zone, and the share that stays there |
+//! | `load.rs` | how busy and how fast an endpoint is |
 //! | `health.rs` | whether an endpoint is left out |
 //! | `lease.rs` | a request counted against an endpoint, and how it ended |
 //! | `balance/` | the choice of an endpoint, one file a policy |
@@ -13,21 +17,32 @@
 //! | `limits.rs` | how much of the gateway an upstream may hold |
 //! | `deadline.rs` | how an upstream is told how long it may take |
 
+mod alias;
 pub mod balance;
 mod budget;
 pub mod deadline;
 mod endpoint;
 mod health;
+mod key;
 mod lease;
 mod limits;
 mod load;
+mod maglev;
+mod pool;
 pub mod retry;
 mod set;
+#[cfg(test)]
+mod tests;
+mod view;
+mod zone;
 
 pub use budget::RetryBudget;
 pub use endpoint::{Endpoint, Instance};
 pub use health::Health;
+pub use key::HashKey;
 pub use lease::{Lease, Outcome};
 pub use limits::{Held, Limits, Usage};
 pub use load::Load;
 pub use set::EndpointSet;
+pub use view::Subset;
+pub use zone::ZonePreference;

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::load_balancers::Attributes;
 use super::settings::Sources;
-use super::{RoutesFile, Settings, identity};
+use super::{RoutesFile, Settings, identity, load_balancers};
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::credential::Place;
 use crate::auth::jwt::Provider;
 use crate::auth::{Auth, Policy};
+use crate::cluster::Subset;
 use crate::config::{Partial, Problems, Source, decode_partial, item, join, near};
-use crate::plan::{Forwarded, NameSet, Plan, Route};
+use crate::plan::{Cluster, Forwarded, NameSet, Plan, Route};
 use crate::route::{NamedMatch, RouteTable};
 use crate::words::units::{ByteSize, HumanDuration};
 
@@ -55,6 +57,8 @@ pub fn read(
 pub(super) struct Names<'a> {
     pub(super) providers: Vec<&'a str>,
     pub(super) upstreams: Vec<&'a str>,
+    /// The subsets of each upstream.
+    subsets: Vec<&'a [Subset]>,
     pub(super) api_keys: Vec<&'a str>,
     /// The headers of the API keys, by their indices.
     key_headers: Vec<HeaderName>,
@@ -63,6 +67,12 @@ pub(super) struct Names<'a> {
 }
 
 impl Names<'_> {
+    /// The index of a subset among those of its upstream.
+    pub(super) fn subset(&self, upstream: usize, wanted: &Attributes) -> Option<usize> {
+        let mut subsets = self.subsets.get(upstream)?.iter();
+        subsets.position(|subset| subset.attributes == *wanted)
+    }
+
     /// Where keys of this list are.
     pub(super) fn key_place(&self, list: usize) -> Option<Place> {
         self.key_headers.get(list).cloned().map(Place::Header)
@@ -102,14 +112,19 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         .iter()
         .map(|(name, spec)| spec.compile(name, check))
         .unzip();
-    let (clusters, endpoint_sources) = file
+    let subsets = load_balancers::subsets(&file.routes, check);
+    let (clusters, endpoint_sources): (Vec<Cluster>, _) = file
         .upstreams
         .iter()
-        .map(|(name, spec)| spec.compile(name, check))
+        .map(|(name, spec)| spec.compile(name, subsets.get(name.as_str()), check))
         .unzip();
     let names = Names {
         providers: file.jwt_providers.keys().map(String::as_str).collect(),
         upstreams: file.upstreams.keys().map(String::as_str).collect(),
+        subsets: clusters
+            .iter()
+            .map(|it| it.balancer.subsets.as_slice())
+            .collect(),
         api_keys: file.api_keys.keys().map(String::as_str).collect(),
         key_headers: api_keys.iter().map(|list| list.header.clone()).collect(),
         places: providers.iter().map(|it| it.places.clone()).collect(),

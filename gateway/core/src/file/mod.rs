@@ -8,6 +8,7 @@ mod auth;
 mod compile;
 mod identity;
 mod key_sources;
+mod load_balancers;
 mod providers;
 mod retries;
 mod revocations;
@@ -30,6 +31,10 @@ pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
 pub use identity::InternalIdentitySpec;
 pub use key_sources::{KeyPlace, KeySource, is_private_way};
+pub use load_balancers::{
+    ClaimName, ConsistentHashSpec, LoadBalancer, PolicyName, PolicySpec, StickySpec, Switch,
+    WhenEmpty, ZoneAware, ZoneSpec,
+};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
 pub use retries::{BackoffSpec, RetryCondition, RetrySpec, StatusMethodsSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
@@ -40,7 +45,7 @@ pub use settings::{
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
 };
 pub use upstream_limits::UpstreamLimitsSpec;
-pub use upstreams::{CloudMapSpec, DnsSpec, EndpointSource, LoadBalancer, UpstreamSpec};
+pub use upstreams::{CloudMapSpec, DnsSpec, EndpointSource, UpstreamSpec};
 
 /// A routes file, as written.
 #[derive(Debug, Deserialize)]

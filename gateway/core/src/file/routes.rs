@@ -1,5 +1,6 @@
 //! `routes:` which request goes where, and who may send it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,9 +9,12 @@ use serde::Deserialize;
 
 use super::auth::AuthSpec;
 use super::compile::{Checker, Names};
+use super::load_balancers::{StickySpec, WhenEmpty};
 use super::retries::RetrySpec;
+use crate::cluster::HashKey;
+use crate::cluster::balance::SubsetChoice;
 use crate::config::{TextOr, join};
-use crate::plan::{Action, Backends, FixedResponse, Route};
+use crate::plan::{Action, Backends, FixedResponse, Route, Target};
 use crate::route::MatchSpec;
 use crate::words::units::{ByteSize, HumanDuration};
 
@@ -36,6 +40,10 @@ pub struct RouteSpec {
     /// Where its requests go. Exactly one of `backends` and `respond`.
     #[serde(default)]
     pub backends: Option<Vec<BackendSpec>>,
+    /// The key by which one of several backends is chosen, so that a client stays with the one it
+    /// had; default none: each request by itself. Requests without the key are chosen by chance.
+    #[serde(default)]
+    pub sticky: Option<StickySpec>,
     /// What the gateway answers by itself: `{status: …}`, or `internal_jwks`.
     #[serde(default)]
     pub respond: Option<RespondSpec>,
@@ -62,6 +70,14 @@ pub struct BackendSpec {
     /// Its share of the requests, against the sum of all weights, 0 to 1,000,000; default 1.
     #[serde(default)]
     pub weight: Option<u32>,
+    /// The attributes, by name, of the endpoints that get its requests, 1 to 8; default all
+    /// endpoints.
+    #[serde(default)]
+    pub subset: Option<BTreeMap<String, String>>,
+    /// What becomes of a request while the subset has no endpoint: `fail` with 503, or
+    /// `any_endpoint`; default `fail`.
+    #[serde(default)]
+    pub when_empty: Option<WhenEmpty>,
 }
 
 /// An answer of the gateway's own.
@@ -138,7 +154,10 @@ impl RouteSpec {
 
     fn action(&self, at: &str, names: &Names<'_>, check: &mut Checker<'_>) -> Action {
         match (&self.backends, &self.respond) {
-            (Some(backends), None) => Action::Forward(forward(backends, at, names, check)),
+            (Some(backends), None) => {
+                let sticky = self.sticky(at, check);
+                Action::Forward(forward(backends, at, names, check).sticking_to(sticky))
+            }
             (None, Some(RespondSpec::InternalJwks)) => Action::RespondKeys,
             (None, Some(RespondSpec::Fixed(spec))) => Action::Respond(spec.compile(at, check)),
             (both, _) => {
@@ -154,6 +173,14 @@ impl RouteSpec {
                 Action::Forward(Backends::new([]))
             }
         }
+    }
+}
+
+impl RouteSpec {
+    fn sticky(&self, at: &str, check: &mut Checker<'_>) -> Option<HashKey> {
+        let is_open = matches!(self.auth, AuthSpec::Open);
+        let sticky = self.sticky.as_ref()?;
+        sticky.compile(&join(at, "sticky"), is_open, check)
     }
 }
 
@@ -200,10 +227,15 @@ fn forward(
             u64::from(weight),
             0..=u64::from(WEIGHT_MAX),
         );
+        backend.check_when_empty(&place, check);
         let place = join(&place, "upstream");
         let known = names.upstreams.iter().copied();
         if let Some(cluster) = check.name(place, "upstreams", &backend.upstream, known) {
-            weighted.push((cluster, weight.min(WEIGHT_MAX)));
+            let target = Target {
+                cluster,
+                subset: backend.subset(cluster, names),
+            };
+            weighted.push((target, weight.min(WEIGHT_MAX)));
         }
     }
     let is_unused = |backend: &BackendSpec| backend.weight == Some(0);
@@ -215,6 +247,14 @@ fn forward(
         );
     }
     Backends::new(weighted)
+}
+
+impl BackendSpec {
+    fn subset(&self, cluster: usize, names: &Names<'_>) -> Option<SubsetChoice> {
+        let index = names.subset(cluster, self.subset.as_ref()?)?;
+        let or_any = self.when_empty == Some(WhenEmpty::AnyEndpoint);
+        Some(SubsetChoice { index, or_any })
+    }
 }
 
 impl FixedSpec {

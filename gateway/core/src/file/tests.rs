@@ -2,6 +2,7 @@
 
 mod broken;
 mod good;
+mod load_balancers;
 mod many;
 mod resilience;
 mod revocations;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::compile::Checker;
+use super::load_balancers::{Attributes, LoadBalancer, ZoneAware};
 use super::upstream_limits::UpstreamLimitsSpec;
 use super::{Address, identity};
-use crate::cluster::balance::Balancer;
 use crate::config::{item, join};
 use crate::plan::Cluster;
 use crate::words::units::HumanDuration;
@@ -27,9 +27,16 @@ pub struct UpstreamSpec {
     /// Addresses of a name.
     #[serde(default)]
     pub dns: Option<DnsSpec>,
-    /// How an endpoint is chosen.
+    /// How an endpoint is chosen; default `p2c_ewma`.
     #[serde(default)]
     pub load_balancer: LoadBalancer,
+    /// Whether endpoints of our own zone are preferred, where zones are known; default false.
+    #[serde(default)]
+    pub zone_aware: Option<ZoneAware>,
+    /// Time in which the share of a new endpoint grows from a tenth to its whole, up to 1 h;
+    /// default 0s, at once.
+    #[serde(default)]
+    pub slow_start: Option<HumanDuration>,
     /// Time to open a connection, 1 ms to 60 s; default 1 s.
     #[serde(default)]
     pub connect_timeout: Option<HumanDuration>,
@@ -75,15 +82,6 @@ pub struct DnsSpec {
     pub interval: Option<HumanDuration>,
 }
 
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LoadBalancer {
-    /// The one with fewer requests in flight of two drawn at random.
-    #[default]
-    LeastRequest,
-}
-
 /// Where an upstream's endpoints come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointSource {
@@ -106,14 +104,18 @@ pub enum EndpointSource {
 }
 
 impl UpstreamSpec {
-    pub(super) fn compile(&self, name: &str, check: &mut Checker<'_>) -> (Cluster, EndpointSource) {
+    /// `subsets` are those that routes ask for.
+    pub(super) fn compile(
+        &self,
+        name: &str,
+        subsets: Option<&Vec<&Attributes>>,
+        check: &mut Checker<'_>,
+    ) -> (Cluster, EndpointSource) {
         let at = join("upstreams", name);
         check.plain_name(&at, name);
         let cluster = Cluster {
             name: name.into(),
-            balancer: match self.load_balancer {
-                LoadBalancer::LeastRequest => Balancer::LeastRequest,
-            },
+            balancer: self.balancer(&at, subsets, check),
             connect_timeout: check.duration(
                 join(&at, "connect_timeout"),
                 self.connect_timeout,

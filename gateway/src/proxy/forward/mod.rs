@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gateway_core::cluster::Outcome;
-use gateway_core::cluster::balance::{Choice, Tried};
+use gateway_core::cluster::balance::{Choice, SubsetChoice, Tried};
 use gateway_core::cluster::retry::Failure;
 use gateway_core::plan::{Backends, Cluster, Route};
 use gateway_core::words::reason::Reason;
@@ -37,6 +37,10 @@ struct Forwarding<'a> {
     cluster: &'a Cluster,
     cluster_index: usize,
     cells: &'a UpstreamCells,
+    /// Those of the cluster's endpoints that may be chosen.
+    subset: Option<SubsetChoice>,
+    /// The hash of the request's key, where the cluster chooses by one.
+    key: Option<u64>,
     deadline: Instant,
     /// When the try under way began to look for an endpoint.
     now: Millis,
@@ -70,7 +74,12 @@ pub(super) async fn forward(
 ) -> Response<ResponseBody> {
     let pinned = Arc::clone(&record.pinned);
     let plan = &pinned.live.plan;
-    let (position, cluster_index) = backends.choose(|| record.worker.random());
+    let (position, target) = backends.choose(|| {
+        let key = backends.sticky().and_then(|key| record.key_hash(key));
+        key.unwrap_or_else(|| record.worker.random())
+    });
+    let cluster_index = target.cluster;
+    let cluster = &plan.clusters[cluster_index];
     record.backend = Some((position, cluster_index));
     let cells = &pinned.cells.upstreams[cluster_index];
     if !cells.usage.begin_request() {
@@ -82,9 +91,11 @@ pub(super) async fn forward(
     cells.budget.deposit(route.retries.budget_percent, now);
     let mut forwarding = Forwarding {
         route,
-        cluster: &plan.clusters[cluster_index],
+        cluster,
         cluster_index,
         cells,
+        subset: target.subset,
+        key: cluster.balancer.key().and_then(|key| record.key_hash(key)),
         deadline: record.started + route.timeout,
         now,
         tried: Tried::default(),
@@ -125,22 +136,26 @@ impl Forwarding<'_> {
     }
 
     async fn attempt(&mut self, record: &mut Record, body: RequestBody) -> Result<Reply, Failed> {
-        let lease = {
+        let pick = {
             let endpoints = record.pinned.live.endpoints[self.cluster_index].load();
             let choice = Choice {
                 tried: &self.tried,
                 now: self.now,
                 random: record.worker.random(),
+                turn: record.worker.turn(self.cells.tries.get()),
+                key: self.key,
+                subset: self.subset,
             };
             self.cluster.balancer.pick(&endpoints, &choice)
         };
-        let Some(lease) = lease else {
+        let Some(pick) = pick else {
             return Err(Failed::refused(Reason::NoEndpoint.into()));
         };
         record.tries += 1;
         self.cells.tries.add(1);
-        self.tried.add(lease.endpoint());
-        record.lease = Some(lease);
+        self.cells.picks.count(&pick);
+        self.tried.add(pick.lease.endpoint());
+        record.lease = Some(pick.lease);
         let (link, body) = self.connect(record, body).await?;
         let (per_try, deadline) = (self.route.per_try_timeout, self.deadline);
         let token = self.token(record);
