@@ -13,6 +13,7 @@ use crate::auth::Auth;
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::jwt::Provider;
 use crate::cluster::balance::Balancer;
+use crate::cluster::health::OutlierRules;
 use crate::route::RouteTable;
 
 /// The compiled routes file.
@@ -135,6 +136,8 @@ pub struct Cluster {
     pub balancer: Balancer,
     /// Time allowed to open a connection.
     pub connect_timeout: Duration,
+    /// When an endpoint is left out.
+    pub outliers: OutlierRules,
     /// The audience of the gateway's own tokens for it, where it gets them.
     pub identity: Option<Box<str>>,
 }

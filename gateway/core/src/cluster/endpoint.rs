@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::health::SetHealth;
 use super::{Health, Load};
 
 /// What discovery says of one address.
@@ -54,6 +55,14 @@ impl Endpoint {
             instance,
             load: Load::default(),
             health: Health::default(),
+        }
+    }
+
+    /// The same, in a set whose endpoints share this.
+    pub(super) fn of(instance: Instance, set: &Arc<SetHealth>) -> Self {
+        Self {
+            health: Health::of(set),
+            ..Self::new(instance)
         }
     }
 

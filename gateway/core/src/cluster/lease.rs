@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Endpoint;
+use super::health::Probe;
 use crate::words::time::Millis;
 
 /// How a try ended, as far as it says something of the endpoint.
@@ -24,10 +25,20 @@ pub enum Outcome {
     Invalid,
 }
 
+impl Outcome {
+    /// Whether the endpoint did what it is for: it answered, and not with a 5xx.
+    #[must_use]
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Answered { status } if status < 500)
+    }
+}
+
 /// A request counted against an endpoint, until dropped: also when the client goes away.
 #[derive(Debug)]
 pub struct Lease {
     endpoint: Arc<Endpoint>,
+    /// The request decides whether the endpoint is used again.
+    probe: Option<Probe>,
 }
 
 impl Lease {
@@ -37,7 +48,20 @@ impl Lease {
         endpoint.load.begin();
         Self {
             endpoint: Arc::clone(endpoint),
+            probe: None,
         }
+    }
+
+    pub(super) fn probing(endpoint: &Arc<Endpoint>, probe: Probe) -> Self {
+        let mut lease = Self::new(endpoint);
+        lease.probe = Some(probe);
+        lease
+    }
+
+    /// Whether this request decides if the endpoint is used again.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.probe.is_some()
     }
 
     /// The endpoint.
@@ -49,12 +73,16 @@ impl Lease {
     /// Says how the try ended, and how long it took to its answer's head or its failure. A try
     /// that the client gave up is not reported: it says nothing of the endpoint.
     pub fn report(&self, outcome: Outcome, _took: Duration, now: Millis) {
-        self.endpoint.health.report(outcome, now);
+        self.endpoint.health.report(outcome, self.probe, now);
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.endpoint.load.end();
+        if let Some(probe) = self.probe {
+            // Does nothing where an outcome was reported.
+            self.endpoint.health.abandon(probe);
+        }
     }
 }

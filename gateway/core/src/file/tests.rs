@@ -2,6 +2,7 @@
 
 mod broken;
 mod good;
+mod health;
 mod many;
 mod revocations;
 

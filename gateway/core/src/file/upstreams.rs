@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::compile::Checker;
-use super::{Address, identity};
+use super::{Address, HealthCheckSpec, OutlierSpec, identity};
 use crate::cluster::balance::Balancer;
 use crate::config::{item, join};
 use crate::plan::Cluster;
@@ -32,6 +32,12 @@ pub struct UpstreamSpec {
     /// Time to open a connection, 1 ms to 60 s; default 1 s.
     #[serde(default)]
     pub connect_timeout: Option<HumanDuration>,
+    /// When an endpoint is left out for its own failures; on unless it says otherwise.
+    #[serde(default)]
+    pub outlier_detection: OutlierSpec,
+    /// Requests of the gateway's own that find out what is healthy; default none.
+    #[serde(default)]
+    pub health_check: Option<HealthCheckSpec>,
     /// The audience of the tokens that the gateway signs for this upstream, which gets one with
     /// each request; default none. Needs the section `internal_identity`.
     #[serde(default)]
@@ -116,6 +122,7 @@ impl UpstreamSpec {
                 Duration::from_secs(1),
                 Duration::from_millis(1)..=Duration::from_mins(1),
             ),
+            outliers: self.outlier_detection.compile(&at, check),
             identity: identity::audience(self.identity.as_ref(), &at, check),
         };
         let source = match (&self.cloud_map, &self.r#static, &self.dns) {

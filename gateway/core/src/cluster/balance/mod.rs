@@ -32,10 +32,15 @@ pub struct Choice<'a> {
 impl Balancer {
     /// Takes an endpoint and counts the request against it.
     ///
-    /// Ejected endpoints and those already tried are taken only when there is no other. `None`
+    /// Ejected endpoints and those already tried are taken only when there is no other, but for
+    /// the one request that finds out whether an ejected one is good again. `None`
     /// means that the set is empty.
     #[must_use]
     pub fn pick(&self, set: &EndpointSet, choice: &Choice<'_>) -> Option<Lease> {
+        let is_new = |endpoint: &Arc<Endpoint>| !choice.tried.contains(endpoint);
+        if let Some(probe) = set.claim_probe(choice.now, is_new) {
+            return Some(probe);
+        }
         match self {
             Balancer::LeastRequest => p2c::pick(set, choice),
         }
@@ -56,7 +61,7 @@ impl Tried {
         self.count += 1;
     }
 
-    fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
+    pub(super) fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
         self.count > 0
             && self
                 .endpoints

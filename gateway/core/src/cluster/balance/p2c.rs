@@ -124,10 +124,11 @@ mod tests {
     #[test]
     fn ejected_and_tried_endpoints_are_passed_over_while_another_is_left() {
         let (set, mut random) = (set(5), fastrand::Rng::with_seed(7));
-        for endpoint in &set.endpoints()[..3] {
+        for endpoint in &set.endpoints()[..2] {
             eject(endpoint);
         }
         let mut tried = Tried::default();
+        tried.add(&set.endpoints()[2]);
         tried.add(&set.endpoints()[3]);
         for _ in 0..1000 {
             let lease = pick(&set, &tried, 0, random.u64(..)).unwrap();
