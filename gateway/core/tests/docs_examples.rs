@@ -6,7 +6,7 @@ use gateway_core::config::{Problems, Source};
 use gateway_core::file;
 
 /// Each page with how many files it has at least: fewer would mean that they are not found.
-const PAGES: [(&str, &str, usize); 3] = [
+const PAGES: [(&str, &str, usize); 4] = [
     (
         "docs/authentication.md",
         include_str!("../../../docs/authentication.md"),
@@ -22,6 +22,7 @@ const PAGES: [(&str, &str, usize); 3] = [
         include_str!("../../../docs/revocation.md"),
         2,
     ),
+    ("docs/health.md", include_str!("../../../docs/health.md"), 1),
 ];
 
 type Reader = fn(Source<'_>) -> Result<(), Problems>;

@@ -18,6 +18,9 @@ mod load;
 pub mod retry;
 mod set;
 
+#[cfg(test)]
+mod simulation;
+
 pub use endpoint::{Endpoint, Instance};
 pub use health::{Health, HealthState, SetHealth};
 pub use lease::{Lease, Outcome};
