@@ -19,7 +19,7 @@ pub mod retry;
 mod set;
 
 #[cfg(test)]
-mod simulation;
+mod tests;
 
 pub use endpoint::{Endpoint, Instance};
 pub use health::{Health, HealthState, SetHealth};

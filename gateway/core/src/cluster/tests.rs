@@ -1,0 +1,3 @@
+//! What no file of the cluster can test alone.
+
+mod simulation;
