@@ -13,6 +13,7 @@ mod cause;
 mod clock;
 mod documents;
 mod fetch;
+mod health_check;
 mod identity;
 mod io;
 mod jwks;

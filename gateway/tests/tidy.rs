@@ -22,6 +22,7 @@ const SHELL: &[Floor] = &[
         "discovery",
         "jwks",
         "documents",
+        "health_check",
         "identity",
         "telemetry",
     ],

@@ -13,6 +13,7 @@ use crate::auth::Auth;
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::jwt::Provider;
 use crate::cluster::balance::{Balancer, SubsetChoice};
+use crate::cluster::health::OutlierRules;
 use crate::cluster::retry::RetryPolicy;
 use crate::cluster::{HashKey, Limits};
 use crate::route::RouteTable;
@@ -177,6 +178,8 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// How much of the gateway it may hold.
     pub limits: Limits,
+    /// When an endpoint is left out.
+    pub outliers: OutlierRules,
     /// The audience of the gateway's own tokens for it, where it gets them.
     pub identity: Option<Box<str>>,
 }

@@ -6,7 +6,7 @@ use gateway_core::config::{Problems, Source};
 use gateway_core::file;
 
 /// Each page with how many files it has at least: fewer would mean that they are not found.
-const PAGES: [(&str, &str, usize); 4] = [
+const PAGES: [(&str, &str, usize); 6] = [
     (
         "docs/authentication.md",
         include_str!("../../../docs/authentication.md"),
@@ -32,6 +32,7 @@ const PAGES: [(&str, &str, usize); 4] = [
         include_str!("../../../docs/resilience.md"),
         1,
     ),
+    ("docs/health.md", include_str!("../../../docs/health.md"), 1),
 ];
 
 type Reader = fn(Source<'_>) -> Result<(), Problems>;

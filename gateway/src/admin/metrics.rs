@@ -1,5 +1,6 @@
 //! The counters of all workers, summed and written as `OpenMetrics` text.
 
+mod health;
 mod keys;
 mod picks;
 mod usage;
@@ -129,29 +130,7 @@ impl Observed {
             family.histogram(&[("upstream", &cluster.name)], &total)?;
         }
         picks::encode(live, encoder)?;
-        let now = self.clock.now_ms();
-        let mut family = Family::gauge(
-            encoder,
-            "gateway_upstream_endpoints",
-            "Endpoints, by upstream and state",
-        )?;
-        for (index, cluster) in clusters() {
-            let set = live.endpoints[index].load();
-            let ejected = set
-                .endpoints()
-                .iter()
-                .filter(|endpoint| endpoint.health.is_ejected(now));
-            let ejected = ejected.count();
-            for (state, count) in [
-                ("used", set.endpoints().len() - ejected),
-                ("ejected", ejected),
-            ] {
-                family.set(
-                    &[("upstream", &cluster.name), ("state", state)],
-                    count as u64,
-                )?;
-            }
-        }
+        health::encode(live, encoder)?;
         usage::encode(live, encoder)?;
         self.encode_discovery(&live.plan, encoder)
     }

@@ -1,4 +1,5 @@
-//! What runs beside the workers: discovery, keys of others and our own, the clock's correction.
+//! What runs beside the workers: discovery, health, keys of others and our own, the clock's
+//! correction.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::discovery::cloud_map::{ClientError, CloudMapClient, CloudMapService};
 use crate::discovery::dns::{DnsError, DnsResolver};
 use crate::discovery::watch::{Discovery, WatchOptions, Watcher};
 use crate::documents::DocumentWatch;
+use crate::health_check::{Checks, HealthWatch};
 use crate::identity::Rotator;
 use crate::jwks::{KeyWatch, waiting_name};
 use crate::lifecycle::Lifecycle;
@@ -44,8 +46,8 @@ pub(super) fn watchers(
             let (source, interval) = match source {
                 EndpointSource::Static(addresses) => {
                     let found = addresses.iter().copied().map(Instance::at);
-                    let (empty, balancer) = (EndpointSet::default(), &cluster.balancer);
-                    let set = EndpointSet::succeeding(&empty, found, balancer, OWN_ZONE, now);
+                    let (previous, balancer) = (endpoints.load(), &cluster.balancer);
+                    let set = EndpointSet::succeeding(&previous, found, balancer, OWN_ZONE, now);
                     endpoints.store(Arc::new(set));
                     return Ok(None);
                 }
@@ -89,6 +91,20 @@ pub(super) fn watchers(
             )))
         })
         .collect()
+}
+
+/// Prepares the active checks, of upstreams that have them, and what looks at the health of all.
+pub(super) fn health(live: &Live, settings: &Settings) -> (Vec<Checks>, Vec<HealthWatch>) {
+    let upstreams = live.plan.clusters.iter().zip(&live.endpoints);
+    let watches = upstreams
+        .clone()
+        .map(|(cluster, endpoints)| HealthWatch::new(&cluster.name, endpoints));
+    let checks = upstreams.zip(&settings.health_checks);
+    let checks = checks.filter_map(|((_, endpoints), check)| {
+        let check = check.clone()?;
+        Some(Checks::new(check, endpoints, fastrand::Rng::new()))
+    });
+    (checks.collect(), watches.collect())
 }
 
 /// Clients that several upstreams share; each is made when the first upstream wants it.
@@ -151,14 +167,16 @@ fn upstream_waiting_name(upstream: &str) -> String {
     format!("endpoints of upstream `{upstream}`")
 }
 
-/// Discovery, keys of others and our own, documents, and the clock's correction, on one thread beside the
-/// workers.
+/// Discovery, health, keys of others and our own, documents, and the clock's correction, on one
+/// thread beside the workers.
 pub(super) struct Background {
     pub(super) live: Arc<ArcSwap<Live>>,
     pub(super) keys: Vec<KeyWatch>,
     pub(super) documents: Vec<DocumentWatch>,
     pub(super) rotator: Option<Rotator>,
     pub(super) watchers: Vec<Option<Watched>>,
+    pub(super) checks: Vec<Checks>,
+    pub(super) health: Vec<HealthWatch>,
     pub(super) clock: Clock,
     pub(super) lifecycle: Arc<Lifecycle>,
 }
@@ -193,10 +211,17 @@ impl Service for Background {
             };
             tokio::spawn(publisher.run(discovery));
         }
+        for checks in self.checks.drain(..) {
+            tokio::spawn(checks.run());
+        }
         let mut seconds = tokio::time::interval(std::time::Duration::from_secs(1));
         loop {
             seconds.tick().await;
             self.clock.resync();
+            let now = self.clock.now_ms();
+            for health in &mut self.health {
+                health.tick(now);
+            }
         }
     }
 

@@ -32,7 +32,7 @@ use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::{Live, Worker};
 use crate::server::{Acceptor, BindError, bind, seats};
 use crate::telemetry::access_log::{AccessLog, Buffer, Output, WriterThread};
-use background::{Background, waiting, watchers};
+use background::{Background, health, waiting, watchers};
 use stop::Leave;
 
 /// Why the gateway cannot start.
@@ -161,6 +161,7 @@ impl Gateway {
         let keys = key_watches(&live.load(), &settings, &fetcher, &key_clock)?;
         let documents = document_watches(&live.load(), &settings, &fetcher, &clock)?;
         let watchers = watchers(&live.load(), &settings, clock.now_ms())?;
+        let (checks, health) = health(&live.load(), &settings);
         lifecycle.wait_for(waiting(&live.load(), &watchers, &documents));
 
         let (access_log, writer) = open_log(settings.access_log.as_ref())?.unzip();
@@ -205,6 +206,8 @@ impl Gateway {
             documents,
             rotator,
             watchers,
+            checks,
+            health,
             clock,
             lifecycle: Arc::clone(&lifecycle),
         });

@@ -13,7 +13,7 @@ use gateway_core::auth::trust::Trust;
 use gateway_core::auth::unknown::UnknownKeys;
 use gateway_core::cluster::EndpointSet;
 use gateway_core::file::Limits;
-use gateway_core::plan::{Action, Plan};
+use gateway_core::plan::{Action, Cluster, Plan};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::time::Millis;
 use http::HeaderValue;
@@ -67,7 +67,7 @@ impl Live {
             trusts: plan.providers.iter().map(|_| Arc::default()).collect(),
             api_keys: plan.api_keys.iter().map(|_| Arc::default()).collect(),
             wanted,
-            endpoints: plan.clusters.iter().map(|_| Arc::default()).collect(),
+            endpoints: plan.clusters.iter().map(no_endpoints).collect(),
             cells: (0..workers)
                 .map(|_| Arc::new(Cells::new(backends(), shares())))
                 .collect(),
@@ -75,6 +75,12 @@ impl Live {
             plan,
         }
     }
+}
+
+/// The set that the first discovered one succeeds.
+fn no_endpoints(cluster: &Cluster) -> Arc<ArcSwap<EndpointSet>> {
+    let set = EndpointSet::with_rules(cluster.outliers);
+    Arc::new(ArcSwap::from_pointee(set))
 }
 
 impl Snapshots for Live {

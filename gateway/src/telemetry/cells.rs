@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use gateway_core::cluster::{Limits, RetryBudget, Usage};
 use gateway_core::cluster::balance::{Origin, Pick};
+use gateway_core::cluster::{Limits, RetryBudget, Usage};
 use gateway_core::words::reason::Reason;
 use http::HeaderValue;
 

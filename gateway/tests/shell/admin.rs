@@ -79,7 +79,7 @@ fn counters_tell_what_has_happened() {
             0,
         ),
         (
-            "gateway_upstream_endpoints{upstream=\"backend\",state=\"used\"}",
+            "gateway_upstream_endpoints{upstream=\"backend\",state=\"healthy\"}",
             1,
         ),
         (

@@ -11,6 +11,7 @@ mod balancing;
 mod credentials;
 mod framing;
 mod headers;
+mod health;
 mod identity;
 mod keys;
 mod lifecycle;

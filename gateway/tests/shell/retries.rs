@@ -47,7 +47,7 @@ fn an_endpoint_that_refuses_costs_no_request_and_is_left_out() {
         1
     );
     assert_eq!(
-        metrics.value("gateway_upstream_endpoints{upstream=\"backend\",state=\"used\"}"),
+        metrics.value("gateway_upstream_endpoints{upstream=\"backend\",state=\"healthy\"}"),
         1
     );
 }

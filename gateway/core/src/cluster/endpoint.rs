@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::health::SetHealth;
 use super::{Health, Load};
 use crate::words::time::Millis;
 
@@ -62,6 +63,14 @@ impl Endpoint {
             since: now,
             load: Load::default(),
             health: Health::default(),
+        }
+    }
+
+    /// The same, in a set whose endpoints share this.
+    pub(super) fn of(instance: Instance, now: Millis, set: &Arc<SetHealth>) -> Self {
+        Self {
+            health: Health::of(set),
+            ..Self::new(instance, now)
         }
     }
 

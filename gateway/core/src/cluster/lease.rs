@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Endpoint;
+use super::health::Probe;
 use super::view::Total;
 use crate::words::time::Millis;
 
@@ -25,12 +26,22 @@ pub enum Outcome {
     Invalid,
 }
 
+impl Outcome {
+    /// Whether the endpoint did what it is for: it answered, and not with a 5xx.
+    #[must_use]
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Answered { status } if status < 500)
+    }
+}
+
 /// A request counted against an endpoint, until dropped: also when the client goes away.
 #[derive(Debug)]
 pub struct Lease {
     endpoint: Arc<Endpoint>,
     /// There where the load of all endpoints together matters.
     total: Option<Total>,
+    /// The request decides whether the endpoint is used again.
+    probe: Option<Probe>,
 }
 
 impl Lease {
@@ -41,6 +52,7 @@ impl Lease {
         Self {
             endpoint: Arc::clone(endpoint),
             total: None,
+            probe: None,
         }
     }
 
@@ -50,6 +62,18 @@ impl Lease {
         let mut lease = Self::new(endpoint);
         lease.total = Some(total.clone());
         lease
+    }
+
+    pub(super) fn probing(endpoint: &Arc<Endpoint>, probe: Probe) -> Self {
+        let mut lease = Self::new(endpoint);
+        lease.probe = Some(probe);
+        lease
+    }
+
+    /// Whether this request decides if the endpoint is used again.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.probe.is_some()
     }
 
     /// The endpoint.
@@ -62,7 +86,7 @@ impl Lease {
     /// that the client gave up is not reported: it says nothing of the endpoint.
     pub fn report(&self, outcome: Outcome, took: Duration, now: Millis) {
         self.endpoint.load.report(outcome, took, now);
-        self.endpoint.health.report(outcome, now);
+        self.endpoint.health.report(outcome, self.probe, now);
     }
 }
 
@@ -71,6 +95,10 @@ impl Drop for Lease {
         self.endpoint.load.end();
         if let Some(total) = &self.total {
             total.end();
+        }
+        if let Some(probe) = self.probe {
+            // Does nothing where an outcome was reported.
+            self.endpoint.health.abandon(probe);
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | `maglev.rs`, `key.rs` | endpoints looked up by a request's key |
 //! | `zone.rs` | the endpoints of our own zone, and the share that stays there |
 //! | `load.rs` | how busy and how fast an endpoint is |
-//! | `health.rs` | whether an endpoint is left out |
+//! | `health.rs`, `health/` | whether an endpoint is left out, and how it comes back |
 //! | `lease.rs` | a request counted against an endpoint, and how it ended |
 //! | `balance/` | the choice of an endpoint, one file a policy |
 //! | `retry.rs` | whether a failed try may be made again, and when |
@@ -22,7 +22,7 @@ pub mod balance;
 mod budget;
 pub mod deadline;
 mod endpoint;
-mod health;
+pub mod health;
 mod key;
 mod lease;
 mod limits;
@@ -38,7 +38,7 @@ mod zone;
 
 pub use budget::RetryBudget;
 pub use endpoint::{Endpoint, Instance};
-pub use health::Health;
+pub use health::{Health, HealthState, SetHealth};
 pub use key::HashKey;
 pub use lease::{Lease, Outcome};
 pub use limits::{Held, Limits, Usage};

@@ -1,4 +1,6 @@
-//! Endpoints for tests.
+//! What no file of the cluster can test alone, and endpoints for the tests of the others.
+
+mod simulation;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

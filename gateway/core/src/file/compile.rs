@@ -139,12 +139,20 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
     });
     identity_headers.extend(internal_identity.iter().map(|it| it.header.clone()));
     let revocations = file.jwt_providers.iter();
-    let revocations = revocations.map(|(name, spec)| spec.revocations(name, check));
+    let revocations = revocations
+        .map(|(name, spec)| spec.revocations(name, check))
+        .collect();
+    let health_checks = file.upstreams.iter().map(|(name, spec)| {
+        let spec = spec.health_check.as_ref()?;
+        Some(spec.compile(name, check))
+    });
+    let health_checks = health_checks.collect();
     let sources = Sources {
-        revocations: revocations.collect(),
+        revocations,
         keys: key_sources,
         api_keys: api_key_files,
         endpoints: endpoint_sources,
+        health_checks,
     };
     let settings = Settings::compile(file, internal_identity, sources, check);
     let networks = &file.forwarded.trusted_proxies;

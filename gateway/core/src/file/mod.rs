@@ -6,9 +6,11 @@ mod address;
 mod api_keys;
 mod auth;
 mod compile;
+mod health_checks;
 mod identity;
 mod key_sources;
 mod load_balancers;
+mod outliers;
 mod providers;
 mod retries;
 mod revocations;
@@ -29,12 +31,14 @@ pub use address::{Address, Network};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
+pub use health_checks::{HealthCheck, HealthCheckSpec};
 pub use identity::InternalIdentitySpec;
 pub use key_sources::{KeyPlace, KeySource, is_private_way};
 pub use load_balancers::{
     ClaimName, ConsistentHashSpec, LoadBalancer, PolicyName, PolicySpec, StickySpec, Switch,
     WhenEmpty, ZoneAware, ZoneSpec,
 };
+pub use outliers::{OutlierSpec, SuccessRateSpec};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
 pub use retries::{BackoffSpec, RetryCondition, RetrySpec, StatusMethodsSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::compile::Checker;
 use super::revocations::DocumentSource;
-use super::{Address, EndpointSource, KeySource, Network, RoutesFile};
+use super::{Address, EndpointSource, HealthCheck, KeySource, Network, RoutesFile};
 use crate::framing::HeadLimits;
 use crate::identity::InternalIdentity;
 use crate::words::units::{ByteSize, HumanDuration};
@@ -179,6 +179,8 @@ pub struct Settings {
     pub api_key_files: Vec<String>,
     /// Where endpoints come from, by the cluster's index.
     pub endpoint_sources: Vec<EndpointSource>,
+    /// How endpoints are checked, by the cluster's index.
+    pub health_checks: Vec<Option<HealthCheck>>,
 }
 
 /// Where clients connect unless the file says otherwise.
@@ -196,6 +198,7 @@ pub(super) struct Sources {
     pub(super) revocations: Vec<Option<DocumentSource>>,
     pub(super) api_keys: Vec<String>,
     pub(super) endpoints: Vec<EndpointSource>,
+    pub(super) health_checks: Vec<Option<HealthCheck>>,
 }
 
 impl Settings {
@@ -225,6 +228,7 @@ impl Settings {
             revocations: sources.revocations,
             api_key_files: sources.api_keys,
             endpoint_sources: sources.endpoints,
+            health_checks: sources.health_checks,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod broken;
 mod good;
+mod health;
 mod load_balancers;
 mod many;
 mod resilience;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::compile::Checker;
 use super::load_balancers::{Attributes, LoadBalancer, ZoneAware};
 use super::upstream_limits::UpstreamLimitsSpec;
-use super::{Address, identity};
+use super::{Address, HealthCheckSpec, OutlierSpec, identity};
 use crate::config::{item, join};
 use crate::plan::Cluster;
 use crate::words::units::HumanDuration;
@@ -43,6 +43,12 @@ pub struct UpstreamSpec {
     /// How much of the gateway this upstream may hold.
     #[serde(default)]
     pub limits: UpstreamLimitsSpec,
+    /// When an endpoint is left out for its own failures; on unless it says otherwise.
+    #[serde(default)]
+    pub outlier_detection: OutlierSpec,
+    /// Requests of the gateway's own that find out what is healthy; default none.
+    #[serde(default)]
+    pub health_check: Option<HealthCheckSpec>,
     /// The audience of the tokens that the gateway signs for this upstream, which gets one with
     /// each request; default none. Needs the section `internal_identity`.
     #[serde(default)]
@@ -123,6 +129,7 @@ impl UpstreamSpec {
                 Duration::from_millis(1)..=Duration::from_mins(1),
             ),
             limits: self.limits.compile(&at, check),
+            outliers: self.outlier_detection.compile(&at, check),
             identity: identity::audience(self.identity.as_ref(), &at, check),
         };
         let source = match (&self.cloud_map, &self.r#static, &self.dns) {

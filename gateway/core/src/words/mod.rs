@@ -1,5 +1,6 @@
 //! The words that every room shares.
 
+pub mod percent;
 pub mod reason;
 pub mod rejection;
 pub mod time;

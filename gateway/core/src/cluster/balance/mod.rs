@@ -115,11 +115,13 @@ pub enum Origin {
     KeyElsewhere,
     /// From all: the request has no key.
     KeyMissing,
+    /// An ejected endpoint whose time is over: the request finds out whether it is good again.
+    Probe,
 }
 
 impl Origin {
     /// All origins, in the order of their discriminants.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Any,
         Self::ZoneLocal,
         Self::ZoneShare,
@@ -128,6 +130,7 @@ impl Origin {
         Self::KeyHome,
         Self::KeyElsewhere,
         Self::KeyMissing,
+        Self::Probe,
     ];
 
     /// The metric label.
@@ -142,6 +145,7 @@ impl Origin {
             Self::KeyHome => "key_home",
             Self::KeyElsewhere => "key_elsewhere",
             Self::KeyMissing => "key_missing",
+            Self::Probe => "probe",
         }
     }
 }
@@ -169,10 +173,23 @@ impl Balancer {
 
     /// Takes an endpoint and counts the request against it.
     ///
-    /// Ejected endpoints and those already tried are taken only when there is no other. `None`
-    /// means that the set is empty, or the subset that was asked for.
+    /// Ejected endpoints and those already tried are taken only when there is no other, but for
+    /// the one request that finds out whether an ejected one is good again. `None` means that the
+    /// set is empty, or the subset that was asked for.
     #[must_use]
     pub fn pick(&self, set: &EndpointSet, choice: &Choice<'_>) -> Option<Pick> {
+        let is_wanted = |endpoint: &Arc<Endpoint>| {
+            let subset = choice.subset.map(|subset| &self.subsets[subset.index]);
+            !choice.tried.contains(endpoint)
+                && subset.is_none_or(|subset| subset.covers(&endpoint.instance))
+        };
+        if let Some(lease) = set.claim_probe(choice.now, is_wanted) {
+            return Some(Pick {
+                lease,
+                origin: Origin::Probe,
+                is_subset_fallback: false,
+            });
+        }
         let wanted = match choice.subset {
             None => set.all(),
             Some(subset) => set.subset(subset.index),
@@ -364,7 +381,7 @@ impl Tried {
         self.count += 1;
     }
 
-    fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
+    pub(super) fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
         self.count > 0
             && self
                 .endpoints

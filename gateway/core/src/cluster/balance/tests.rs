@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
+use crate::cluster::health::OutlierRules;
 use crate::cluster::tests::{at, eject};
 use crate::cluster::{Instance, Outcome};
 
@@ -70,7 +71,13 @@ impl Bench {
         balancer: Balancer,
         found: impl IntoIterator<Item = Instance>,
     ) -> Self {
-        let empty = EndpointSet::default();
+        // What may be left out is another matter.
+        let rules = OutlierRules {
+            ejected_percent_max: 100,
+            panic_percent: 0,
+            ..OutlierRules::default()
+        };
+        let empty = EndpointSet::with_rules(rules);
         let set = EndpointSet::succeeding(&empty, found, &balancer, zone, 0);
         Self {
             balancer,
