@@ -13,6 +13,8 @@ pub struct Instance {
     pub address: SocketAddr,
     /// Its availability zone, where discovery knows it.
     pub zone: Option<Arc<str>>,
+    /// Its share of requests relative to the others of its set, from 1; default 1.
+    pub weight: u32,
     /// What else discovery knows of it, for subsets.
     pub attributes: Arc<BTreeMap<String, String>>,
 }
@@ -24,6 +26,7 @@ impl Instance {
         Self {
             address,
             zone: None,
+            weight: 1,
             attributes: Arc::default(),
         }
     }

@@ -1,13 +1,19 @@
 //! Good files compile to what they say.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use jsonwebtoken::Algorithm;
 
-use super::super::{AccessLogOutput, EndpointSource, KeyPlace, SecretEncoding};
+use super::super::{
+    AccessLogOutput, CloudMap, Dns, DnsName, EndpointSource, KeyPlace, SecretEncoding,
+};
 use super::*;
 use crate::auth::{Auth, Credential, Policy};
+use crate::cluster::Instance;
 use crate::path::CleanPath;
 use crate::plan::{Action, Route};
 use crate::route::{Outcome, Request};
@@ -367,29 +373,96 @@ fn upstreams_and_their_endpoints_share_their_indices() {
     assert_eq!(plan.clusters[0].connect_timeout, Duration::from_millis(250));
     assert_eq!(plan.clusters[1].connect_timeout, Duration::from_secs(1));
     let [
-        EndpointSource::Dns { spec: dns, .. },
-        EndpointSource::Static(addresses),
-        EndpointSource::CloudMap {
-            interval: products_interval,
-            ..
-        },
-        EndpointSource::CloudMap {
-            spec: users,
-            interval: users_interval,
-        },
+        EndpointSource::Dns(dns),
+        EndpointSource::Static(instances),
+        EndpointSource::CloudMap(products),
+        EndpointSource::CloudMap(users),
     ] = &settings.endpoint_sources[..]
     else {
         panic!("{:?}", settings.endpoint_sources);
     };
-    assert_eq!((dns.name.as_str(), dns.port), ("api.internal", 8080));
-    assert_eq!(addresses.len(), 2);
+    let name = DnsName::Addresses {
+        name: "api.internal".into(),
+        port: NonZeroU16::new(8080).unwrap(),
+    };
+    assert_eq!(dns.name, name);
+    assert_eq!(instances.len(), 2);
     assert_eq!(
         (users.namespace.as_str(), users.service.as_str()),
         ("prod.internal", "users")
     );
-    assert_eq!((users.port, users.endpoint.as_deref()), (Some(8080), None));
-    assert_eq!(*users_interval, Duration::from_secs(10));
-    assert_eq!(*products_interval, Duration::from_secs(5));
+    assert_eq!(users.port, NonZeroU16::new(8080));
+    assert_eq!(users.endpoint, None);
+    assert_eq!(users.interval, Duration::from_secs(10));
+    assert_eq!(products.interval, Duration::from_secs(5));
+    assert_eq!(products.revision_interval, Duration::from_secs(1));
+}
+
+#[test]
+fn endpoints_come_with_what_their_source_is_told() {
+    let source = |text: &str| {
+        let file = SMALLEST.to_owned() + "upstreams:\n  users: " + text + "\n";
+        let mut sources = compiled(&file).settings.endpoint_sources;
+        sources.remove(0)
+    };
+    let second = Duration::from_secs;
+    let srv = |min_ttl, max_ttl| {
+        EndpointSource::Dns(Dns {
+            name: DnsName::Srv("_http._tcp.users.internal".into()),
+            min_ttl: second(min_ttl),
+            max_ttl: second(max_ttl),
+        })
+    };
+    let attributes = BTreeMap::from([("version".to_owned(), "2".to_owned())]);
+    let one = Instance {
+        zone: Some("eu-west-1a".into()),
+        weight: 3,
+        attributes: Arc::new(attributes.clone()),
+        ..Instance::at("[::1]:9001".parse().unwrap())
+    };
+    let two = Instance::at("127.0.0.1:9002".parse().unwrap());
+    let cloud_map = CloudMap {
+        endpoint: None,
+        namespace: "a".into(),
+        service: "b".into(),
+        attributes,
+        port: None,
+        interval: second(5),
+        revision_interval: Duration::from_millis(500),
+    };
+    for (text, expected) in [
+        (
+            "{static: [{address: '[::1]:9001', zone: eu-west-1a, weight: 3, attributes: {version: '2'}}, '127.0.0.1:9002']}",
+            EndpointSource::Static(vec![one, two]),
+        ),
+        ("{dns: {srv: _http._tcp.users.internal}}", srv(5, 30)),
+        (
+            "{dns: {srv: _http._tcp.users.internal, min_ttl: 1m}}",
+            srv(60, 60),
+        ),
+        (
+            "{file: {path: /etc/users.yaml}}",
+            EndpointSource::File("/etc/users.yaml".into()),
+        ),
+        (
+            "{cloud_map: {namespace: a, service: b, attributes: {version: '2'}, revision_interval: 500ms}}",
+            EndpointSource::CloudMap(cloud_map),
+        ),
+    ] {
+        assert_eq!(source(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_gateways_zone_is_what_the_file_says_or_nothing() {
+    for (zone, expected) in [
+        ("", None),
+        ("zone: eu-west-1a\n", Some("eu-west-1a")),
+        ("zone: '${NOT_SET:-}'\n", None),
+    ] {
+        let settings = compiled(&format!("{SMALLEST}{zone}")).settings;
+        assert_eq!(settings.zone.as_deref(), expected, "{zone}");
+    }
 }
 
 #[test]
