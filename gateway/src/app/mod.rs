@@ -4,6 +4,7 @@
 //! the table of listening sockets, and waits for the end.
 
 mod background;
+mod endpoints;
 mod stop;
 
 pub use stop::{Handle, Stop};
@@ -14,7 +15,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::revocation::Revocations;
-use gateway_core::file::{AccessLogOutput, Compiled, DocumentSource, Settings, ShutdownTimes};
+use gateway_core::cluster::EndpointSet;
+use gateway_core::file::{
+    AccessLogOutput, Compiled, DocumentSource, EndpointFile, EndpointSource, Settings,
+    ShutdownTimes,
+};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 
@@ -32,7 +37,8 @@ use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::{Live, Worker};
 use crate::server::{Acceptor, BindError, bind, seats};
 use crate::telemetry::access_log::{AccessLog, Buffer, Output, WriterThread};
-use background::{Background, waiting, watchers};
+use background::{Background, waiting};
+use endpoints::{watches, zone};
 use stop::Leave;
 
 /// Why the gateway cannot start.
@@ -155,13 +161,14 @@ impl Gateway {
             .transpose()?;
         let live = Live {
             signer: rotator.as_ref().map(Rotator::signer),
+            zone: zone(&settings, &fetcher),
             ..Live::new(plan, count, wanted.collect())
         };
         let live = Arc::new(ArcSwap::from_pointee(live));
         let keys = key_watches(&live.load(), &settings, &fetcher, &key_clock)?;
         let documents = document_watches(&live.load(), &settings, &fetcher, &clock)?;
-        let watchers = watchers(&live.load(), &settings)?;
-        lifecycle.wait_for(waiting(&live.load(), &watchers, &documents));
+        let watches = watches(&live.load(), &settings)?;
+        lifecycle.wait_for(waiting(&live.load(), &watches, &documents));
 
         let (access_log, writer) = open_log(settings.access_log.as_ref())?.unzip();
         let workers: Vec<_> = (0..count)
@@ -182,10 +189,7 @@ impl Gateway {
                 .iter()
                 .map(|worker| Arc::clone(&worker.cells))
                 .collect(),
-            discovery: watchers
-                .iter()
-                .map(|watched| watched.as_ref().map(|(_, discovery)| discovery.clone()))
-                .collect(),
+            discovery: watches.discoveries.clone(),
             keys: keys.iter().map(KeyWatch::stats).collect(),
             documents: documents.iter().map(DocumentWatch::stats).collect(),
             access_log,
@@ -204,7 +208,7 @@ impl Gateway {
             keys,
             documents,
             rotator,
-            watchers,
+            watches,
             clock,
             lifecycle: Arc::clone(&lifecycle),
         });
@@ -349,7 +353,7 @@ fn key_watches(
         .collect()
 }
 
-/// Prepares the files of API keys and the deny lists; files are read here and now.
+/// Prepares the files of API keys and of endpoints, and the deny lists; files are read here and now.
 fn document_watches(
     live: &Live,
     settings: &Settings,
@@ -379,8 +383,27 @@ fn document_watches(
                     DocumentWatch::new(&provider.name, source, install, fetcher, clock.clone());
                 Some(watch)
             });
+    let clusters = live.plan.clusters.iter().zip(&live.endpoints);
+    let endpoints =
+        clusters
+            .zip(&settings.endpoint_sources)
+            .filter_map(|((cluster, endpoints), source)| {
+                let EndpointSource::File(path) = source else {
+                    return None;
+                };
+                let (source, endpoints) =
+                    (DocumentSource::File(path.clone()), Arc::clone(endpoints));
+                let install = move |file: EndpointFile| {
+                    let set = EndpointSet::succeeding(&endpoints.load(), file.instances);
+                    endpoints.store(Arc::new(set));
+                };
+                let watch =
+                    DocumentWatch::new(&cluster.name, &source, install, fetcher, clock.clone());
+                Some(watch)
+            });
     api_keys
         .chain(revocations)
+        .chain(endpoints)
         .map(|mut watch| match watch.read_file_now() {
             Ok(()) => Ok(watch),
             Err(source) => {

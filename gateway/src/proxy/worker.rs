@@ -46,6 +46,8 @@ pub(crate) struct Live {
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
     /// There where the plan has an upstream that gets the gateway's own tokens.
     pub(crate) signer: Option<Arc<Signer>>,
+    /// The availability zone that the gateway runs in, where it is known.
+    pub(crate) zone: Option<Arc<str>>,
     /// By the worker's index.
     pub(crate) cells: Vec<Arc<Cells>>,
 }
@@ -69,6 +71,7 @@ impl Live {
                 .map(|_| Arc::new(Cells::new(backends(), clusters)))
                 .collect(),
             signer: None,
+            zone: None,
             plan,
         }
     }

@@ -283,7 +283,8 @@ mod tests {
               line 1: [0]: unknown key `adress`
             [{address: '127.0.0.1:1', attributes: {'': a}}]
               line 1: [0].attributes: a key is empty
-        "#]].assert_eq(&report);
+        "#]]
+        .assert_eq(&report);
     }
 
     #[test]

@@ -180,12 +180,16 @@ impl DnsSpec {
         let max_ttl = check.duration(
             join(at, "max_ttl"),
             self.max_ttl,
-            second(30).max(min_ttl),
+            second(30).max(min_ttl).min(second(300)),
             second(1)..=second(3600),
         );
         if max_ttl < min_ttl {
+            let place = match self.max_ttl {
+                Some(_) => join(at, "max_ttl"),
+                None => join(at, "min_ttl"),
+            };
             check.problem(
-                join(at, "max_ttl"),
+                place,
                 "`max_ttl` is shorter than `min_ttl`",
                 Some("write a longer one, or a shorter `min_ttl`".into()),
             );
@@ -198,21 +202,21 @@ impl DnsSpec {
     }
 
     fn name(&self, at: &str, check: &mut Checker<'_>) -> DnsName {
+        if let Some(name) = &self.name {
+            let help = "write the name to look up, such as `api.internal`";
+            check.not_empty(&join(at, "name"), name, help);
+        }
+        if let Some(srv) = &self.srv {
+            let help = "write the name to look up, such as `_http._tcp.api.internal`";
+            check.not_empty(&join(at, "srv"), srv, help);
+        }
         match (&self.name, &self.srv, self.port) {
-            (Some(name), None, Some(port)) => {
-                let help = "write the name to look up, such as `api.internal`";
-                check.not_empty(&join(at, "name"), name, help);
-                DnsName::Addresses {
-                    name: name.clone(),
-                    // The stand-in is never connected to: the file is refused.
-                    port: port_of(port, at, check).unwrap_or(NonZeroU16::MIN),
-                }
-            }
-            (None, Some(srv), None) => {
-                let help = "write the name to look up, such as `_http._tcp.api.internal`";
-                check.not_empty(&join(at, "srv"), srv, help);
-                DnsName::Srv(srv.clone())
-            }
+            (Some(name), None, Some(port)) => DnsName::Addresses {
+                name: name.clone(),
+                // The stand-in is never connected to: the file is refused.
+                port: port_of(port, at, check).unwrap_or(NonZeroU16::MIN),
+            },
+            (None, Some(srv), None) => DnsName::Srv(srv.clone()),
             (name, srv, port) => {
                 let message = match (name, srv, port) {
                     (Some(_), None, None) => "`name` needs a `port`",
