@@ -144,7 +144,7 @@ impl Observed {
                 )?;
             }
         }
-        discovery::encode(&live.plan, &self.discovery, encoder)
+        discovery::encode(live, &self.discovery, encoder)
     }
 
     fn encode_documents(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -186,3 +186,50 @@ fn runtime() -> Runtime {
     let runtime = builder.enable_all().build();
     runtime.expect("a runtime can be made at the start")
 }
+
+#[cfg(test)]
+mod tests {
+    use gateway_core::config::Source as Text;
+    use gateway_core::file;
+
+    use super::*;
+
+    #[test]
+    fn upstreams_with_one_source_make_one_watch() {
+        let cloud_map = |more: &str| {
+            let url = "http://127.0.0.1:1";
+            format!("{{cloud_map: {{namespace: n, service: s, endpoint: \"{url}\"{more}}}}}")
+        };
+        let upstreams = [
+            ("a", cloud_map("")),
+            ("b", cloud_map(", attributes: {version: \"2\"}")),
+            ("c", cloud_map("")),
+            ("d", "{static: [\"127.0.0.1:1\"]}".to_owned()),
+            ("e", cloud_map(", attributes: {version: \"2\"}")),
+            ("f", cloud_map(", port: 81")),
+            ("g", "{file: {path: /nowhere}}".to_owned()),
+        ];
+        let lines = upstreams.map(|(name, source)| format!("  {name}: {source}\n"));
+        let text = format!(
+            "version: 1\nupstreams:\n{}routes: [{{name: all, match: {{path_prefix: /}}, auth: none, \
+             respond: {{status: 204}}}}]\n",
+            lines.concat()
+        );
+        let source = Text {
+            name: "the test's file",
+            text: &text,
+        };
+        let compiled =
+            file::read(source, &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+        let live = Live::new(compiled.plan, 1, Vec::new());
+        let watches = watches(&live, &compiled.settings).unwrap();
+        assert_eq!(watches.watchers.len(), 3);
+        let shown = watches.discoveries.iter().map(|discovery| {
+            let names = discovery.as_ref().map(Discovery::upstream);
+            names.unwrap_or("-").to_owned()
+        });
+        let shown: Vec<_> = shown.collect();
+        assert_eq!(shown, ["a, c", "b, e", "a, c", "-", "b, e", "f", "-"]);
+        assert_eq!(live.endpoints[3].load().endpoints().len(), 1);
+    }
+}

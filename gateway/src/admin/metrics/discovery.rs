@@ -2,26 +2,31 @@
 
 use std::fmt;
 
-use gateway_core::plan::Plan;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::Family;
 use crate::discovery::FailureReason;
 use crate::discovery::cloud_map::Look;
 use crate::discovery::watch::Discovery;
+use crate::proxy::Live;
 
 /// Upstreams that share a source show the same numbers: they are its questions, asked once.
 pub(super) fn encode(
-    plan: &Plan,
+    live: &Live,
     discoveries: &[Option<Discovery>],
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
-    let upstreams: Vec<(&str, &Discovery)> = plan
+    let upstreams: Vec<(&str, &Discovery)> = live
+        .plan
         .clusters
         .iter()
         .zip(discoveries)
         .filter_map(|(cluster, discovery)| Some((&*cluster.name, discovery.as_ref()?)))
         .collect();
+    if let Some(zone) = &live.zone {
+        let help = "1, with the availability zone that the gateway runs in";
+        Family::gauge(encoder, "gateway_zone", help)?.set(&[("zone", zone)], 1)?;
+    }
     encode_answers(&upstreams, encoder)?;
     encode_states(&upstreams, encoder)?;
     let mut family = Family::counter(
