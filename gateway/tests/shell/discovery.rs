@@ -1,18 +1,21 @@
 //! Where upstreams find their endpoints: Cloud Map's early news, files, what readiness says.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use gateway::dev::registry::{Directory, Registry};
 use gateway::{Gateway, Options};
 use gateway_core::config::Source;
-use gateway_core::file;
+use gateway_core::file::{self, EndpointSource};
 
 use super::support::backend::Backend;
+use super::support::cloud_map::{FakeCloudMap, Mood};
 use super::support::gateway::TestGateway;
 use super::support::http_client::Fetch as _;
-use super::support::{eventually, runtime};
+use super::support::{Refusing, eventually, runtime};
 
 /// Two upstreams with one source, which is asked for its instances once in five minutes.
 const RARELY_ASKED: &str = r#"
@@ -74,12 +77,12 @@ fn a_registration_is_seen_long_before_the_interval_has_passed() {
 #[test]
 fn readiness_tells_a_missing_service_from_an_outage() {
     let (_directory, registry) = registry();
-    let address = Backend::replying("no registry").address();
+    let down = Refusing::new();
     let cases = [
         ("nobody", registry.url(), "not_found", "does not exist"),
         (
             "users",
-            format!("http://{address}"),
+            format!("http://{}", down.address()),
             "outage",
             "is not available",
         ),
@@ -98,6 +101,47 @@ fn readiness_tells_a_missing_service_from_an_outage() {
         let begin = "endpoints of upstream `users`: ";
         assert!(ready.contains(begin) && ready.contains(expected), "{ready}");
     }
+}
+
+#[test]
+fn a_registry_that_throttles_breaks_forgets_or_loses_the_service_costs_no_request() {
+    let (first, second) = (Backend::replying("first"), Backend::replying("second"));
+    let registry = FakeCloudMap::start(Mood::Listing(vec![first.address()]));
+    let variables: [(&str, &dyn Display); 1] = [("REGISTRY", &registry.url())];
+    let gateway = TestGateway::start_changed(RARELY_ASKED, &variables, |settings| {
+        for source in &mut settings.endpoint_sources {
+            if let EndpointSource::CloudMap(cloud_map) = source {
+                cloud_map.interval = Duration::from_millis(100);
+            }
+        }
+    });
+    gateway.wait_until_ready();
+    for (mood, reason) in [
+        (Mood::Refusing("RequestLimitExceeded"), "throttled"),
+        (Mood::Broken, "outage"),
+        (Mood::Refusing("ServiceNotFound"), "not_found"),
+        (Mood::Refusing("AccessDeniedException"), "denied"),
+        (Mood::Listing(Vec::new()), "empty"),
+    ] {
+        registry.set(mood);
+        let failing =
+            format!("gateway_discovery_failing{{upstream=\"users\",reason=\"{reason}\"}}");
+        eventually(&format!("discovery fails: {reason}"), || {
+            assert_eq!(gateway.get("/users").fetch().text(), "first");
+            (gateway.metrics().value(&failing) == 1).then_some(())
+        });
+        assert_eq!(gateway.admin("/readyz").status(), 200);
+    }
+    registry.set(Mood::Listing(vec![second.address()]));
+    eventually("the next good answer counts", || {
+        (gateway.get("/users").fetch().text() == "second").then_some(())
+    });
+    assert!(
+        gateway
+            .metrics()
+            .series("gateway_discovery_failing")
+            .is_empty()
+    );
 }
 
 /// One route to the endpoints of a file.

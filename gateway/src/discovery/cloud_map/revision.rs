@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use aws_sdk_servicediscovery::error::ProvideErrorMetadata as _;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -162,8 +163,10 @@ impl RevisionWatch {
             Ok(Err(error)) => {
                 if failure::is_operation_refused(&error) && client.shared.turn_revision_off() {
                     warn!(
-                        error = %failure::classify(&error, service),
-                        remedy = "allow servicediscovery:DiscoverInstancesRevision in the task role",
+                        service = service.service,
+                        code = error.code(),
+                        remedy =
+                            "allow servicediscovery:DiscoverInstancesRevision in the task role",
                         "revisions cannot be read; a registration is seen when the interval has passed"
                     );
                 }

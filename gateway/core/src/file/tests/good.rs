@@ -1,24 +1,19 @@
 //! Good files compile to what they say.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU16;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use jsonwebtoken::Algorithm;
 
-use super::super::{
-    AccessLogOutput, CloudMap, Dns, DnsName, EndpointSource, KeyPlace, SecretEncoding,
-};
+use super::super::{AccessLogOutput, DnsName, EndpointSource, KeyPlace, SecretEncoding};
 use super::*;
 use crate::auth::{Auth, Credential, Policy};
-use crate::cluster::Instance;
 use crate::path::CleanPath;
 use crate::plan::{Action, Route};
 use crate::route::{Outcome, Request};
 
-const SMALLEST: &str = "
+pub(super) const SMALLEST: &str = "
 version: 1
 routes: [{name: all, match: {path_prefix: /}, auth: none, respond: {status: 204}}]
 ";
@@ -396,73 +391,6 @@ fn upstreams_and_their_endpoints_share_their_indices() {
     assert_eq!(users.interval, Duration::from_secs(10));
     assert_eq!(products.interval, Duration::from_secs(5));
     assert_eq!(products.revision_interval, Duration::from_secs(1));
-}
-
-#[test]
-fn endpoints_come_with_what_their_source_is_told() {
-    let source = |text: &str| {
-        let file = SMALLEST.to_owned() + "upstreams:\n  users: " + text + "\n";
-        let mut sources = compiled(&file).settings.endpoint_sources;
-        sources.remove(0)
-    };
-    let second = Duration::from_secs;
-    let srv = |min_ttl, max_ttl| {
-        EndpointSource::Dns(Dns {
-            name: DnsName::Srv("_http._tcp.users.internal".into()),
-            min_ttl: second(min_ttl),
-            max_ttl: second(max_ttl),
-        })
-    };
-    let attributes = BTreeMap::from([("version".to_owned(), "2".to_owned())]);
-    let one = Instance {
-        zone: Some("eu-west-1a".into()),
-        weight: 3,
-        attributes: Arc::new(attributes.clone()),
-        ..Instance::at("[::1]:9001".parse().unwrap())
-    };
-    let two = Instance::at("127.0.0.1:9002".parse().unwrap());
-    let cloud_map = CloudMap {
-        endpoint: None,
-        namespace: "a".into(),
-        service: "b".into(),
-        attributes,
-        port: None,
-        interval: second(5),
-        revision_interval: Duration::from_millis(500),
-    };
-    for (text, expected) in [
-        (
-            "{static: [{address: '[::1]:9001', zone: eu-west-1a, weight: 3, attributes: {version: '2'}}, '127.0.0.1:9002']}",
-            EndpointSource::Static(vec![one, two]),
-        ),
-        ("{dns: {srv: _http._tcp.users.internal}}", srv(5, 30)),
-        (
-            "{dns: {srv: _http._tcp.users.internal, min_ttl: 1m}}",
-            srv(60, 60),
-        ),
-        (
-            "{file: {path: /etc/users.yaml}}",
-            EndpointSource::File("/etc/users.yaml".into()),
-        ),
-        (
-            "{cloud_map: {namespace: a, service: b, attributes: {version: '2'}, revision_interval: 500ms}}",
-            EndpointSource::CloudMap(cloud_map),
-        ),
-    ] {
-        assert_eq!(source(text), expected, "{text}");
-    }
-}
-
-#[test]
-fn the_gateways_zone_is_what_the_file_says_or_nothing() {
-    for (zone, expected) in [
-        ("", None),
-        ("zone: eu-west-1a\n", Some("eu-west-1a")),
-        ("zone: '${NOT_SET:-}'\n", None),
-    ] {
-        let settings = compiled(&format!("{SMALLEST}{zone}")).settings;
-        assert_eq!(settings.zone.as_deref(), expected, "{zone}");
-    }
 }
 
 #[test]
