@@ -29,7 +29,7 @@ pub(super) struct Watches {
 /// Prepares discovery; static upstreams get their endpoints here and now.
 pub(super) fn watches(live: &Live, settings: &Settings) -> Result<Watches, Cause> {
     let mut sources = Sources::default();
-    let mut watches = Watches::default();
+    let mut prepared = Watches::default();
     let mut known: Vec<(&EndpointSource, Discovery)> = Vec::new();
     let clusters = live.plan.clusters.iter().zip(&live.endpoints);
     for ((cluster, endpoints), wanted) in clusters.zip(&settings.endpoint_sources) {
@@ -39,11 +39,11 @@ pub(super) fn watches(live: &Live, settings: &Settings) -> Result<Watches, Cause
             endpoints.store(Arc::new(set));
         }
         if let Some((_, discovery)) = known.iter().find(|(source, _)| is_shared(source, wanted)) {
-            watches.discoveries.push(Some(discovery.clone()));
+            prepared.discoveries.push(Some(discovery.clone()));
             continue;
         }
         let Some((source, interval)) = sources.source(&cluster.name, wanted)? else {
-            watches.discoveries.push(None);
+            prepared.discoveries.push(None);
             continue;
         };
         let options = WatchOptions {
@@ -53,10 +53,10 @@ pub(super) fn watches(live: &Live, settings: &Settings) -> Result<Watches, Cause
         let names = sharing(live, settings, wanted);
         let (watcher, discovery) = Watcher::new(names, source, options, fastrand::Rng::new());
         known.push((wanted, discovery.clone()));
-        watches.watchers.push(watcher);
-        watches.discoveries.push(Some(discovery));
+        prepared.watchers.push(watcher);
+        prepared.discoveries.push(Some(discovery));
     }
-    Ok(watches)
+    Ok(prepared)
 }
 
 /// Whether one watch does for both. A port or an interval of its own makes another question.

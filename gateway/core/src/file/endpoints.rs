@@ -258,7 +258,7 @@ mod tests {
         ] {
             write!(report, "{text}\n  {}", parse(text)).unwrap();
         }
-        expect![[r#"
+        expect![[r"
 
               line 1: the file is empty
             []
@@ -283,7 +283,7 @@ mod tests {
               line 1: [0]: unknown key `adress`
             [{address: '127.0.0.1:1', attributes: {'': a}}]
               line 1: [0].attributes: a key is empty
-        "#]]
+        "]]
         .assert_eq(&report);
     }
 

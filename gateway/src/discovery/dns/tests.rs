@@ -194,8 +194,11 @@ async fn what_is_no_host_name_is_refused_by_name() {
     }
 }
 
+/// A record's name, time to live and data.
+type ZoneRecord = (&'static str, u32, &'static str);
+
 /// A name server of a zone; what is not in it does not exist, and `fail.internal` fails.
-async fn zone(records: &[(&str, u32, &str)]) -> DnsResolver {
+async fn zone(records: &[ZoneRecord]) -> DnsResolver {
     let records: Vec<_> = records
         .iter()
         .map(|(name, ttl, data)| {
@@ -251,7 +254,7 @@ const SERVICE: &str = "_http._tcp.users.internal.";
 async fn srv_records_give_ports_and_weights_of_the_lowest_priority() {
     let v4 = ("a.internal.", 60, "10.0.0.1");
     let v6 = ("b.internal.", 60, "fd00::2");
-    let cases: &[(&[(&str, u32, &str)], &str)] = &[
+    let cases: &[(&[ZoneRecord], &str)] = &[
         (
             &[
                 (SERVICE, 60, "10 5 8001 a.internal."),

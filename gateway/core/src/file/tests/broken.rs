@@ -261,7 +261,7 @@ fn upstreams() {
         r#"{static: ["127.0.0.1:1"], connect_timeout: 2m}"#,
         r#"{static: [{address: "127.0.0.1:1", weight: 0}]}"#,
         r#"{static: [{address: "127.0.0.1:1", zone: "eu west", wieght: 1}]}"#,
-        r#"{static: [{zone: eu-west-1a}]}"#,
+        "{static: [{zone: eu-west-1a}]}",
         "{file: endpoints.yaml}",
         "{file: {path: ''}}",
     ];

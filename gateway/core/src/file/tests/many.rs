@@ -90,7 +90,7 @@ routes:
 
 #[test]
 fn what_can_be_read_is_checked_although_something_else_cannot() {
-    expect![[r#"
+    expect![[r"
         2:23 listeners[0].address: `here` is not an address | write an IP address and a port, such as `127.0.0.1:8080`
         3:10 workers: expected a whole number from 0 to 4294967295, found the text `many`
         4:19 limits.headers: 0 is out of range | write a number from 1 to 1000
@@ -102,6 +102,7 @@ fn what_can_be_read_is_checked_although_something_else_cannot() {
         8:10 jwt_providers.other: expected a map, found the number `5` | its keys are `issuer`, `audiences`, `algorithms`, `discovery`, `jwks_uri`, `jwks_file`, `jwks`, `secret`, `allow_http`, `audience_claim`, `token_type`, `token_from`, `clock_skew`, `refresh_interval`, `min_refresh_interval`, `max_refresh_interval`, `max_stale`, `unknown_key_wait`, `revocations`, `max_token_size`
         10:20 upstreams.users.static[0]: `nowhere` is not an address | write an IP address and a port, such as `127.0.0.1:8080`
         11:13 upstreams.products: expected a map, found a list | its keys are `cloud_map`, `static`, `dns`, `file`, `load_balancer`, `connect_timeout`, `identity`
+        12:24 upstreams.byname.dns.name: `name` is empty | write the name to look up, such as `api.internal`
         12:34 upstreams.byname.dns.port: expected a whole number from 0 to 65535, found the text `x`
         15:26 routes[0].match.path_prefix: expected a string, found a list
         17:25 routes[0].retries.attempts: 9 is out of range | write a number from 0 to 5
@@ -114,7 +115,7 @@ fn what_can_be_read_is_checked_although_something_else_cannot() {
         20:31 routes[2].match.path: no request can have the path `all`: the path does not begin with `/`
         20:43 routes[2].auth: unknown value `maybe` | known values: `none`
         20:68 routes[2].respond.status: 600 is out of range | write a number from 200 to 599
-    "#]].assert_eq(&problems(BOTH));
+    "]].assert_eq(&problems(BOTH));
 }
 
 #[test]
