@@ -183,13 +183,10 @@ impl DnsSpec {
             second(30).max(min_ttl).min(second(300)),
             second(1)..=second(3600),
         );
-        if max_ttl < min_ttl {
-            let place = match self.max_ttl {
-                Some(_) => join(at, "max_ttl"),
-                None => join(at, "min_ttl"),
-            };
+        // The default follows `min_ttl`.
+        if self.max_ttl.is_some() && max_ttl < min_ttl {
             check.problem(
-                place,
+                join(at, "max_ttl"),
                 "`max_ttl` is shorter than `min_ttl`",
                 Some("write a longer one, or a shorter `min_ttl`".into()),
             );
