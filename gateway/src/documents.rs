@@ -1,4 +1,4 @@
-//! Documents that change while the gateway runs: files of API keys, deny lists.
+//! Documents that change while the gateway runs: files of API keys and of endpoints, deny lists.
 //!
 //! A file is looked at every two seconds; when it is another one, it is read until two readings
 //! agree, because a writer may be half-way through. A URL is fetched at its interval. What cannot
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use gateway_core::auth::api_keys::{self, ApiKeys};
 use gateway_core::auth::revocation::{self, Revocations};
 use gateway_core::config::{Problems, Source};
-use gateway_core::file::DocumentSource;
+use gateway_core::file::{DocumentSource, ENDPOINT_FILE_BYTES_MAX, EndpointFile};
 
 use crate::clock::Clock;
 use crate::fetch::{FetchError, Fetcher};
@@ -68,6 +68,19 @@ impl Snapshot for Revocations {
     }
 }
 
+impl Snapshot for EndpointFile {
+    const KIND: &'static str = "endpoints";
+    const BYTES_MAX: usize = ENDPOINT_FILE_BYTES_MAX;
+
+    fn parse(source: Source<'_>) -> Result<Self, Problems> {
+        Self::parse(source)
+    }
+
+    fn entries(&self) -> usize {
+        self.instances.len()
+    }
+}
+
 /// Why a document could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DocumentError {
@@ -91,7 +104,7 @@ pub(crate) enum DocumentError {
 /// What is counted of one document.
 #[derive(Debug)]
 pub(crate) struct DocumentStats {
-    /// `api_keys` or `revocations`.
+    /// `api_keys`, `revocations` or `endpoints`.
     pub(crate) kind: &'static str,
     /// The name that the routes file gives it.
     pub(crate) name: Box<str>,

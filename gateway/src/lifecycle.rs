@@ -16,7 +16,24 @@ pub(crate) struct Lifecycle {
     connections_refused: AtomicU64,
     all_closed: Notify,
     /// What readiness still waits for; empty when ready.
-    waiting_for: watch::Sender<Vec<String>>,
+    waiting_for: watch::Sender<Vec<Awaited>>,
+}
+
+/// Something that readiness waits for.
+#[derive(Clone, Debug)]
+struct Awaited {
+    name: String,
+    /// Why it is not there yet, where that is known.
+    cause: Option<String>,
+}
+
+impl Awaited {
+    fn words(&self) -> String {
+        match &self.cause {
+            Some(cause) => format!("{}: {cause}", self.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 /// Tells when a gateway is ready: every upstream has answered once, every provider's keys
@@ -42,7 +59,8 @@ impl Readiness {
     /// What is still waited for, in words; empty when ready.
     #[must_use]
     pub fn waiting_for(&self) -> Vec<String> {
-        self.0.waiting_for.borrow().clone()
+        let waiting = self.0.waiting_for.borrow();
+        waiting.iter().map(Awaited::words).collect()
     }
 }
 
@@ -80,14 +98,26 @@ impl Lifecycle {
 
     /// Sets what readiness waits for, by name; an empty list means ready.
     pub(crate) fn wait_for(&self, names: impl IntoIterator<Item = String>) {
-        self.waiting_for.send_replace(names.into_iter().collect());
+        let waiting = names.into_iter().map(|name| Awaited { name, cause: None });
+        self.waiting_for.send_replace(waiting.collect());
+    }
+
+    /// One thing that readiness waits for is not there yet, and why.
+    pub(crate) fn delayed(&self, name: &str, cause: String) {
+        self.waiting_for.send_if_modified(|waiting| {
+            if let Some(awaited) = waiting.iter_mut().find(|it| it.name == name) {
+                awaited.cause = Some(cause);
+            }
+            // Nobody is woken: there are as many as before.
+            false
+        });
     }
 
     /// One thing that readiness waited for is there.
     pub(crate) fn arrived(&self, name: &str) {
         let was_last = self.waiting_for.send_if_modified(|waiting| {
             let before = waiting.len();
-            waiting.retain(|waiting| waiting != name);
+            waiting.retain(|awaited| awaited.name != name);
             before > 0 && waiting.is_empty()
         });
         if was_last {
@@ -101,7 +131,7 @@ impl Lifecycle {
             return Some(vec!["leaving".into()]);
         }
         let waiting = self.waiting_for.borrow();
-        (!waiting.is_empty()).then(|| waiting.clone())
+        (!waiting.is_empty()).then(|| waiting.iter().map(Awaited::words).collect())
     }
 
     /// Leaves: readiness fails, then no new connections, then what is under way ends.

@@ -3,7 +3,7 @@
 #[path = "support/moto.rs"]
 mod moto;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use aws_sdk_servicediscovery::{
     Client,
@@ -12,7 +12,7 @@ use aws_sdk_servicediscovery::{
 };
 use gateway::discovery::{
     Discover, FailureReason, Found,
-    cloud_map::{CloudMap, CloudMapClient, CloudMapService},
+    cloud_map::{CloudMap, CloudMapClient, CloudMapService, Look},
     watch::{DiscoveryState, WatchOptions, Watcher},
 };
 use moto::Moto;
@@ -120,12 +120,7 @@ impl Registry {
 }
 
 async fn source(moto: &Moto, change: impl FnOnce(&mut CloudMapService)) -> CloudMap {
-    let mut service = CloudMapService {
-        namespace: NAMESPACE.into(),
-        service: SERVICE.into(),
-        port: None,
-        attributes: BTreeMap::new(),
-    };
+    let mut service = CloudMapService::new(NAMESPACE, SERVICE);
     change(&mut service);
     let client = CloudMapClient::connect(Some(moto.url()))
         .await
@@ -212,6 +207,61 @@ async fn attributes_filter_and_the_configured_port_wins() {
         .await;
         assert_eq!(words(&source.discover().await.unwrap()), [expected]);
     }
+}
+
+#[tokio::test]
+async fn other_attributes_are_carried_for_subsets() {
+    let moto = Moto::start().await;
+    let registry = Registry::create(&moto).await;
+    registry
+        .register_task("a", "10.0.0.1", "eu-west-1a", "blue")
+        .await;
+    let found = source(&moto, |_| {}).await.discover().await.unwrap();
+    let attributes = &found.endpoints()[0].attributes;
+    let pairs: Vec<_> = attributes
+        .iter()
+        .map(|(key, value)| (&**key, &**value))
+        .collect();
+    assert_eq!(pairs, [("ECS_CLUSTER_NAME", "blue")]);
+}
+
+#[tokio::test]
+async fn the_revision_tells_of_comings_and_goings_before_the_interval_has_passed() {
+    let moto = Moto::start().await;
+    let registry = Registry::create(&moto).await;
+    registry
+        .register_task("a", "10.0.0.1", "eu-west-1a", "blue")
+        .await;
+    let options = WatchOptions {
+        interval: Duration::from_hours(1),
+        ..WatchOptions::default()
+    };
+    let source = source(&moto, |service| {
+        service.revision_interval = Duration::from_millis(50);
+    })
+    .await;
+    let rng = fastrand::Rng::with_seed(1);
+    let (watcher, discovery) = Watcher::new(SERVICE.into(), source, options, rng);
+    let mut states = discovery.subscribe();
+    let loop_task = tokio::spawn(watcher.run(std::future::pending()));
+    let mut wait_for = async |count: usize| {
+        let reached = |state: &DiscoveryState| state.found.endpoints().len() == count;
+        tokio::time::timeout(DEADLINE, states.wait_for(reached))
+            .await
+            .unwrap_or_else(|_| panic!("{count} endpoints within {DEADLINE:?}"))
+            .expect("the loop runs");
+    };
+    wait_for(1).await;
+    registry
+        .register_task("b", "10.0.0.2", "eu-west-1b", "blue")
+        .await;
+    wait_for(2).await;
+    registry.deregister("a").await;
+    wait_for(1).await;
+    let revisions = discovery.revisions().expect("cloud map has revisions");
+    assert!(revisions.count(Look::Changed) >= 2);
+    assert_eq!(revisions.count(Look::Failed), 0);
+    loop_task.abort();
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The counters of all workers, summed and written as `OpenMetrics` text.
 
+mod discovery;
 mod health;
 mod keys;
 mod picks;
@@ -20,7 +21,6 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::clock::Clock;
-use crate::discovery::FailureReason;
 use crate::discovery::watch::Discovery;
 use crate::documents::DocumentStats;
 use crate::jwks::KeyStats;
@@ -132,28 +132,7 @@ impl Observed {
         picks::encode(live, encoder)?;
         health::encode(live, encoder)?;
         usage::encode(live, encoder)?;
-        self.encode_discovery(&live.plan, encoder)
-    }
-
-    fn encode_discovery(&self, plan: &Plan, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = Family::counter(
-            encoder,
-            "gateway_discovery_answers",
-            "Questions about an upstream's endpoints, by outcome",
-        )?;
-        for (cluster, discovery) in plan.clusters.iter().zip(&self.discovery) {
-            let Some(discovery) = discovery else { continue };
-            let stats = discovery.stats();
-            let outcomes = FailureReason::ALL
-                .map(|reason| (reason.as_str(), stats.failures(reason)))
-                .into_iter()
-                .chain([("success", stats.successes())]);
-            for (outcome, count) in outcomes {
-                let labels = [("upstream", &*cluster.name), ("outcome", outcome)];
-                family.count(&labels, count)?;
-            }
-        }
-        Ok(())
+        discovery::encode(live, &self.discovery, encoder)
     }
 
     fn encode_documents(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -161,7 +140,7 @@ impl Observed {
         let mut family = Family::counter(
             encoder,
             "gateway_document_readings",
-            "Looks at files of API keys and at deny lists, by outcome",
+            "Looks at files of API keys and of endpoints and at deny lists, by outcome",
         )?;
         for stats in &self.documents {
             for (outcome, count) in [

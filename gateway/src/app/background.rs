@@ -1,97 +1,23 @@
 //! What runs beside the workers: discovery, health, keys of others and our own, the clock's
 //! correction.
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use gateway_core::cluster::{EndpointSet, Instance};
-use gateway_core::file::{EndpointSource, Settings};
-use gateway_core::words::time::Millis;
+use gateway_core::file::Settings;
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service;
 
-use super::Cause;
+use super::endpoints::{Watches, instance};
 use crate::clock::Clock;
-use crate::discovery::Source;
-use crate::discovery::cloud_map::{ClientError, CloudMapClient, CloudMapService};
-use crate::discovery::dns::{DnsError, DnsResolver};
-use crate::discovery::watch::{Discovery, WatchOptions, Watcher};
+use crate::discovery::watch::Discovery;
 use crate::documents::DocumentWatch;
 use crate::health_check::{Checks, HealthWatch};
 use crate::identity::Rotator;
 use crate::jwks::{KeyWatch, waiting_name};
 use crate::lifecycle::Lifecycle;
 use crate::proxy::Live;
-
-/// Where this gateway runs: not known yet.
-const OWN_ZONE: Option<&str> = None;
-
-pub(super) type Watched = (Watcher<Source>, Discovery);
-
-/// Prepares discovery; static upstreams get their endpoints here and now.
-pub(super) fn watchers(
-    live: &Live,
-    settings: &Settings,
-    now: Millis,
-) -> Result<Vec<Option<Watched>>, Cause> {
-    let mut sources = Sources::default();
-    live.plan
-        .clusters
-        .iter()
-        .zip(&live.endpoints)
-        .zip(&settings.endpoint_sources)
-        .map(|((cluster, endpoints), source)| {
-            let (source, interval) = match source {
-                EndpointSource::Static(addresses) => {
-                    let found = addresses.iter().copied().map(Instance::at);
-                    let (previous, balancer) = (endpoints.load(), &cluster.balancer);
-                    let set = EndpointSet::succeeding(&previous, found, balancer, OWN_ZONE, now);
-                    endpoints.store(Arc::new(set));
-                    return Ok(None);
-                }
-                EndpointSource::CloudMap { spec, interval } => {
-                    let client = sources
-                        .cloud_map(spec.endpoint.as_deref())
-                        .map_err(|source| Cause::CloudMap {
-                            upstream: cluster.name.to_string(),
-                            source,
-                        })?;
-                    let service = client.service(CloudMapService {
-                        namespace: spec.namespace.clone(),
-                        service: spec.service.clone(),
-                        port: spec.port.and_then(NonZeroU16::new),
-                        attributes: std::collections::BTreeMap::new(),
-                    });
-                    (Source::CloudMap(service), *interval)
-                }
-                EndpointSource::Dns { spec, interval } => {
-                    let port = NonZeroU16::new(spec.port).unwrap_or(NonZeroU16::MIN);
-                    let name = sources
-                        .dns()
-                        .and_then(|resolver| resolver.name(&spec.name, port))
-                        .map_err(|source| Cause::Dns {
-                            upstream: cluster.name.to_string(),
-                            source,
-                        })?;
-                    (Source::Dns(name), *interval)
-                }
-            };
-            let options = WatchOptions {
-                interval,
-                ..WatchOptions::default()
-            };
-            let name: Arc<str> = Arc::from(&*cluster.name);
-            Ok(Some(Watcher::new(
-                name,
-                source,
-                options,
-                fastrand::Rng::new(),
-            )))
-        })
-        .collect()
-}
 
 /// Prepares the active checks, of upstreams that have them, and what looks at the health of all.
 pub(super) fn health(live: &Live, settings: &Settings) -> (Vec<Checks>, Vec<HealthWatch>) {
@@ -107,51 +33,13 @@ pub(super) fn health(live: &Live, settings: &Settings) -> (Vec<Checks>, Vec<Heal
     (checks.collect(), watches.collect())
 }
 
-/// Clients that several upstreams share; each is made when the first upstream wants it.
-#[derive(Default)]
-struct Sources {
-    cloud_map: Vec<(Option<String>, CloudMapClient)>,
-    dns: Option<DnsResolver>,
-}
-
-impl Sources {
-    fn cloud_map(&mut self, endpoint: Option<&str>) -> Result<&CloudMapClient, ClientError> {
-        let known = self
-            .cloud_map
-            .iter()
-            .position(|(known, _)| known.as_deref() == endpoint);
-        let index = known.unwrap_or(self.cloud_map.len());
-        if known.is_none() {
-            // Region and credentials are looked up once, before anything is served.
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime can be made at the start");
-            let client = runtime.block_on(CloudMapClient::connect(endpoint))?;
-            self.cloud_map.push((endpoint.map(str::to_owned), client));
-        }
-        Ok(&self.cloud_map[index].1)
-    }
-
-    fn dns(&mut self) -> Result<&DnsResolver, DnsError> {
-        if self.dns.is_none() {
-            self.dns = Some(DnsResolver::from_system()?);
-        }
-        Ok(self.dns.as_ref().expect("made above"))
-    }
-}
-
 /// What readiness waits for: the first answer about each upstream, each provider's keys, and
 /// documents that are not files.
-pub(super) fn waiting(
-    live: &Live,
-    watchers: &[Option<Watched>],
-    documents: &[DocumentWatch],
-) -> Vec<String> {
-    let upstreams = watchers
-        .iter()
-        .flatten()
-        .map(|(_, discovery)| upstream_waiting_name(discovery.upstream()));
+pub(super) fn waiting(live: &Live, watches: &Watches, documents: &[DocumentWatch]) -> Vec<String> {
+    let clusters = live.plan.clusters.iter().zip(&watches.discoveries);
+    let upstreams = clusters
+        .filter(|(_, discovery)| discovery.is_some())
+        .map(|(cluster, _)| upstream_waiting_name(&cluster.name));
     let providers = live
         .plan
         .providers
@@ -174,7 +62,7 @@ pub(super) struct Background {
     pub(super) keys: Vec<KeyWatch>,
     pub(super) documents: Vec<DocumentWatch>,
     pub(super) rotator: Option<Rotator>,
-    pub(super) watchers: Vec<Option<Watched>>,
+    pub(super) watches: Watches,
     pub(super) checks: Vec<Checks>,
     pub(super) health: Vec<HealthWatch>,
     pub(super) clock: Clock,
@@ -198,18 +86,20 @@ impl Service for Background {
         if let Some(rotator) = self.rotator.take() {
             tokio::spawn(rotator.run());
         }
-        for (index, watched) in self.watchers.drain(..).enumerate() {
-            let Some((watcher, discovery)) = watched else {
+        for watcher in self.watches.watchers.drain(..) {
+            tokio::spawn(watcher.run(std::future::pending()));
+        }
+        for (index, discovery) in self.watches.discoveries.drain(..).enumerate() {
+            let Some(discovery) = discovery else {
                 continue;
             };
-            tokio::spawn(watcher.run(std::future::pending()));
-            let publisher = Publisher {
-                live: self.live.load_full(),
-                cluster: index,
-                clock: self.clock.clone(),
-                lifecycle: Arc::clone(&self.lifecycle),
-            };
-            tokio::spawn(publisher.run(discovery));
+            tokio::spawn(publish(
+                self.live.load_full(),
+                index,
+                discovery,
+                self.clock.clone(),
+                Arc::clone(&self.lifecycle),
+            ));
         }
         for checks in self.checks.drain(..) {
             tokio::spawn(checks.run());
@@ -235,37 +125,26 @@ impl Service for Background {
 }
 
 /// Swaps in each new set of endpoints; those that stay keep their load and health.
-struct Publisher {
+async fn publish(
     live: Arc<Live>,
     cluster: usize,
+    discovery: Discovery,
     clock: Clock,
     lifecycle: Arc<Lifecycle>,
-}
-
-impl Publisher {
-    async fn run(self, discovery: Discovery) {
-        let balancer = &self.live.plan.clusters[self.cluster].balancer;
-        let endpoints = &self.live.endpoints[self.cluster];
-        let mut states = discovery.subscribe();
-        loop {
-            let state = states.borrow_and_update().clone();
-            if state.answered() {
-                let found = state.found.endpoints().iter();
-                let found = found.map(|endpoint| Instance {
-                    address: endpoint.address,
-                    weight: endpoint.weight,
-                    zone: endpoint.zone.clone(),
-                    attributes: Arc::default(),
-                });
-                let (previous, now) = (endpoints.load(), self.clock.now_ms());
-                let set = EndpointSet::succeeding(&previous, found, balancer, OWN_ZONE, now);
-                endpoints.store(Arc::new(set));
-                let name = upstream_waiting_name(discovery.upstream());
-                self.lifecycle.arrived(&name);
-            }
-            if states.changed().await.is_err() {
-                return;
-            }
+) {
+    let waiting = upstream_waiting_name(&live.plan.clusters[cluster].name);
+    let mut states = discovery.subscribe();
+    loop {
+        let state = states.borrow_and_update().clone();
+        if state.answered() {
+            let found = state.found.endpoints().iter().map(instance);
+            live.publish(cluster, found, clock.now_ms());
+            lifecycle.arrived(&waiting);
+        } else if let Some(failing) = &state.failing {
+            lifecycle.delayed(&waiting, failing.error.to_string());
+        }
+        if states.changed().await.is_err() {
+            return;
         }
     }
 }

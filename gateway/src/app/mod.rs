@@ -4,6 +4,7 @@
 //! the table of listening sockets, and waits for the end.
 
 mod background;
+mod endpoints;
 mod stop;
 
 pub use stop::{Handle, Stop};
@@ -14,7 +15,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::revocation::Revocations;
-use gateway_core::file::{AccessLogOutput, Compiled, DocumentSource, Settings, ShutdownTimes};
+use gateway_core::file::{
+    AccessLogOutput, Compiled, DocumentSource, EndpointFile, EndpointSource, Settings,
+    ShutdownTimes,
+};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 
@@ -32,7 +36,8 @@ use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::{Live, Worker};
 use crate::server::{Acceptor, BindError, bind, seats};
 use crate::telemetry::access_log::{AccessLog, Buffer, Output, WriterThread};
-use background::{Background, health, waiting, watchers};
+use background::{Background, health, waiting};
+use endpoints::{watches, zone};
 use stop::Leave;
 
 /// Why the gateway cannot start.
@@ -155,14 +160,15 @@ impl Gateway {
             .transpose()?;
         let live = Live {
             signer: rotator.as_ref().map(Rotator::signer),
+            zone: zone(&settings, &fetcher),
             ..Live::new(plan, count, wanted.collect())
         };
         let live = Arc::new(ArcSwap::from_pointee(live));
         let keys = key_watches(&live.load(), &settings, &fetcher, &key_clock)?;
-        let documents = document_watches(&live.load(), &settings, &fetcher, &clock)?;
-        let watchers = watchers(&live.load(), &settings, clock.now_ms())?;
+        let documents = document_watches(&live.load_full(), &settings, &fetcher, &clock)?;
+        let watches = watches(&live.load(), &settings, clock.now_ms())?;
         let (checks, health) = health(&live.load(), &settings);
-        lifecycle.wait_for(waiting(&live.load(), &watchers, &documents));
+        lifecycle.wait_for(waiting(&live.load(), &watches, &documents));
 
         let (access_log, writer) = open_log(settings.access_log.as_ref())?.unzip();
         let workers: Vec<_> = (0..count)
@@ -183,10 +189,7 @@ impl Gateway {
                 .iter()
                 .map(|worker| Arc::clone(&worker.cells))
                 .collect(),
-            discovery: watchers
-                .iter()
-                .map(|watched| watched.as_ref().map(|(_, discovery)| discovery.clone()))
-                .collect(),
+            discovery: watches.discoveries.clone(),
             keys: keys.iter().map(KeyWatch::stats).collect(),
             documents: documents.iter().map(DocumentWatch::stats).collect(),
             access_log,
@@ -205,7 +208,7 @@ impl Gateway {
             keys,
             documents,
             rotator,
-            watchers,
+            watches,
             checks,
             health,
             clock,
@@ -352,9 +355,9 @@ fn key_watches(
         .collect()
 }
 
-/// Prepares the files of API keys and the deny lists; files are read here and now.
+/// Prepares the files of API keys and of endpoints, and the deny lists; files are read here and now.
 fn document_watches(
-    live: &Live,
+    live: &Arc<Live>,
     settings: &Settings,
     fetcher: &Fetcher,
     clock: &Clock,
@@ -382,8 +385,21 @@ fn document_watches(
                     DocumentWatch::new(&provider.name, source, install, fetcher, clock.clone());
                 Some(watch)
             });
+    let clusters = live.plan.clusters.iter().enumerate();
+    let sources = clusters.zip(&settings.endpoint_sources);
+    let endpoints = sources.filter_map(|((index, cluster), source)| {
+        let EndpointSource::File(path) = source else {
+            return None;
+        };
+        let (live, now) = (Arc::clone(live), clock.clone());
+        let install = move |file: EndpointFile| live.publish(index, file.instances, now.now_ms());
+        let source = DocumentSource::File(path.clone());
+        let watch = DocumentWatch::new(&cluster.name, &source, install, fetcher, clock.clone());
+        Some(watch)
+    });
     api_keys
         .chain(revocations)
+        .chain(endpoints)
         .map(|mut watch| match watch.read_file_now() {
             Ok(()) => Ok(watch),
             Err(source) => {

@@ -1,8 +1,11 @@
-//! A name's A and AAAA records, with a port from the configuration.
+//! A name's A and AAAA records with a port from the configuration, or its SRV
+//! records with ports and weights of their own.
 //!
-//! Nothing is cached here: the discovery loop's interval takes the place of
-//! time to live. That also keeps negative answers from sticking, which Cloud
-//! Map's private zones give while a service has no instance yet.
+//! Nothing is cached here: the next question is due when the records that were
+//! found have lived their time, within bounds. Negative answers have no time to
+//! live at all, although Cloud Map's private zones give them one while a
+//! service has no instance yet: the loop asks again after its own pause, and
+//! keeps the set that worked.
 //!
 //! Such zones return at most eight records for a name, chosen at random, so a
 //! larger service belongs to the `cloud_map` source.
@@ -14,13 +17,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use hickory_resolver::{
     Hosts, TokioResolver,
     config::{ResolveHosts, ResolverOpts},
     net::NetError,
     proto::{
         op::Query,
-        rr::{Name, Record, RecordType},
+        rr::{Name, RData, Record, RecordType},
     },
 };
 
@@ -34,6 +38,19 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Tries after the first, to another server where there is one; together they
 /// stay within the discovery loop's default limit.
 const RETRIES: usize = 1;
+
+/// Targets of SRV records that are looked up; what a name has beyond them, in
+/// the order of target and port, is left out.
+const MAX_TARGETS: usize = 64;
+
+/// Between which bounds a record's time to live is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TtlBounds {
+    /// No name is asked for more often.
+    pub min: Duration,
+    /// No name is asked for less often.
+    pub max: Duration,
+}
 
 /// A resolver, to be made once and shared; cloning is cheap.
 ///
@@ -77,37 +94,89 @@ impl DnsResolver {
     ///
     /// # Errors
     /// `Name` when it is not a host name.
-    pub fn name(&self, name: &str, port: NonZeroU16) -> Result<Dns, DnsError> {
-        if let Ok(ip) = name.parse() {
-            let target = Target::Address(ip);
-            return Ok(Dns { target, port });
-        }
-        let mut parsed = Name::from_utf8(name)
-            .ok()
-            .filter(is_host_name)
-            .ok_or_else(|| DnsError::Name {
-                name: name.to_owned(),
-            })?;
-        if parsed.num_labels() > 1 {
-            parsed.set_fqdn(true);
-        }
-        let target = Target::Name(Arc::clone(&self.system), parsed);
-        Ok(Dns { target, port })
+    pub fn name(&self, name: &str, port: NonZeroU16, ttl: TtlBounds) -> Result<Dns, DnsError> {
+        let target = match name.parse() {
+            Ok(ip) => Target::Address(SocketAddr::new(ip, port.get())),
+            Err(_) => Target::Name(Arc::clone(&self.system), host_name(name)?, port),
+        };
+        Ok(Dns { target, ttl })
+    }
+
+    /// A source of the endpoints behind the SRV records of `name`, such as
+    /// `_http._tcp.users.internal` (RFC 2782).
+    ///
+    /// # Errors
+    /// `Name` when it is not a host name.
+    pub fn srv(&self, name: &str, ttl: TtlBounds) -> Result<Dns, DnsError> {
+        let target = Target::Srv(Arc::clone(&self.system), host_name(name)?);
+        Ok(Dns { target, ttl })
     }
 }
 
+fn host_name(name: &str) -> Result<Name, DnsError> {
+    let mut parsed = Name::from_utf8(name)
+        .ok()
+        .filter(is_host_name)
+        .ok_or_else(|| DnsError::Name {
+            name: name.to_owned(),
+        })?;
+    if parsed.num_labels() > 1 {
+        parsed.set_fqdn(true);
+    }
+    Ok(parsed)
+}
+
+/// What records say, and for how long.
+#[derive(Debug)]
+struct Lived<T> {
+    values: Vec<T>,
+    /// The shortest time to live among them; none without records.
+    ttl: Option<Duration>,
+}
+
+impl<T> Lived<T> {
+    /// What `value` finds in the records of an answer; those that lead to them count with their
+    /// times too.
+    fn of(records: &[Record], value: impl Fn(&RData) -> Option<T>) -> Self {
+        Self {
+            values: records.iter().filter_map(|it| value(&it.data)).collect(),
+            ttl: records
+                .iter()
+                .map(|it| Duration::from_secs(it.ttl.into()))
+                .min(),
+        }
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.values.extend(other.values);
+        self.ttl = self.ttl.into_iter().chain(other.ttl).min();
+    }
+}
+
+/// One SRV record, in the order in which they are looked up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Server {
+    priority: u16,
+    target: Name,
+    port: u16,
+    weight: u16,
+}
+
 impl System {
-    async fn addresses(&self, name: &Name) -> Result<Vec<IpAddr>, DiscoverError> {
-        let from_hosts: Vec<_> = [RecordType::A, RecordType::AAAA]
+    async fn addresses(&self, name: &Name) -> Result<Lived<IpAddr>, DiscoverError> {
+        let from_hosts = [RecordType::A, RecordType::AAAA]
             .into_iter()
             .filter_map(|kind| {
                 let query = Query::query(name.clone(), kind);
                 self.hosts.lookup_static_host(&query)
             })
-            .flat_map(|lookup| addresses_of(lookup.answers()))
-            .collect();
-        if !from_hosts.is_empty() {
-            return Ok(from_hosts);
+            .map(|lookup| addresses_of(lookup.answers()))
+            .reduce(|mut all, more| {
+                all.extend(more);
+                all
+            });
+        if let Some(addresses) = from_hosts.filter(|it| !it.values.is_empty()) {
+            return Ok(addresses);
         }
         let (v4, v6) = tokio::join!(
             self.resolver.lookup(name.clone(), RecordType::A),
@@ -116,6 +185,71 @@ impl System {
         let answers = [v4, v6].map(|answer| answer.map(|lookup| addresses_of(lookup.answers())));
         combine(answers, name)
     }
+
+    /// The servers of the lowest priority.
+    async fn servers(&self, name: &Name) -> Result<Lived<Server>, DiscoverError> {
+        let answer = self.resolver.lookup(name.clone(), RecordType::SRV).await;
+        let answer = answer.map(|lookup| Lived::of(lookup.answers(), server));
+        let mut servers = combine([answer], name)?;
+        let lowest = servers.values.iter().map(|it| it.priority).min();
+        servers.values.retain(|it| Some(it.priority) == lowest);
+        servers.values.sort();
+        Ok(servers)
+    }
+
+    async fn endpoints_of_servers(
+        &self,
+        name: &Name,
+        ttl: TtlBounds,
+    ) -> Result<Found, DiscoverError> {
+        let servers = self.servers(name).await?;
+        let asked = &servers.values[..servers.values.len().min(MAX_TARGETS)];
+        let answers = join_all(asked.iter().map(|server| self.addresses(&server.target))).await;
+        let (mut endpoints, mut shortest) = (Vec::new(), servers.ttl);
+        let mut skipped = servers.values.len() - asked.len();
+        for (server, answer) in asked.iter().zip(answers) {
+            let addresses = match answer {
+                Ok(addresses) => addresses,
+                // A record may outlive its target. Any other failure would take
+                // away what is there.
+                Err(DiscoverError::NotFound { .. }) => {
+                    skipped += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            shortest = shortest.into_iter().chain(addresses.ttl).min();
+            endpoints.extend(addresses.values.into_iter().map(|ip| FoundEndpoint {
+                weight: u32::from(server.weight).max(1),
+                ..FoundEndpoint::new(SocketAddr::new(ip, server.port))
+            }));
+        }
+        if endpoints.is_empty() && skipped > 0 {
+            return Err(DiscoverError::NotFound {
+                what: format!("every target of dns name `{name}`"),
+            });
+        }
+        let found = Found::new(endpoints).with_skipped(skipped);
+        Ok(found.with_lifetime(ttl.clamp(shortest)))
+    }
+}
+
+impl TtlBounds {
+    /// When to ask again: at the earliest where there is nothing yet.
+    fn clamp(self, ttl: Option<Duration>) -> Duration {
+        ttl.unwrap_or(Duration::ZERO).min(self.max).max(self.min)
+    }
+}
+
+/// The target `.` says that there is no such service (RFC 2782).
+fn server(data: &RData) -> Option<Server> {
+    let RData::SRV(srv) = data else { return None };
+    (!srv.target.is_root() && srv.port != 0).then(|| Server {
+        priority: srv.priority,
+        target: srv.target.clone(),
+        port: srv.port,
+        weight: srv.weight,
+    })
 }
 
 /// RFC 1123 section 2.1, and underscores, which registries use.
@@ -127,39 +261,39 @@ fn is_host_name(name: &Name) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-fn addresses_of(records: &[Record]) -> Vec<IpAddr> {
-    records
-        .iter()
-        .filter_map(|record| record.data.ip_addr())
-        .collect()
+fn addresses_of(records: &[Record]) -> Lived<IpAddr> {
+    Lived::of(records, RData::ip_addr)
 }
 
 fn bound(options: &mut ResolverOpts) {
     options.timeout = TRY_TIMEOUT;
     options.attempts = RETRIES;
+    // Without a cache times to live are ours to mind.
     options.cache_size = 0;
-    options.positive_max_ttl = Some(Duration::ZERO);
     options.negative_max_ttl = Some(Duration::ZERO);
     // Looked up here, for both families at once.
     options.use_hosts_file = ResolveHosts::Never;
 }
 
-/// Joins the two families' answers.
+/// Joins the answers about one name, such as those of both families.
 ///
 /// One family without records is usual. One that fails is not: half an answer
 /// would take the other half's endpoints away, so the whole question fails and
 /// the last good set stays.
-fn combine(
-    answers: [Result<Vec<IpAddr>, NetError>; 2],
+fn combine<T, const N: usize>(
+    answers: [Result<Lived<T>, NetError>; N],
     name: &Name,
-) -> Result<Vec<IpAddr>, DiscoverError> {
-    let mut addresses = Vec::new();
+) -> Result<Lived<T>, DiscoverError> {
+    let mut all = Lived {
+        values: Vec::new(),
+        ttl: None,
+    };
     let mut exists = false;
     for answer in answers {
         match answer {
             Ok(found) => {
                 exists = true;
-                addresses.extend(found);
+                all.extend(found);
             }
             Err(error) if error.is_no_records_found() => exists |= !error.is_nx_domain(),
             Err(NetError::Timeout) => {
@@ -174,7 +308,7 @@ fn combine(
         }
     }
     if exists {
-        return Ok(addresses);
+        return Ok(all);
     }
     Err(DiscoverError::NotFound {
         what: format!("dns name `{name}`"),
@@ -185,24 +319,31 @@ fn combine(
 #[derive(Clone, Debug)]
 pub struct Dns {
     target: Target,
-    port: NonZeroU16,
+    ttl: TtlBounds,
 }
 
 #[derive(Clone, Debug)]
 enum Target {
-    Address(IpAddr),
-    Name(Arc<System>, Name),
+    Address(SocketAddr),
+    Name(Arc<System>, Name, NonZeroU16),
+    Srv(Arc<System>, Name),
 }
 
 impl Discover for Dns {
     async fn discover(&self) -> Result<Found, DiscoverError> {
-        let addresses = match &self.target {
-            Target::Address(ip) => vec![*ip],
-            Target::Name(system, name) => system.addresses(name).await?,
-        };
-        Ok(Found::new(addresses.into_iter().map(|ip| {
-            FoundEndpoint::new(SocketAddr::new(ip, self.port.get()))
-        })))
+        match &self.target {
+            Target::Address(address) => {
+                let found = Found::new([FoundEndpoint::new(*address)]);
+                Ok(found.with_lifetime(self.ttl.max))
+            }
+            Target::Name(system, name, port) => {
+                let addresses = system.addresses(name).await?;
+                let at = |ip| FoundEndpoint::new(SocketAddr::new(ip, port.get()));
+                let found = Found::new(addresses.values.into_iter().map(at));
+                Ok(found.with_lifetime(self.ttl.clamp(addresses.ttl)))
+            }
+            Target::Srv(system, name) => system.endpoints_of_servers(name, self.ttl).await,
+        }
     }
 }
 

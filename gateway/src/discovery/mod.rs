@@ -4,16 +4,22 @@
 //! there now? When to ask, how long to wait, what to do with a failure and
 //! what to keep is decided once, for all sources, in [`watch`].
 //!
-//! A new source is one file here, one variant of [`Source`] and its arm.
+//! A new source is one file here, one variant of [`Source`] and its arm. Lists of addresses,
+//! in the routes file or in one of their own, need no questions and are not here.
 
 pub mod cloud_map;
 pub mod dns;
-pub mod static_list;
+pub(crate) mod own_zone;
 pub mod watch;
 
-use std::{cmp::Reverse, fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse, collections::BTreeMap, fmt, future, net::SocketAddr, sync::Arc, time::Duration,
+};
 
-use self::{cloud_map::CloudMap, dns::Dns, static_list::StaticList};
+use self::{
+    cloud_map::{CloudMap, RevisionStats},
+    dns::Dns,
+};
 
 /// A place that knows an upstream's endpoints.
 ///
@@ -25,6 +31,25 @@ pub trait Discover: Send + Sync {
     /// # Errors
     /// Any [`DiscoverError`] but `Empty`, which only the loop can see.
     fn discover(&self) -> impl Future<Output = Result<Found, DiscoverError>> + Send;
+
+    /// Waits until the source may be asked, where questions are rationed.
+    ///
+    /// This is not part of the time for one question.
+    fn turn(&self) -> impl Future<Output = ()> + Send {
+        future::ready(())
+    }
+
+    /// Completes when there is reason to ask before the interval has passed.
+    ///
+    /// It is dropped when the interval passes, and begun anew after the next answer.
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        future::pending()
+    }
+
+    /// What became of the looks at the source's revision, where it has one.
+    fn revisions(&self) -> Option<Arc<RevisionStats>> {
+        None
+    }
 }
 
 /// The sources that a routes file can name.
@@ -32,10 +57,8 @@ pub trait Discover: Send + Sync {
 pub enum Source {
     /// AWS Cloud Map's `DiscoverInstances`.
     CloudMap(CloudMap),
-    /// A and AAAA records of a name.
+    /// A and AAAA records of a name, or SRV records and those of their targets.
     Dns(Dns),
-    /// A fixed list of addresses.
-    Static(StaticList),
 }
 
 impl Discover for Source {
@@ -43,7 +66,27 @@ impl Discover for Source {
         match self {
             Self::CloudMap(source) => source.discover().await,
             Self::Dns(source) => source.discover().await,
-            Self::Static(source) => source.discover().await,
+        }
+    }
+
+    async fn turn(&self) {
+        match self {
+            Self::CloudMap(source) => source.turn().await,
+            Self::Dns(source) => source.turn().await,
+        }
+    }
+
+    async fn changed(&self) {
+        match self {
+            Self::CloudMap(source) => source.changed().await,
+            Self::Dns(source) => source.changed().await,
+        }
+    }
+
+    fn revisions(&self) -> Option<Arc<RevisionStats>> {
+        match self {
+            Self::CloudMap(source) => source.revisions(),
+            Self::Dns(source) => source.revisions(),
         }
     }
 }
@@ -56,6 +99,7 @@ impl Discover for Source {
 pub struct Found {
     endpoints: Vec<FoundEndpoint>,
     skipped: usize,
+    lifetime: Option<Duration>,
 }
 
 impl Found {
@@ -71,6 +115,7 @@ impl Found {
         Self {
             endpoints,
             skipped: 0,
+            lifetime: None,
         }
     }
 
@@ -78,6 +123,21 @@ impl Found {
     #[must_use]
     pub fn with_skipped(self, skipped: usize) -> Self {
         Self { skipped, ..self }
+    }
+
+    /// Notes how long the answer holds, by which the next question is due.
+    #[must_use]
+    pub fn with_lifetime(self, lifetime: Duration) -> Self {
+        Self {
+            lifetime: Some(lifetime),
+            ..self
+        }
+    }
+
+    /// How long the answer holds, where the source says so; otherwise for the interval.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
     }
 
     /// The endpoints, sorted by address.
@@ -108,6 +168,8 @@ pub struct FoundEndpoint {
     pub healthy: bool,
     /// The source's name of the instance, for logs.
     pub id: Option<Arc<str>>,
+    /// What else the source knows of it, for subsets.
+    pub attributes: Arc<BTreeMap<String, String>>,
 }
 
 impl FoundEndpoint {
@@ -120,6 +182,7 @@ impl FoundEndpoint {
             weight: 1,
             healthy: true,
             id: None,
+            attributes: Arc::default(),
         }
     }
 
@@ -131,8 +194,9 @@ impl FoundEndpoint {
             weight,
             healthy,
             id,
+            attributes,
         } = self;
-        (address, Reverse(*healthy), id, zone, weight)
+        (address, Reverse(*healthy), id, zone, weight, attributes)
     }
 }
 

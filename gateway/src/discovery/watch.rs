@@ -3,7 +3,8 @@
 //! It owns everything that is the same for all sources:
 //!
 //! - **When.** At once, then every interval ±10 %, so that the tasks of a
-//!   deployment do not ask in step.
+//!   deployment do not ask in step. An answer may hold for another time than
+//!   the interval, and a source may have reason to be asked sooner.
 //! - **How long.** Each question has a limit; running out is a failure.
 //! - **Failures** back off exponentially with full jitter, within
 //!   [`MAX_BACKOFF`]; a throttled source is left alone for longer.
@@ -24,7 +25,9 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
-use super::{Discover, DiscoverError, FailureReason, Found, FoundEndpoint};
+use super::{
+    Discover, DiscoverError, FailureReason, Found, FoundEndpoint, cloud_map::RevisionStats,
+};
 
 /// Time between two questions unless configured otherwise.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
@@ -129,13 +132,20 @@ pub struct Discovery {
     upstream: Arc<str>,
     state: watch::Receiver<DiscoveryState>,
     stats: Arc<DiscoveryStats>,
+    revisions: Option<Arc<RevisionStats>>,
 }
 
 impl Discovery {
-    /// The upstream's name.
+    /// The name of the upstream, or the names of those that share the source.
     #[must_use]
     pub fn upstream(&self) -> &str {
         &self.upstream
+    }
+
+    /// What became of the looks at the source's revision, where it has one.
+    #[must_use]
+    pub fn revisions(&self) -> Option<&RevisionStats> {
+        self.revisions.as_deref()
     }
 
     /// The state as of now.
@@ -195,6 +205,7 @@ impl<S: Discover> Watcher<S> {
             upstream: Arc::clone(&upstream),
             state: receiver,
             stats: Arc::default(),
+            revisions: source.revisions(),
         };
         let watcher = Self {
             upstream,
@@ -221,12 +232,18 @@ impl<S: Discover> Watcher<S> {
 
     async fn ask_forever(&mut self) -> Infallible {
         loop {
+            self.source.turn().await;
             let outcome = self.ask().await;
+            // A source that fails is left alone for the whole wait.
+            let works = !matches!(&outcome, Err(error) if error.reason() != FailureReason::Empty);
             let delay = match outcome {
                 Ok(found) => self.accept(found),
                 Err(error) => self.keep(error),
             };
-            tokio::time::sleep(delay).await;
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.source.changed(), if works => {}
+            }
         }
     }
 
@@ -245,6 +262,7 @@ impl<S: Discover> Watcher<S> {
     fn accept(&mut self, found: Found) -> Duration {
         self.stats.successes.fetch_add(1, Ordering::Relaxed);
         let previous = self.state.borrow().clone();
+        let lifetime = found.lifetime().unwrap_or(self.options.interval);
         let changed = !previous.answered() || previous.found.endpoints() != found.endpoints();
         if let Some(failing) = &previous.failing {
             info!(
@@ -277,7 +295,7 @@ impl<S: Discover> Watcher<S> {
             );
         }
         self.publish(next, changed || previous.failing.is_some());
-        regular_delay(self.options.interval, &mut self.rng)
+        regular_delay(lifetime, &mut self.rng)
     }
 
     /// Keeps the last good set over a failure.

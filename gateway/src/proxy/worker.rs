@@ -11,7 +11,7 @@ use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
 use gateway_core::auth::trust::Trust;
 use gateway_core::auth::unknown::UnknownKeys;
-use gateway_core::cluster::EndpointSet;
+use gateway_core::cluster::{EndpointSet, Instance};
 use gateway_core::file::Limits;
 use gateway_core::plan::{Action, Cluster, Plan};
 use gateway_core::words::reason::Reason;
@@ -46,6 +46,8 @@ pub(crate) struct Live {
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
     /// There where the plan has an upstream that gets the gateway's own tokens.
     pub(crate) signer: Option<Arc<Signer>>,
+    /// The availability zone that the gateway runs in, where it is known.
+    pub(crate) zone: Option<Arc<str>>,
     /// By the worker's index.
     pub(crate) cells: Vec<Arc<Cells>>,
 }
@@ -72,8 +74,26 @@ impl Live {
                 .map(|_| Arc::new(Cells::new(backends(), shares())))
                 .collect(),
             signer: None,
+            zone: None,
             plan,
         }
+    }
+}
+
+impl Live {
+    /// Swaps in what discovery found of a cluster; endpoints that stay keep their load and health.
+    /// Called by one thread at a time for each cluster.
+    pub(crate) fn publish(
+        &self,
+        cluster: usize,
+        found: impl IntoIterator<Item = Instance>,
+        now: Millis,
+    ) {
+        let balancer = &self.plan.clusters[cluster].balancer;
+        let endpoints = &self.endpoints[cluster];
+        let zone = self.zone.as_deref();
+        let set = EndpointSet::succeeding(&endpoints.load(), found, balancer, zone, now);
+        endpoints.store(Arc::new(set));
     }
 }
 

@@ -9,6 +9,7 @@ mod attacks;
 mod auth;
 mod balancing;
 mod credentials;
+mod discovery;
 mod framing;
 mod headers;
 mod health;

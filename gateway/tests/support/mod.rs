@@ -4,6 +4,7 @@
 //! that a gateway that drains never waits for the thread that waits for it.
 
 pub(crate) mod backend;
+pub(crate) mod cloud_map;
 pub(crate) mod gateway;
 pub(crate) mod http_client;
 pub(crate) mod key_provider;

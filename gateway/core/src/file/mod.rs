@@ -6,6 +6,7 @@ mod address;
 mod api_keys;
 mod auth;
 mod compile;
+mod endpoints;
 mod health_checks;
 mod identity;
 mod key_sources;
@@ -17,6 +18,7 @@ mod revocations;
 mod routes;
 mod secrets;
 mod settings;
+mod sources;
 mod upstream_limits;
 mod upstreams;
 
@@ -31,6 +33,7 @@ pub use address::{Address, Network};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
+pub use endpoints::{ENDPOINT_FILE_BYTES_MAX, EndpointFile, EndpointMap, EndpointSpec};
 pub use health_checks::{HealthCheck, HealthCheckSpec};
 pub use identity::InternalIdentitySpec;
 pub use key_sources::{KeyPlace, KeySource, is_private_way};
@@ -48,8 +51,9 @@ pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
 };
+pub use sources::{CloudMap, CloudMapSpec, Dns, DnsName, DnsSpec, EndpointSource, FileSpec};
 pub use upstream_limits::UpstreamLimitsSpec;
-pub use upstreams::{CloudMapSpec, DnsSpec, EndpointSource, UpstreamSpec};
+pub use upstreams::UpstreamSpec;
 
 /// A routes file, as written.
 #[derive(Debug, Deserialize)]
@@ -82,6 +86,10 @@ pub struct RoutesFile {
     /// while a provider is down has them; default none.
     #[serde(default)]
     pub state_directory: Option<String>,
+    /// The availability zone that this gateway runs in, such as `eu-west-1a`; default what the
+    /// task metadata endpoint of Amazon ECS says. Empty text counts as none.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// Who issues tokens, by name.
     #[serde(default)]
     pub jwt_providers: BTreeMap<String, ProviderSpec>,

@@ -1,11 +1,13 @@
 //! What concerns the process rather than a route: addresses, limits, log, leaving.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::compile::Checker;
+use super::endpoints::{ZONE_HELP, is_zone};
 use super::revocations::DocumentSource;
 use super::{Address, EndpointSource, HealthCheck, KeySource, Network, RoutesFile};
 use crate::framing::HeadLimits;
@@ -169,6 +171,8 @@ pub struct Settings {
     pub shutdown: ShutdownTimes,
     /// The gateway's own tokens for upstreams; `None` where no upstream gets any.
     pub internal_identity: Option<InternalIdentity>,
+    /// The availability zone that the gateway runs in, where the file says it.
+    pub zone: Option<Arc<str>>,
     /// Where keys are remembered between two starts.
     pub state_directory: Option<String>,
     /// Where keys come from, by the provider's index.
@@ -223,6 +227,7 @@ impl Settings {
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
             internal_identity,
+            zone: zone(file, check),
             state_directory: state_directory(file, check),
             key_sources: sources.keys,
             revocations: sources.revocations,
@@ -231,6 +236,19 @@ impl Settings {
             health_checks: sources.health_checks,
         }
     }
+}
+
+/// Empty text is what `${AWS_ZONE:-}` is where the variable is not set.
+fn zone(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Arc<str>> {
+    let zone = file.zone.as_deref().filter(|zone| !zone.is_empty())?;
+    if !is_zone(zone) {
+        check.problem(
+            "zone",
+            format!("`{zone}` is not the name of a zone"),
+            Some(ZONE_HELP.into()),
+        );
+    }
+    Some(zone.into())
 }
 
 fn state_directory(file: &RoutesFile, check: &mut Checker<'_>) -> Option<String> {

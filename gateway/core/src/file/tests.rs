@@ -1,6 +1,7 @@
 //! What good files mean, and what is said about bad ones.
 
 mod broken;
+mod endpoints;
 mod good;
 mod health;
 mod load_balancers;

@@ -1,20 +1,20 @@
 //! `upstreams:` where requests go, and how their endpoints are found.
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::compile::Checker;
+use super::endpoints::{self, EndpointSpec};
 use super::load_balancers::{Attributes, LoadBalancer, ZoneAware};
+use super::sources::{CloudMapSpec, DnsSpec, EndpointSource, FileSpec};
 use super::upstream_limits::UpstreamLimitsSpec;
-use super::{Address, HealthCheckSpec, OutlierSpec, identity};
-use crate::config::{item, join};
+use super::{HealthCheckSpec, OutlierSpec, identity};
+use crate::config::join;
 use crate::plan::Cluster;
 use crate::words::units::HumanDuration;
 
-/// One upstream, as written: exactly one of `cloud_map`, `static` and `dns`.
+/// One upstream, as written: exactly one of `cloud_map`, `static`, `dns` and `file`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamSpec {
@@ -23,10 +23,13 @@ pub struct UpstreamSpec {
     pub cloud_map: Option<CloudMapSpec>,
     /// Addresses that never change.
     #[serde(default)]
-    pub r#static: Option<Vec<Address>>,
+    pub r#static: Option<Vec<EndpointSpec>>,
     /// Addresses of a name.
     #[serde(default)]
     pub dns: Option<DnsSpec>,
+    /// Addresses in a file of their own, which is read again when it changes.
+    #[serde(default)]
+    pub file: Option<FileSpec>,
     /// How an endpoint is chosen; default `p2c_ewma`.
     #[serde(default)]
     pub load_balancer: LoadBalancer,
@@ -55,60 +58,6 @@ pub struct UpstreamSpec {
     pub identity: Option<String>,
 }
 
-/// Instances registered in AWS Cloud Map.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CloudMapSpec {
-    /// The namespace's name; Copilot has it in `COPILOT_SERVICE_DISCOVERY_ENDPOINT`.
-    pub namespace: String,
-    /// The service's name: with Copilot, that of the Copilot service.
-    pub service: String,
-    /// The port of instances that are registered without one.
-    #[serde(default)]
-    pub port: Option<u16>,
-    /// Time between two questions, 1 s to 5 m; default 5 s.
-    #[serde(default)]
-    pub interval: Option<HumanDuration>,
-    /// A URL in place of AWS's own, for local registries; default AWS, or the SDK's
-    /// `AWS_ENDPOINT_URL_SERVICEDISCOVERY`.
-    #[serde(default)]
-    pub endpoint: Option<String>,
-}
-
-/// Addresses of a name.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DnsSpec {
-    /// The name.
-    pub name: String,
-    /// The port.
-    pub port: u16,
-    /// Time between two questions, 1 s to 5 m; default 5 s.
-    #[serde(default)]
-    pub interval: Option<HumanDuration>,
-}
-
-/// Where an upstream's endpoints come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EndpointSource {
-    /// AWS Cloud Map.
-    CloudMap {
-        /// What to ask.
-        spec: CloudMapSpec,
-        /// How often.
-        interval: Duration,
-    },
-    /// The file itself.
-    Static(Vec<SocketAddr>),
-    /// The domain name system.
-    Dns {
-        /// What to ask.
-        spec: DnsSpec,
-        /// How often.
-        interval: Duration,
-    },
-}
-
 impl UpstreamSpec {
     /// `subsets` are those that routes ask for.
     pub(super) fn compile(
@@ -132,93 +81,35 @@ impl UpstreamSpec {
             outliers: self.outlier_detection.compile(&at, check),
             identity: identity::audience(self.identity.as_ref(), &at, check),
         };
-        let source = match (&self.cloud_map, &self.r#static, &self.dns) {
-            (Some(spec), None, None) => EndpointSource::CloudMap {
-                spec: spec.clone(),
-                interval: check_cloud_map(spec, &join(&at, "cloud_map"), check),
-            },
-            (None, Some(addresses), None) => {
-                let addresses: Vec<_> = addresses.iter().map(|address| address.0).collect();
-                check_addresses(&addresses, &join(&at, "static"), check);
-                EndpointSource::Static(addresses)
+        (cluster, self.source(name, &at, check))
+    }
+
+    fn source(&self, name: &str, at: &str, check: &mut Checker<'_>) -> EndpointSource {
+        match (&self.cloud_map, &self.r#static, &self.dns, &self.file) {
+            (Some(spec), None, None, None) => {
+                EndpointSource::CloudMap(spec.compile(&join(at, "cloud_map"), check))
             }
-            (None, None, Some(spec)) => EndpointSource::Dns {
-                spec: spec.clone(),
-                interval: check_dns(spec, &join(&at, "dns"), check),
-            },
+            (None, Some(entries), None, None) => {
+                let mut problems = |place, message, help| check.problem(place, message, Some(help));
+                let at = join(at, "static");
+                EndpointSource::Static(endpoints::compile(entries, &at, &mut problems))
+            }
+            (None, None, Some(spec), None) => {
+                EndpointSource::Dns(spec.compile(&join(at, "dns"), check))
+            }
+            (None, None, None, Some(spec)) => {
+                EndpointSource::File(spec.compile(&join(at, "file"), check))
+            }
             _ => {
                 check.problem(
                     at,
                     format!(
-                        "upstream `{name}` needs exactly one of `cloud_map`, `static` and `dns`"
+                        "upstream `{name}` needs exactly one of `cloud_map`, `static`, `dns` and `file`"
                     ),
                     Some("say one place where its endpoints are found".into()),
                 );
                 EndpointSource::Static(Vec::new())
             }
-        };
-        (cluster, source)
-    }
-}
-
-fn check_addresses(addresses: &[SocketAddr], at: &str, check: &mut Checker<'_>) {
-    if addresses.is_empty() {
-        check.problem(
-            at,
-            "the list of addresses is empty",
-            Some("write at least one, such as `127.0.0.1:9001`".into()),
-        );
-    }
-    let mut seen = HashSet::with_capacity(addresses.len());
-    for (index, address) in addresses.iter().enumerate() {
-        let place = item(at, index);
-        check_port(Some(address.port()), &place, check);
-        if !seen.insert(address) {
-            check.problem(
-                place,
-                format!("`{address}` is listed twice"),
-                Some("remove one; endpoints have no weight".into()),
-            );
         }
     }
-}
-
-/// Returns the time between two questions.
-fn check_cloud_map(spec: &CloudMapSpec, at: &str, check: &mut Checker<'_>) -> Duration {
-    let namespace = "write the namespace's name, such as `${COPILOT_SERVICE_DISCOVERY_ENDPOINT}`";
-    check.not_empty(&join(at, "namespace"), &spec.namespace, namespace);
-    let service = "write the name of the service in its namespace";
-    check.not_empty(&join(at, "service"), &spec.service, service);
-    check_port(spec.port, &join(at, "port"), check);
-    if let Some(endpoint) = &spec.endpoint {
-        check.url(&join(at, "endpoint"), endpoint, "http://127.0.0.1:5000");
-    }
-    interval(at, spec.interval, check)
-}
-
-/// Returns the time between two questions.
-fn check_dns(spec: &DnsSpec, at: &str, check: &mut Checker<'_>) -> Duration {
-    let help = "write the name to look up, such as `api.internal`";
-    check.not_empty(&join(at, "name"), &spec.name, help);
-    check_port(Some(spec.port), &join(at, "port"), check);
-    interval(at, spec.interval, check)
-}
-
-fn check_port(port: Option<u16>, at: &str, check: &mut Checker<'_>) {
-    if port == Some(0) {
-        check.problem(
-            at,
-            "port 0 cannot be connected to",
-            Some("write the port that the endpoint listens on".into()),
-        );
-    }
-}
-
-fn interval(at: &str, given: Option<HumanDuration>, check: &mut Checker<'_>) -> Duration {
-    check.duration(
-        join(at, "interval"),
-        given,
-        Duration::from_secs(5),
-        Duration::from_secs(1)..=Duration::from_mins(5),
-    )
 }

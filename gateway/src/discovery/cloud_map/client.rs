@@ -1,6 +1,14 @@
 //! The connection to Cloud Map that all upstreams share.
 
-use std::{env, net::IpAddr, time::Duration};
+use std::{
+    env,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_servicediscovery::{
@@ -19,7 +27,7 @@ use aws_smithy_runtime_api::{
 };
 use http::Uri;
 
-use super::{CloudMap, CloudMapService};
+use super::{CloudMap, CloudMapService, budget::Budgets, revision::RevisionWatch};
 
 /// Time to find region, credentials' source and endpoint at the start.
 ///
@@ -37,9 +45,31 @@ pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 const PLACEHOLDER_REGION: &str = "us-east-1";
 
 /// A client of Cloud Map, to be made once and shared; cloning is cheap.
+///
+/// Its clones share one budget of calls.
 #[derive(Clone, Debug)]
 pub struct CloudMapClient {
-    client: Client,
+    pub(super) client: Client,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What all sources of one client share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) budgets: Budgets,
+    /// Set once `DiscoverInstancesRevision` turned out not to be allowed.
+    is_revision_off: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn is_revision_off(&self) -> bool {
+        self.is_revision_off.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether it was on until now.
+    pub(super) fn turn_revision_off(&self) -> bool {
+        !self.is_revision_off.swap(true, Ordering::Relaxed)
+    }
 }
 
 impl CloudMapClient {
@@ -96,6 +126,7 @@ impl CloudMapClient {
         }
         Self {
             client: Client::from_conf(config.build()),
+            shared: Arc::default(),
         }
     }
 
@@ -103,7 +134,8 @@ impl CloudMapClient {
     #[must_use]
     pub fn service(&self, service: CloudMapService) -> CloudMap {
         CloudMap {
-            client: self.client.clone(),
+            client: self.clone(),
+            revision: Arc::new(RevisionWatch::new(service.revision_interval)),
             service,
         }
     }
@@ -189,7 +221,7 @@ fn placeholder_credentials() -> Credentials {
 
 /// Keeps a custom endpoint's host as it was configured.
 ///
-/// The SDK puts `data-` before the host of this operation, custom endpoints
+/// The SDK puts `data-` before the host of both operations, custom endpoints
 /// included: `127.0.0.1` would become `data-127.0.0.1`, which no resolver knows.
 #[derive(Debug)]
 struct KeepHost;

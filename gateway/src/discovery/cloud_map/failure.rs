@@ -1,12 +1,9 @@
-//! What a failed `DiscoverInstances` means.
+//! What a failed call means.
 
 use std::{error::Error, iter};
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_servicediscovery::{
-    error::{ProvideErrorMetadata, SdkError},
-    operation::discover_instances::DiscoverInstancesError,
-};
+use aws_sdk_servicediscovery::error::{ProvideErrorMetadata, SdkError};
 
 use super::{
     CloudMapService, DiscoverError, SOURCE_NAME,
@@ -16,8 +13,9 @@ use super::{
 /// Longest excerpt of somebody else's error text, in characters.
 const MAX_CAUSE_CHARS: usize = 400;
 
-/// Codes of throttling other than the operation's own `RequestLimitExceeded`.
-const THROTTLED: [&str; 4] = [
+/// Codes of throttling; the first is Cloud Map's own.
+const THROTTLED: [&str; 5] = [
+    "RequestLimitExceeded",
     "ThrottlingException",
     "Throttling",
     "TooManyRequestsException",
@@ -37,11 +35,20 @@ const DENIED: [&str; 8] = [
     "UnrecognizedClientException",
 ];
 
+/// Codes that are about one operation and not about the caller.
+const OPERATION_REFUSED: [&str; 5] = [
+    "AccessDeniedException",
+    "AccessDenied",
+    "NotAuthorized",
+    "UnknownOperationException",
+    "InvalidAction",
+];
+
 /// Sorts a failure into what the loop and a person can act on.
-pub(super) fn classify(
-    error: &SdkError<DiscoverInstancesError>,
-    service: &CloudMapService,
-) -> DiscoverError {
+pub(super) fn classify<E>(error: &SdkError<E>, service: &CloudMapService) -> DiscoverError
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
     let source_name = SOURCE_NAME;
     let causes = || iter::successors(Some(error as &dyn Error), |error| (*error).source());
     // The SDK reports missing credentials as a failed dispatch, like an outage.
@@ -82,7 +89,7 @@ pub(super) fn classify(
 
 /// An error in the protocol's own form.
 fn refused(
-    error: &DiscoverInstancesError,
+    error: &impl ProvideErrorMetadata,
     status: u16,
     service: &CloudMapService,
 ) -> DiscoverError {
@@ -96,19 +103,26 @@ fn refused(
         Some(message) => shorten(&format!("{code}: {message}")),
         None => shorten(&format!("{code}, status {status}")),
     };
-    match error {
-        DiscoverInstancesError::NamespaceNotFound(_) => DiscoverError::NotFound {
+    match code {
+        "NamespaceNotFound" => DiscoverError::NotFound {
             what: format!("cloud map namespace `{namespace}`"),
         },
-        DiscoverInstancesError::ServiceNotFound(_) => DiscoverError::NotFound {
+        "ServiceNotFound" => DiscoverError::NotFound {
             what: format!("cloud map service `{name}` in namespace `{namespace}`"),
-        },
-        DiscoverInstancesError::RequestLimitExceeded(_) => DiscoverError::Throttled {
-            source_name: SOURCE_NAME,
-            cause,
         },
         _ => by_code(code, status, cause),
     }
+}
+
+/// Whether the caller may not use this operation, or the endpoint does not know it; credentials
+/// that have run out say nothing of the operation.
+pub(super) fn is_operation_refused<E>(error: &SdkError<E>) -> bool
+where
+    E: ProvideErrorMetadata,
+{
+    error
+        .code()
+        .is_some_and(|code| OPERATION_REFUSED.contains(&code))
 }
 
 /// Errors that any AWS service may give, by code or else by HTTP status.

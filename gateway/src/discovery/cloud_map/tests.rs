@@ -14,16 +14,11 @@ use super::{
 };
 use crate::discovery::{
     FailureReason,
-    watch::{WatchOptions, Watcher},
+    watch::{Discovery, MIN_DELAY, WatchOptions, Watcher},
 };
 
 fn users() -> CloudMapService {
-    CloudMapService {
-        namespace: "test.shop.local".into(),
-        service: "users".into(),
-        port: None,
-        attributes: BTreeMap::new(),
-    }
+    CloudMapService::new("test.shop.local", "users")
 }
 
 async fn source(fake: &Fake, service: CloudMapService) -> CloudMap {
@@ -82,6 +77,10 @@ async fn an_answer_becomes_sorted_endpoints() {
             zone: Some("eu-west-1b".into()),
             id: Some("b".into()),
             healthy: false,
+            attributes: Arc::new(BTreeMap::from([(
+                "ECS_SERVICE_NAME".into(),
+                "users".into(),
+            )])),
             ..FoundEndpoint::new("10.0.0.2:8080".parse().unwrap())
         },
     ];
@@ -269,4 +268,183 @@ async fn a_server_that_hangs_is_given_up() {
         }
     }
     assert_eq!(fake.seen().len(), 1);
+}
+
+#[test]
+fn attributes_are_carried_within_their_bounds_and_without_those_of_the_place() {
+    let mut instance = HttpInstanceSummary::builder()
+        .attributes("AWS_INSTANCE_IPV4", "10.0.0.1")
+        .attributes("AWS_INSTANCE_PORT", "80")
+        .attributes("AVAILABILITY_ZONE", "eu-west-1a")
+        .attributes("too_long", "x".repeat(MAX_ATTRIBUTE_BYTES + 1))
+        .attributes("longest", "x".repeat(MAX_ATTRIBUTE_BYTES));
+    for index in 0..MAX_ATTRIBUTES {
+        instance = instance.attributes(format!("k{index:02}"), "v");
+    }
+    let attributes = endpoint(&instance.build(), None).unwrap().attributes;
+    let keys: Vec<_> = attributes.keys().map(String::as_str).collect();
+    assert_eq!(keys.len(), MAX_ATTRIBUTES);
+    assert_eq!((keys[0], keys[47]), ("k00", "k47"));
+}
+
+const INSTANCES: &str = "DiscoverInstances";
+const REVISION: &str = "DiscoverInstancesRevision";
+
+fn reply(status: u16, body: impl Into<String>) -> Behaviour {
+    let body = body.into();
+    Behaviour::Reply { status, body }
+}
+
+/// One instance, at a revision.
+fn one(revision: usize) -> Behaviour {
+    let body = json!({"InstancesRevision": revision, "Instances": [
+        {"InstanceId": "a", "Attributes": {"AWS_INSTANCE_IPV4": "10.0.0.1", "AWS_INSTANCE_PORT": "80"}},
+    ]});
+    reply(200, body.to_string())
+}
+
+fn at_revision(revision: usize) -> Behaviour {
+    reply(200, json!({"InstancesRevision": revision}).to_string())
+}
+
+fn refusing(code: &str) -> Behaviour {
+    reply(
+        400,
+        json!({"__type": code, "message": "because"}).to_string(),
+    )
+}
+
+/// Questions that come only with the revision, and looks that come fast.
+const EAGER: Duration = Duration::from_millis(2);
+
+/// Runs the loop until a condition on the fake and the discovery holds.
+async fn run_until(fake: &Fake, interval: Duration, is_reached: impl Fn(&Discovery) -> bool) {
+    let service = CloudMapService {
+        revision_interval: EAGER,
+        ..users()
+    };
+    let options = WatchOptions {
+        interval,
+        ..WatchOptions::default()
+    };
+    let source = source(fake, service).await;
+    let rng = fastrand::Rng::with_seed(1);
+    let (watcher, discovery) = Watcher::new("users".into(), source, options, rng);
+    let reached = async {
+        while !is_reached(&discovery) {
+            tokio::time::sleep(EAGER).await;
+        }
+    };
+    tokio::select! {
+        () = watcher.run(std::future::pending()) => {}
+        reached = tokio::time::timeout(Duration::from_secs(20), reached) => {
+            reached.expect("reached in time");
+        }
+    }
+}
+
+/// Longer than any of these tests lasts.
+const NEVER: Duration = Duration::from_hours(1);
+
+fn looks(discovery: &Discovery, look: Look) -> u64 {
+    discovery.revisions().unwrap().count(look)
+}
+
+#[tokio::test]
+async fn a_new_revision_is_a_reason_to_ask_before_the_interval_has_passed() {
+    let fake = Fake::playing(|operation, nth| match operation {
+        INSTANCES => one(1),
+        // Two registrations, seen as one; later a look at it is the same.
+        _ => at_revision(if nth < 3 { 1 } else { 3 }),
+    })
+    .await;
+    run_until(&fake, NEVER, |discovery| looks(discovery, Look::Same) >= 6).await;
+    assert_eq!(fake.calls(INSTANCES), 2);
+    let expected = json!({"NamespaceName": "test.shop.local", "ServiceName": "users"});
+    let seen = fake.seen();
+    let look = seen.iter().find(|seen| seen.target.ends_with(REVISION));
+    assert_eq!(look.unwrap().body, expected);
+}
+
+#[tokio::test]
+async fn a_revision_that_filters_make_another_one_is_asked_for_once() {
+    let fake = Fake::playing(|operation, _| match operation {
+        INSTANCES => one(1),
+        _ => at_revision(7),
+    })
+    .await;
+    run_until(&fake, NEVER, |discovery| looks(discovery, Look::Same) >= 5).await;
+    assert_eq!(fake.calls(INSTANCES), 2);
+}
+
+#[tokio::test]
+async fn looks_end_where_they_are_not_allowed_and_questions_go_on() {
+    for code in ["AccessDeniedException", "UnknownOperationException"] {
+        let code = code.to_owned();
+        let fake = Fake::playing(move |operation, _| match operation {
+            INSTANCES => one(1),
+            _ => refusing(&code),
+        })
+        .await;
+        let asked_often = |discovery: &Discovery| discovery.stats().successes() >= 5;
+        run_until(&fake, MIN_DELAY, asked_often).await;
+        assert_eq!(fake.calls(REVISION), 1);
+    }
+}
+
+#[tokio::test]
+async fn expired_credentials_do_not_end_looks() {
+    let fake = Fake::playing(|operation, nth| match (operation, nth) {
+        (INSTANCES, _) => one(1),
+        (_, 0) => refusing("ExpiredTokenException"),
+        (_, 1) => Behaviour::Reset,
+        (_, 2) => reply(500, ""),
+        _ => at_revision(1),
+    })
+    .await;
+    run_until(&fake, NEVER, |discovery| looks(discovery, Look::Same) >= 1).await;
+    assert_eq!((fake.calls(INSTANCES), fake.calls(REVISION)), (1, 4));
+}
+
+#[tokio::test]
+async fn a_throttled_look_is_followed_by_a_pause() {
+    let fake = Fake::playing(|operation, _| match operation {
+        INSTANCES => one(1),
+        _ => refusing("RequestLimitExceeded"),
+    })
+    .await;
+    let asked_often = |discovery: &Discovery| {
+        discovery.stats().successes() >= 5 && looks(discovery, Look::Throttled) > 0
+    };
+    run_until(&fake, MIN_DELAY, asked_often).await;
+    assert_eq!(fake.calls(REVISION), 1, "half of five seconds at least");
+}
+
+#[tokio::test]
+async fn a_failing_source_is_not_looked_at() {
+    let fake = Fake::playing(|operation, nth| match (operation, nth) {
+        (INSTANCES, 0) => refusing("RequestLimitExceeded"),
+        _ => one(1),
+    })
+    .await;
+    run_until(&fake, MIN_DELAY, |discovery| discovery.state().answered()).await;
+    let operations = fake.seen();
+    let operations: Vec<_> = operations.iter().map(|seen| seen.target.as_str()).collect();
+    let question = "Route53AutoNaming_v20170314.DiscoverInstances";
+    assert_eq!(operations, [question, question]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sources_of_one_client_keep_to_its_budget_together() {
+    let fake = Fake::replying(200, "{}").await;
+    let client = CloudMapClient::connect(Some(&fake.url())).await.unwrap();
+    let sources = ["a", "b"].map(|name| client.service(CloudMapService::new("shop", name)));
+    let start = Instant::now();
+    for turn in 0..50 {
+        sources[turn % 2].turn().await;
+    }
+    // Twenty at once, and ten a second: the timer rounds each wait up to a millisecond.
+    let took = start.elapsed();
+    assert!(took >= Duration::from_secs(3), "{took:?}");
+    assert!(took <= Duration::from_millis(3_100), "{took:?}");
 }

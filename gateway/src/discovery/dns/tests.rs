@@ -7,7 +7,7 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
     proto::{
         op::{Message, ResponseCode},
-        rr::RData,
+        rr::rdata::SRV,
     },
 };
 use tokio::net::UdpSocket;
@@ -38,6 +38,10 @@ async fn resolver_with_hosts(script: &'static [(Say, Say)], hosts: Hosts) -> Dns
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let server = socket.local_addr().unwrap();
     tokio::spawn(serve(socket, script));
+    resolver_of(server, hosts)
+}
+
+fn resolver_of(server: SocketAddr, hosts: Hosts) -> DnsResolver {
     let mut connection = ConnectionConfig::udp();
     connection.port = server.port();
     let server = NameServerConfig::new(server.ip(), true, vec![connection]);
@@ -84,6 +88,11 @@ async fn serve(socket: UdpSocket, script: &'static [(Say, Say)]) {
 
 const PORT: NonZeroU16 = NonZeroU16::new(8080).unwrap();
 
+const TTL: TtlBounds = TtlBounds {
+    min: Duration::from_secs(5),
+    max: Duration::from_secs(30),
+};
+
 /// The endpoints in one line, or the reason of the failure.
 async fn ask(source: &Dns) -> String {
     match source.discover().await {
@@ -111,7 +120,10 @@ async fn both_families_make_one_set_and_neither_half_makes_one_alone() {
         (&[(Code(ResponseCode::Refused), V6)], "outage"),
     ];
     for (script, expected) in cases {
-        let source = resolver(script).await.name("api.internal", PORT).unwrap();
+        let source = resolver(script)
+            .await
+            .name("api.internal", PORT, TTL)
+            .unwrap();
         assert_eq!(ask(&source).await, *expected, "{script:?}");
     }
 }
@@ -123,7 +135,10 @@ async fn neither_an_answer_nor_its_absence_is_remembered() {
         (Addresses(&["10.0.0.1"]), NO_RECORDS),
         (Addresses(&["10.0.0.2"]), NO_RECORDS),
     ];
-    let source = resolver(script).await.name("api.internal", PORT).unwrap();
+    let source = resolver(script)
+        .await
+        .name("api.internal", PORT, TTL)
+        .unwrap();
     let answers = [ask(&source).await, ask(&source).await, ask(&source).await];
     assert_eq!(answers, ["not_found", "10.0.0.1:8080", "10.0.0.2:8080"]);
 }
@@ -132,7 +147,7 @@ async fn neither_an_answer_nor_its_absence_is_remembered() {
 async fn a_silent_server_is_a_timeout() {
     let source = resolver(&[(Silence, Silence)])
         .await
-        .name("api.internal", PORT)
+        .name("api.internal", PORT, TTL)
         .unwrap();
     let error = source.discover().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Timeout, "{error}");
@@ -147,7 +162,7 @@ async fn addresses_and_localhost_need_no_server() {
         ("localhost", "127.0.0.1:8080 [::1]:8080"),
     ];
     for (name, expected) in cases {
-        let source = resolver.name(name, PORT).unwrap();
+        let source = resolver.name(name, PORT, TTL).unwrap();
         assert_eq!(ask(&source).await, expected, "{name}");
     }
 }
@@ -165,7 +180,7 @@ async fn the_hosts_file_comes_first() {
         hickory_resolver::lookup::Lookup::new_with_max_ttl(query, [record]),
     );
     let resolver = resolver_with_hosts(&[(FAILURE, FAILURE)], hosts).await;
-    let source = resolver.name("api.internal", PORT).unwrap();
+    let source = resolver.name("api.internal", PORT, TTL).unwrap();
     assert_eq!(ask(&source).await, "192.0.2.9:8080");
 }
 
@@ -174,7 +189,140 @@ async fn what_is_no_host_name_is_refused_by_name() {
     let resolver = resolver(&[(FAILURE, FAILURE)]).await;
     let long = "a".repeat(64);
     for name in ["", ".", "a..b", "http://api", "api:80", "a b", &long] {
-        let error = resolver.name(name, PORT).unwrap_err();
+        let error = resolver.name(name, PORT, TTL).unwrap_err();
         assert_eq!(error, DnsError::Name { name: name.into() });
     }
+}
+
+/// A record's name, time to live and data.
+type ZoneRecord = (&'static str, u32, &'static str);
+
+/// A name server of a zone; what is not in it does not exist, and `fail.internal` fails.
+async fn zone(records: &[ZoneRecord]) -> DnsResolver {
+    let records: Vec<_> = records
+        .iter()
+        .map(|(name, ttl, data)| {
+            let words: Vec<_> = data.split(' ').collect();
+            let data = match words[..] {
+                [priority, weight, port, target] => RData::SRV(SRV::new(
+                    priority.parse().unwrap(),
+                    weight.parse().unwrap(),
+                    port.parse().unwrap(),
+                    Name::from_utf8(target).unwrap(),
+                )),
+                [address] => match address.parse().unwrap() {
+                    IpAddr::V4(ip) => RData::A(ip.into()),
+                    IpAddr::V6(ip) => RData::AAAA(ip.into()),
+                },
+                _ => panic!("{data}"),
+            };
+            Record::from_rdata(Name::from_utf8(name).unwrap(), *ttl, data)
+        })
+        .collect();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let server = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut packet = [0; 4096];
+        while let Ok((length, client)) = socket.recv_from(&mut packet).await {
+            let question = Message::from_vec(&packet[..length]).unwrap();
+            let query = question.queries[0].clone();
+            let mut reply = question.into_response();
+            let of_name = records.iter().filter(|it| it.name == *query.name());
+            let mut exists = false;
+            for record in of_name {
+                exists = true;
+                if record.record_type() == query.query_type() {
+                    reply.add_answer(record.clone());
+                }
+            }
+            if !exists {
+                reply.metadata.response_code = ResponseCode::NXDomain;
+            }
+            if query.name().to_utf8().starts_with("fail.") {
+                reply.metadata.response_code = ResponseCode::ServFail;
+            }
+            let bytes = reply.to_vec().unwrap();
+            socket.send_to(&bytes, client).await.unwrap();
+        }
+    });
+    resolver_of(server, Hosts::default())
+}
+
+const SERVICE: &str = "_http._tcp.users.internal.";
+
+#[tokio::test]
+async fn srv_records_give_ports_and_weights_of_the_lowest_priority() {
+    let v4 = ("a.internal.", 60, "10.0.0.1");
+    let v6 = ("b.internal.", 60, "fd00::2");
+    let cases: &[(&[ZoneRecord], &str)] = &[
+        (
+            &[
+                (SERVICE, 60, "10 5 8001 a.internal."),
+                (SERVICE, 60, "10 0 8002 b.internal."),
+                (SERVICE, 60, "20 9 8003 a.internal."),
+                v4,
+                v6,
+            ],
+            "10.0.0.1:8001*5 [fd00::2]:8002*1",
+        ),
+        // A target that does not exist (any more) is left out, one that fails is not.
+        (
+            &[
+                (SERVICE, 60, "1 1 80 gone.internal."),
+                (SERVICE, 60, "1 1 80 a.internal."),
+                v4,
+            ],
+            "10.0.0.1:80*1 skipped 1",
+        ),
+        (
+            &[
+                (SERVICE, 60, "1 1 80 fail.internal."),
+                (SERVICE, 60, "1 1 80 a.internal."),
+                v4,
+            ],
+            "outage",
+        ),
+        (&[(SERVICE, 60, "1 1 80 gone.internal.")], "not_found"),
+        // There decidedly is no such service.
+        (&[(SERVICE, 60, "0 0 0 .")], ""),
+        (&[(SERVICE, 60, "10.0.0.1")], ""),
+        (&[v4], "not_found"),
+    ];
+    for (records, expected) in cases {
+        let source = zone(records).await.srv("_http._tcp.users.internal", TTL);
+        let got = match source.unwrap().discover().await {
+            Ok(found) => {
+                let words = found.endpoints().iter();
+                let words = words.map(|it| format!("{}*{}", it.address, it.weight));
+                let mut words: Vec<_> = words.collect();
+                words.extend((found.skipped() > 0).then(|| format!("skipped {}", found.skipped())));
+                words.join(" ")
+            }
+            Err(error) => error.reason().to_string(),
+        };
+        assert_eq!(got, *expected, "{records:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_shortest_time_to_live_counts_within_its_bounds() {
+    let srv = (SERVICE, 20, "1 1 80 a.internal.");
+    let at = |ttl| ("a.internal.", ttl, "10.0.0.1");
+    for (records, expected_seconds) in [
+        (vec![srv, at(60)], 20),
+        (vec![srv, at(10)], 10),
+        (vec![srv, at(0)], 5),
+        (vec![(SERVICE, 3600, srv.2), at(3600)], 30),
+        (vec![(SERVICE, 3600, "0 0 0 .")], 30),
+        (vec![(SERVICE, 3600, "10.0.0.1")], 5),
+    ] {
+        let source = zone(&records).await.srv("_http._tcp.users.internal", TTL);
+        let found = source.unwrap().discover().await.unwrap();
+        let expected = Some(Duration::from_secs(expected_seconds));
+        assert_eq!(found.lifetime(), expected, "{records:?}");
+    }
+    let both = [at(20), ("a.internal.", 15, "fd00::1")];
+    let source = zone(&both).await.name("a.internal", PORT, TTL).unwrap();
+    let found = source.discover().await.unwrap();
+    assert_eq!(found.lifetime(), Some(Duration::from_secs(15)));
 }

@@ -156,6 +156,74 @@ async fn nothing_empties_a_set_that_worked() {
     assert_eq!(history(&steps).await, expected);
 }
 
+/// A source with a lifetime or a reason of its own to be asked again.
+#[derive(Debug)]
+struct Timely {
+    lifetime: Option<Duration>,
+    changes_after: Option<Duration>,
+    turn: Duration,
+    asked_at: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Discover for Timely {
+    async fn discover(&self) -> Result<Found, DiscoverError> {
+        self.asked_at.lock().unwrap().push(Instant::now());
+        let found = Found::new([FoundEndpoint::new("10.0.0.1:80".parse().unwrap())]);
+        Ok(match self.lifetime {
+            Some(lifetime) => found.with_lifetime(lifetime),
+            None => found,
+        })
+    }
+
+    async fn turn(&self) {
+        tokio::time::sleep(self.turn).await;
+    }
+
+    async fn changed(&self) {
+        match self.changes_after {
+            Some(time) => tokio::time::sleep(time).await,
+            None => future::pending().await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_may_say_when_to_ask_it_again() {
+    let second = Duration::from_secs;
+    // Lifetime, time to a change, time to its turn, and the expected gap in seconds ±10 %.
+    let cases = [
+        (None, None, second(0), 5.0),
+        (Some(second(60)), None, second(0), 60.0),
+        (None, Some(second(2)), second(0), 2.0),
+        (Some(second(60)), Some(second(2)), second(0), 2.0),
+        (None, Some(second(9)), second(0), 5.0),
+        // Longer than a question may take.
+        (None, None, second(10), 15.0),
+    ];
+    for (lifetime, changes_after, turn, expected) in cases {
+        let asked_at = Arc::new(Mutex::new(Vec::new()));
+        let source = Timely {
+            lifetime,
+            changes_after,
+            turn,
+            asked_at: Arc::clone(&asked_at),
+        };
+        let rng = fastrand::Rng::with_seed(3);
+        let (watcher, discovery) =
+            Watcher::new("users".into(), source, WatchOptions::default(), rng);
+        let shutdown = tokio::time::sleep(second(200));
+        watcher.run(shutdown).await;
+        assert!(discovery.state().failing.is_none());
+        let asked_at = asked_at.lock().unwrap();
+        for gap in asked_at.windows(2).map(|pair| pair[1] - pair[0]) {
+            let gap = gap.as_secs_f64();
+            let slack = 0.1 * expected + 0.01;
+            assert!((gap - expected).abs() <= slack, "{gap}, not {expected}");
+        }
+        assert!(asked_at.len() > 2);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_empty_first_answer_is_an_answer() {
     let expected = [

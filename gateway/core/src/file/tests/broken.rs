@@ -104,6 +104,7 @@ fn settings() {
         "version: 1\nshutdown: {drain: 1h}\n",
         "version: 1\nforwarded: {trusted_proxies: [10.0.0.0/33, here]}\n",
         "version: 1\nstate_directory: ''\n",
+        "version: 1\nzone: eu west\n",
     ];
     check(
         "settings",
@@ -272,6 +273,11 @@ fn upstreams() {
         r#"{static: ["127.0.0.1:1"], connect_timeout: 0s}"#,
         r#"{static: ["127.0.0.1:1"], connect_timeout: 2m}"#,
         r#"{static: ["127.0.0.1:1"], limits: {connections: 0, pending: 1000001, request: 1}}"#,
+        r#"{static: [{address: "127.0.0.1:1", weight: 0}]}"#,
+        r#"{static: [{address: "127.0.0.1:1", zone: "eu west", wieght: 1}]}"#,
+        "{static: [{zone: eu-west-1a}]}",
+        "{file: endpoints.yaml}",
+        "{file: {path: ''}}",
     ];
     let map: &[_] = &[
         "{namespace: '', service: ' '}",
@@ -279,8 +285,18 @@ fn upstreams() {
         "{namespace: a, service: b, interval: 0s, port: 0}",
         "{namespace: a, service: b, port: 65536}",
         "{namespace: a, service: b, endpoint: 'localhost:4566'}",
+        "{namespace: a, service: b, attributes: {'': blue}}",
+        "{namespace: a, service: b, revision_interval: 1ms}",
     ];
-    let dns: &[_] = &["{name: api.internal}", "{name: '', port: 0, interval: 1d}"];
+    let dns: &[_] = &[
+        "{name: api.internal}",
+        "{name: '', port: 0, min_ttl: 1d}",
+        "{}",
+        "{srv: ''}",
+        "{srv: _http._tcp.a, port: 80}",
+        "{srv: _http._tcp.a, name: a}",
+        "{srv: _http._tcp.a, min_ttl: 20s, max_ttl: 10s}",
+    ];
     check(
         "upstreams",
         &[

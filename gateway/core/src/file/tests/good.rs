@@ -1,18 +1,19 @@
 //! Good files compile to what they say.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use jsonwebtoken::Algorithm;
 
-use super::super::{AccessLogOutput, EndpointSource, KeyPlace, SecretEncoding};
+use super::super::{AccessLogOutput, DnsName, EndpointSource, KeyPlace, SecretEncoding};
 use super::*;
 use crate::auth::{Auth, Credential, Policy};
 use crate::path::CleanPath;
 use crate::plan::{Action, Route};
 use crate::route::{Outcome, Request};
 
-const SMALLEST: &str = "
+pub(super) const SMALLEST: &str = "
 version: 1
 routes: [{name: all, match: {path_prefix: /}, auth: none, respond: {status: 204}}]
 ";
@@ -367,29 +368,29 @@ fn upstreams_and_their_endpoints_share_their_indices() {
     assert_eq!(plan.clusters[0].connect_timeout, Duration::from_millis(250));
     assert_eq!(plan.clusters[1].connect_timeout, Duration::from_secs(1));
     let [
-        EndpointSource::Dns { spec: dns, .. },
-        EndpointSource::Static(addresses),
-        EndpointSource::CloudMap {
-            interval: products_interval,
-            ..
-        },
-        EndpointSource::CloudMap {
-            spec: users,
-            interval: users_interval,
-        },
+        EndpointSource::Dns(dns),
+        EndpointSource::Static(instances),
+        EndpointSource::CloudMap(products),
+        EndpointSource::CloudMap(users),
     ] = &settings.endpoint_sources[..]
     else {
         panic!("{:?}", settings.endpoint_sources);
     };
-    assert_eq!((dns.name.as_str(), dns.port), ("api.internal", 8080));
-    assert_eq!(addresses.len(), 2);
+    let name = DnsName::Addresses {
+        name: "api.internal".into(),
+        port: NonZeroU16::new(8080).unwrap(),
+    };
+    assert_eq!(dns.name, name);
+    assert_eq!(instances.len(), 2);
     assert_eq!(
         (users.namespace.as_str(), users.service.as_str()),
         ("prod.internal", "users")
     );
-    assert_eq!((users.port, users.endpoint.as_deref()), (Some(8080), None));
-    assert_eq!(*users_interval, Duration::from_secs(10));
-    assert_eq!(*products_interval, Duration::from_secs(5));
+    assert_eq!(users.port, NonZeroU16::new(8080));
+    assert_eq!(users.endpoint, None);
+    assert_eq!(users.interval, Duration::from_secs(10));
+    assert_eq!(products.interval, Duration::from_secs(5));
+    assert_eq!(products.revision_interval, Duration::from_secs(1));
 }
 
 #[test]
