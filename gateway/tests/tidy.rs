@@ -24,6 +24,7 @@ const SHELL: &[Floor] = &[
         "documents",
         "identity",
         "telemetry",
+        "upgrade",
     ],
     &["io", "lifecycle", "fetch"],
     &["clock", "cause"],

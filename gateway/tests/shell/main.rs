@@ -18,4 +18,5 @@ mod program;
 mod requests;
 mod retries;
 mod revocation;
+mod upgrade;
 mod upstream_answers;

@@ -6,6 +6,7 @@ mod address;
 mod api_keys;
 mod auth;
 mod compile;
+mod connections;
 mod identity;
 mod key_sources;
 mod providers;
@@ -13,6 +14,7 @@ mod revocations;
 mod routes;
 mod secrets;
 mod settings;
+mod upgrade;
 mod upstreams;
 
 #[cfg(test)]
@@ -26,6 +28,7 @@ pub use address::{Address, Network};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
+pub use connections::ConnectionsSpec;
 pub use identity::InternalIdentitySpec;
 pub use key_sources::{KeyPlace, KeySource, is_private_way};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
@@ -36,6 +39,7 @@ pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
 };
+pub use upgrade::{Upgrade, UpgradeSpec};
 pub use upstreams::{CloudMapSpec, DnsSpec, EndpointSource, LoadBalancer, UpstreamSpec};
 
 /// A routes file, as written.
@@ -62,6 +66,9 @@ pub struct RoutesFile {
     /// How the process leaves.
     #[serde(default)]
     pub shutdown: ShutdownSpec,
+    /// How a new process takes over from a running one; default not at all.
+    #[serde(default)]
+    pub upgrade: Option<UpgradeSpec>,
     /// Whom to believe about earlier hops.
     #[serde(default)]
     pub forwarded: ForwardedSpec,

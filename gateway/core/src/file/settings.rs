@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::compile::Checker;
 use super::revocations::DocumentSource;
-use super::{Address, EndpointSource, KeySource, Network, RoutesFile};
+use super::{Address, EndpointSource, KeySource, Network, RoutesFile, Upgrade};
 use crate::framing::HeadLimits;
 use crate::identity::InternalIdentity;
 use crate::words::units::{ByteSize, HumanDuration};
@@ -167,6 +167,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Leaving.
     pub shutdown: ShutdownTimes,
+    /// Handing over to a new process; `None` where that is not wanted.
+    pub upgrade: Option<Upgrade>,
     /// The gateway's own tokens for upstreams; `None` where no upstream gets any.
     pub internal_identity: Option<InternalIdentity>,
     /// Where keys are remembered between two starts.
@@ -219,6 +221,7 @@ impl Settings {
             },
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
+            upgrade: file.upgrade.as_ref().map(|spec| spec.compile(check)),
             internal_identity,
             state_directory: state_directory(file, check),
             key_sources: sources.keys,

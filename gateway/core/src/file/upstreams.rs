@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::compile::Checker;
-use super::{Address, identity};
+use super::{Address, ConnectionsSpec, identity};
 use crate::cluster::balance::Balancer;
 use crate::config::{item, join};
 use crate::plan::Cluster;
@@ -32,6 +32,9 @@ pub struct UpstreamSpec {
     /// Time to open a connection, 1 ms to 60 s; default 1 s.
     #[serde(default)]
     pub connect_timeout: Option<HumanDuration>,
+    /// What is kept open to the endpoints, and when it is given up.
+    #[serde(default)]
+    pub connections: ConnectionsSpec,
     /// The audience of the tokens that the gateway signs for this upstream, which gets one with
     /// each request; default none. Needs the section `internal_identity`.
     #[serde(default)]
@@ -116,6 +119,7 @@ impl UpstreamSpec {
                 Duration::from_secs(1),
                 Duration::from_millis(1)..=Duration::from_mins(1),
             ),
+            connections: self.connections.compile(&at, check),
             identity: identity::audience(self.identity.as_ref(), &at, check),
         };
         let source = match (&self.cloud_map, &self.r#static, &self.dns) {
