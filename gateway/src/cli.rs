@@ -2,6 +2,7 @@
 
 mod api_key;
 mod dev;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,8 +15,9 @@ use gateway_core::file::{Compiled, read};
 use mesh::client::Client;
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{Gateway, Stop};
+use crate::app::{Gateway, Program, Stop};
 use crate::dev::{DevOptions, TokenOptions};
+use crate::upgrade::Launch;
 
 /// API gateway and service mesh for Amazon ECS.
 #[derive(Debug, Parser)]
@@ -33,6 +35,9 @@ struct Cli {
 enum Command {
     /// Run the gateway.
     Run(RunArgs),
+    /// Have the running gateway start its program anew and hand over to it: exit 0 once the new
+    /// process serves, 1 if it does not and the old one goes on. SIGUSR2 does the same.
+    Upgrade(upgrade::UpgradeArgs),
     /// Check a routes file: exit 0 if it is good, 1 with all problems on standard error if not.
     Check(CheckArgs),
     /// Run the whole system on this machine: gateway, services, registry and issuer.
@@ -57,6 +62,10 @@ struct RunArgs {
     /// The routes file.
     #[arg(long, short, env = "GATEWAY_CONFIG", value_name = "FILE")]
     config: PathBuf,
+    /// Take over the listening sockets of the gateway that runs at `upgrade.socket` of the
+    /// routes file, once this one is ready; exit 1 without having served if that fails.
+    #[arg(long)]
+    upgrade: bool,
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +95,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Run(args) => run(&args, &cli.log),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Check(args) => return check(&args),
         Command::Dev(options) => start_log(&cli.log).and_then(|()| dev::run(options)),
         Command::Token(options) => token(&options),
@@ -103,7 +113,9 @@ pub fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "a command line tells its errors there")]
 fn tell_error(text: &str) {
-    eprintln!("{text}");
+    // With its end in one write: a process that this one was to replace logs to the same stream.
+    let line = format!("{text}\n");
+    eprint!("{line}");
 }
 
 #[expect(clippy::print_stdout, reason = "a command's result goes there")]
@@ -166,8 +178,11 @@ fn count(number: usize, thing: &str) -> String {
 fn run(args: &RunArgs, log: &str) -> anyhow::Result<()> {
     start_log(log)?;
     let compiled = load(&args.config)?;
-    Gateway::build(compiled)?.run(Stop::on_signals());
-    Ok(())
+    let program = Program {
+        launch: Launch::of_this_process()?,
+        takes_over: args.upgrade,
+    };
+    Ok(Gateway::build_program(compiled, program)?.run(Stop::on_signals())?)
 }
 
 fn check(args: &CheckArgs) -> ExitCode {

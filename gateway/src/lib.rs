@@ -21,6 +21,7 @@ mod lifecycle;
 mod proxy;
 mod server;
 mod telemetry;
+mod upgrade;
 mod upstream;
 
 pub mod cli;

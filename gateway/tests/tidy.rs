@@ -25,6 +25,7 @@ const SHELL: &[Floor] = &[
         "health_check",
         "identity",
         "telemetry",
+        "upgrade",
     ],
     &["io", "lifecycle", "fetch"],
     &["clock", "cause"],

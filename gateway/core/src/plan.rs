@@ -180,8 +180,37 @@ pub struct Cluster {
     pub limits: Limits,
     /// When an endpoint is left out.
     pub outliers: OutlierRules,
+    /// What is kept open to its endpoints.
+    pub connections: Connections,
     /// The audience of the gateway's own tokens for it, where it gets them.
     pub identity: Option<Box<str>>,
+}
+
+/// Bounds on the connections to an upstream's endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Idle connections that a worker keeps to one endpoint.
+    pub idle_max: usize,
+    /// How long one may stay idle. Below the 60 s after which most servers close.
+    pub idle_timeout: Duration,
+    /// How old one may become, so that a fleet spreads again after it has grown.
+    pub lifetime: Duration,
+    /// Time in which the other host must acknowledge what it was sent.
+    pub user_timeout: Duration,
+    /// Silence after which the other host is asked whether it is still there.
+    pub keep_alive: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            idle_max: 128,
+            idle_timeout: Duration::from_secs(50),
+            lifetime: Duration::from_mins(10),
+            user_timeout: Duration::from_secs(20),
+            keep_alive: Duration::from_secs(15),
+        }
+    }
 }
 
 /// Whom to believe about earlier hops, and what to tell the next one.

@@ -197,6 +197,11 @@ impl Observed {
                 self.lifecycle.connections_refused(),
             ),
             (
+                "gateway_upgrade_failures",
+                "New processes that were to take over from this one and did not",
+                self.lifecycle.upgrades.failed.load(Ordering::Relaxed),
+            ),
+            (
                 "gateway_access_log_lines_dropped",
                 "Access lines lost to a slow output",
                 dropped,
@@ -225,6 +230,11 @@ impl Observed {
                 "gateway_tokens_cached",
                 "Verified tokens in the workers' caches",
                 total(|cells| &cells.tokens_cached),
+            ),
+            (
+                "gateway_generation",
+                "Processes that served these listeners before this one",
+                self.lifecycle.upgrades.generation.load(Ordering::Relaxed),
             ),
             (
                 "gateway_ready",

@@ -38,9 +38,18 @@ impl Service for Admin {
         let Some(listener) = self.listener.take() else {
             return;
         };
+        let lifecycle = Arc::clone(&self.observed.lifecycle);
         let serve = async {
             let listener = TcpListener::from_std(listener)?;
-            axum::serve(listener, router(Arc::clone(&self.observed))).await
+            if !lifecycle.doors_opened().await {
+                return Ok(());
+            }
+            // A probe must reach the process that serves. One that leaves for good goes on
+            // answering: it is asked whether it is still ready.
+            let end = Arc::clone(&lifecycle);
+            axum::serve(listener, router(Arc::clone(&self.observed)))
+                .with_graceful_shutdown(async move { end.handed_over().await })
+                .await
         };
         if let Err(error) = serve.await {
             tracing::error!(%error, "the admin listener broke down");

@@ -5,12 +5,14 @@
 
 mod background;
 mod endpoints;
+mod sockets;
 mod stop;
 
+pub(crate) use sockets::Program;
 pub use stop::{Handle, Stop};
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arc_swap::ArcSwap;
 use gateway_core::auth::api_keys::ApiKeys;
@@ -34,10 +36,12 @@ use crate::jwks::{
 };
 use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::{Live, Worker};
-use crate::server::{Acceptor, BindError, bind, seats};
+use crate::server::{Acceptor, BindError, seats};
 use crate::telemetry::access_log::{AccessLog, Buffer, Output, WriterThread};
+use crate::upgrade::{PlaceError, TakeOverError};
 use background::{Background, health, waiting};
 use endpoints::{watches, zone};
+use sockets::{Failure, Sockets};
 use stop::Leave;
 
 /// Why the gateway cannot start.
@@ -49,6 +53,14 @@ pub struct StartError(#[from] Cause);
 enum Cause {
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(
+        "`--upgrade` needs the section `upgrade` in the routes file, as in `upgrade: {{socket: /run/gateway/upgrade.sock}}`"
+    )]
+    NoUpgrade,
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
+    #[error(transparent)]
+    UpgradeSocket(#[from] PlaceError),
     #[error("jwt provider `{provider}`: {source}")]
     Keys { provider: String, source: KeyError },
     #[error("{kind} `{name}`: {source}")]
@@ -88,6 +100,8 @@ pub struct Gateway {
     shutdown: ShutdownTimes,
     workers: Vec<Arc<Worker>>,
     writer: Option<WriterThread>,
+    /// Set when taking over from a running process has failed.
+    failure: Failure,
 }
 
 /// What the routes file does not say: knobs for tests.
@@ -129,24 +143,34 @@ impl Gateway {
     /// As [`Gateway::build`].
     #[doc(hidden)]
     pub fn build_with(compiled: Compiled, options: Options) -> Result<Self, StartError> {
-        Ok(Self::try_build(compiled, options)?)
+        Ok(Self::try_build(compiled, options, None)?)
     }
 
-    fn try_build(compiled: Compiled, options: Options) -> Result<Self, Cause> {
+    /// The same for a process that is nothing but this gateway: it can replace another one, and
+    /// be replaced.
+    pub(crate) fn build_program(compiled: Compiled, program: Program) -> Result<Self, StartError> {
+        Ok(Self::try_build(
+            compiled,
+            Options::default(),
+            Some(program),
+        )?)
+    }
+
+    fn try_build(
+        compiled: Compiled,
+        options: Options,
+        program: Option<Program>,
+    ) -> Result<Self, Cause> {
         let Compiled { plan, settings } = compiled;
         let clock = Clock::new();
         let lifecycle = Arc::new(Lifecycle::default());
-        let listeners = settings
+        let mut sockets = Sockets::open(&settings, program.as_ref(), &lifecycle)?;
+        let addresses = sockets
             .listeners
-            .iter()
-            .map(|address| bind(*address, "listeners"))
-            .collect::<Result<Vec<_>, _>>()?;
-        let admin_listener = bind(settings.admin, "admin")?;
-        let addresses = listeners
             .iter()
             .map(std::net::TcpListener::local_addr)
             .collect::<Result<Vec<_>, _>>()?;
-        let admin = admin_listener.local_addr()?;
+        let admin = sockets.admin.local_addr()?;
 
         let count = worker_count(&settings);
         let fetcher = Fetcher::new()?;
@@ -214,16 +238,19 @@ impl Gateway {
             clock,
             lifecycle: Arc::clone(&lifecycle),
         });
+        let failure = Failure::default();
+        let host = sockets.host(program, &failure, &lifecycle);
         server.add_service(Admin {
-            listener: Some(admin_listener),
+            listener: Some(sockets.admin),
             observed,
         });
         server.add_service(Acceptor {
-            listeners,
+            listeners: sockets.listeners,
             seats,
             connections_max: settings.limits.connections_max,
             lifecycle: Arc::clone(&lifecycle),
         });
+        server.add_service(host);
         Ok(Self {
             server,
             addresses,
@@ -232,6 +259,7 @@ impl Gateway {
             shutdown: settings.shutdown,
             workers,
             writer,
+            failure,
         })
     }
 
@@ -254,7 +282,10 @@ impl Gateway {
     }
 
     /// Runs until it is told to stop and has drained.
-    pub fn run(self, stop: Stop) {
+    ///
+    /// # Errors
+    /// When it was to take over from a running process and could not; that one goes on.
+    pub fn run(self, stop: Stop) -> Result<(), StartError> {
         for address in &self.addresses {
             tracing::info!(%address, admin = %self.admin, workers = self.workers.len(), "listening");
         }
@@ -272,7 +303,12 @@ impl Gateway {
         if let Some(writer) = self.writer {
             writer.join();
         }
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failure) = failure.take() {
+            return Err(Cause::from(failure).into());
+        }
         tracing::info!("gone");
+        Ok(())
     }
 
     /// Runs on a thread of its own, and ignores the process's signals.
@@ -281,7 +317,10 @@ impl Gateway {
     /// When the thread cannot be started.
     pub fn spawn(self) -> std::io::Result<Handle> {
         let (addresses, admin) = (self.addresses.clone(), self.admin);
-        Handle::start(addresses, admin, |stop| self.run(stop))
+        Handle::start(addresses, admin, |stop| {
+            // Only a program of its own takes over from another, and so can fail to.
+            let _never_fails = self.run(stop);
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use mesh::shutdown::{Signal, signal};
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::sync::watch;
 
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Departure, Lifecycle};
 
 /// What makes a gateway leave.
 pub struct Stop {
@@ -139,21 +139,31 @@ pub(super) struct Leave {
 #[async_trait]
 impl ShutdownSignalWatch for Leave {
     async fn recv(&self) -> ShutdownSignal {
-        let signal = self.stop.requested().await;
+        let why = tokio::select! {
+            signal = self.stop.requested() => match signal {
+                Signal::Terminate => Departure::Terminated,
+                Signal::Interrupt => Departure::Interrupted,
+            },
+            () = self.lifecycle.handed_over() => Departure::HandedOver,
+            () = self.lifecycle.given_up() => return ShutdownSignal::FastShutdown,
+        };
         let leaving = self
             .lifecycle
-            .leave(signal, self.times.lame_duck, self.times.drain);
+            .leave(why, self.times.lame_duck, self.times.drain);
         // Whoever asks twice does not want to wait.
         let again = async {
             if self.stop.on_signals {
-                let _either = mesh::shutdown::signal().await;
+                let _either = signal().await;
             } else {
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
             () = leaving => {}
-            () = again => tracing::warn!("asked twice: leaving at once"),
+            () = again => {
+                tracing::warn!("asked twice: leaving at once");
+                self.lifecycle.cut();
+            }
         }
         ShutdownSignal::FastShutdown
     }

@@ -43,9 +43,10 @@ pub(super) fn run(options: DevOptions) -> anyhow::Result<()> {
         has_left,
     };
     let supervising = runtime.spawn(supervision.run());
-    gateway.run(stopped);
+    let ran = gateway.run(stopped);
     left.send_replace(true);
-    runtime.block_on(supervising)?
+    runtime.block_on(supervising)??;
+    Ok(ran?)
 }
 
 /// Starts the system and waits for its services; nothing, when a signal came first.

@@ -39,6 +39,7 @@ pub(crate) struct ConnectionState {
     has_expired: AtomicBool,
     is_write_blocked: AtomicBool,
     is_overdue: AtomicBool,
+    lingers_at_end: AtomicBool,
     refusal: OnceLock<Refusal>,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
@@ -78,6 +79,7 @@ impl ConnectionState {
             has_expired: AtomicBool::new(false),
             is_write_blocked: AtomicBool::new(false),
             is_overdue: AtomicBool::new(false),
+            lingers_at_end: AtomicBool::new(false),
             refusal: OnceLock::new(),
             bytes_read: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
@@ -174,6 +176,12 @@ impl ConnectionState {
         self.is_write_blocked.load(Ordering::Relaxed)
     }
 
+    /// The client may not expect the end: a request of its that crosses it on the wire must not
+    /// be answered by a reset, which would take answers with it that the client has not read.
+    pub(crate) fn linger_at_end(&self) {
+        self.lingers_at_end.store(true, Ordering::Relaxed);
+    }
+
     /// Makes the next read refuse the head under way with 408.
     pub(crate) fn expire_head(&self) {
         self.has_expired.store(true, Ordering::Relaxed);
@@ -230,9 +238,11 @@ impl<S> Downstream<S> {
         self.state.head_began.store(NEVER, Ordering::Relaxed);
     }
 
-    /// Whether the client has not sent the whole of what it began, or something was refused.
+    /// Whether the client has not sent the whole of what it began, or something was refused, or
+    /// it could not know of the end.
     fn is_more_to_come(&self) -> bool {
         self.state.has_refused()
+            || self.state.lingers_at_end.load(Ordering::Relaxed)
             || self.broken.is_some()
             || self.framer.is_in_body()
             || self.thrown_away > 0

@@ -10,6 +10,7 @@ pub(crate) mod body;
 mod forward;
 mod headers;
 mod intake;
+mod known;
 pub(crate) mod record;
 mod reply;
 mod unknown_key;

@@ -59,7 +59,10 @@ impl Record {
         self.is_complete = true;
         if let Some(lease) = &self.lease {
             let now = self.worker.clock.to_ms(self.started);
-            self.worker.pool.give(lease.endpoint().address(), link, now);
+            let (_, cluster) = self.backend.expect("an upstream has answered");
+            let bounds = &self.pinned.live.plan.clusters[cluster].connections;
+            let address = lease.endpoint().address();
+            self.worker.pool.give(address, link, bounds, now);
         }
     }
 
@@ -159,13 +162,16 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let ended = Instant::now();
-        // Dropped without an answer, or before its end: the client went away.
+        // Dropped without an answer, or before its end: the client went away, or we leave.
         let is_over = self.is_complete || self.backend.is_none() || self.rejection.is_some();
         let (status, reason) = match (self.status, &self.rejection) {
             (Some(status), Some(rejection)) => (status, Some(rejection.reason)),
             (Some(status), None) if is_over => (status, None),
-            (Some(status), None) => (status, Some(Reason::ClientClosed)),
-            (None, _) => (Reason::ClientClosed.status(), Some(Reason::ClientClosed)),
+            (Some(status), None) => (status, Some(self.worker.lifecycle.reason_of_break())),
+            (None, _) => {
+                let reason = self.worker.lifecycle.reason_of_break();
+                (reason.status(), Some(reason))
+            }
         };
         let elapsed = ended.saturating_duration_since(self.started);
         self.count(status, reason, elapsed);

@@ -22,6 +22,7 @@ use mesh::request_id::RequestId;
 use mesh::trace::TraceContext;
 
 use super::intake;
+use super::known::KnownAddresses;
 use super::record::Record;
 use crate::clock::Clock;
 use crate::identity::Signer;
@@ -30,7 +31,7 @@ use crate::jwks::WantedKeys;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::access_log;
 use crate::telemetry::cells::{Cells, WorkerCells};
-use crate::upstream::{Pool, PoolLimits};
+use crate::upstream::Pool;
 
 /// A plan, and the snapshots of keys and endpoints that belong to it.
 #[derive(Debug)]
@@ -142,6 +143,7 @@ struct State {
     random: fastrand::Rng,
     tokens: TokenCache,
     unknown_keys: UnknownKeys,
+    known_addresses: KnownAddresses,
 }
 
 impl Worker {
@@ -157,7 +159,7 @@ impl Worker {
         Self {
             index,
             clock,
-            pool: Pool::new(PoolLimits::default()),
+            pool: Pool::default(),
             log,
             cells,
             lifecycle,
@@ -167,6 +169,7 @@ impl Worker {
                 random: fastrand::Rng::new(),
                 tokens: TokenCache::new(ENTRIES_MAX, BYTES_MAX),
                 unknown_keys: UnknownKeys::default(),
+                known_addresses: KnownAddresses::default(),
             }),
         }
     }
@@ -251,7 +254,12 @@ impl Worker {
     /// Housekeeping, some times a second.
     pub(crate) fn tick(&self) {
         self.log.flush();
-        self.pool.sweep(self.clock.now_ms());
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = &mut state.known_addresses;
+        known.update(&self.current.load().endpoints);
+        self.pool
+            .sweep(self.clock.now_ms(), |address| known.contains(address));
+        drop(state);
         let tokens = self.with_tokens(|tokens| tokens.len()) as u64;
         self.cells.tokens_cached.set(tokens);
         self.cells

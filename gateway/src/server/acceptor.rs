@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,16 +92,12 @@ pub(crate) struct Acceptor {
 impl Service for Acceptor {
     async fn start_service(
         &mut self,
-        fds: Option<ListenFds>,
+        _fds: Option<ListenFds>,
         _shutdown: ShutdownWatch,
         _listeners_per_fd: usize,
     ) {
         let mut accepting = Vec::with_capacity(self.listeners.len());
         for listener in self.listeners.drain(..) {
-            // In pingora's table, so that an upgrade can hand the socket over.
-            if let (Some(fds), Ok(address)) = (&fds, listener.local_addr()) {
-                fds.lock().add(address.to_string(), listener.as_raw_fd());
-            }
             let door = Door {
                 seats: self.seats.clone(),
                 connections_max: self.connections_max,
@@ -144,17 +139,28 @@ impl Door {
                 return;
             }
         };
-        let mut stopping = std::pin::pin!(self.lifecycle.stopping());
+        if !self.lifecycle.doors_opened().await {
+            return;
+        }
+        let _errand = self.lifecycle.begin_errand();
+        let mut closing = std::pin::pin!(self.lifecycle.doors_closed());
         loop {
             tokio::select! {
                 biased;
-                () = &mut stopping => break,
+                () = &mut closing => break,
                 accepted = listener.accept() => self.take(accepted).await,
             }
         }
-        // What the kernel has accepted for us already is served too.
-        while let Some(Ok(accepted)) = listener.accept().now_or_never() {
-            self.take(Ok(accepted)).await;
+        // What the kernel has accepted for us already is served too, unless it is the new
+        // process's from now on; more than its queue holds came after the end.
+        for _ in 0..BACKLOG {
+            if self.lifecycle.is_handed_over() {
+                return;
+            }
+            match listener.accept().now_or_never() {
+                Some(Ok(accepted)) => self.take(Ok(accepted)).await,
+                Some(Err(_)) | None => return,
+            }
         }
     }
 
@@ -169,21 +175,29 @@ impl Door {
             }
         };
         if !self.lifecycle.open_connection(self.connections_max) {
-            if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
-                tokio::spawn(async move {
-                    let _permit = permit;
-                    let _ended = tokio::time::timeout(REFUSAL_TIMEOUT, refuse(socket)).await;
-                });
-            }
-            return;
+            return self.refuse(socket);
         }
         // The worker registers the socket with its own reactor.
-        let handed = match socket.into_std() {
-            Ok(socket) => self.least_busy().seat(socket, peer),
-            Err(_) => false,
+        let Ok(socket) = socket.into_std() else {
+            return self.lifecycle.close_connection();
         };
-        if !handed {
+        if let Err(socket) = self.least_busy().seat(socket, peer) {
+            self.lifecycle.refuse_connection();
             self.lifecycle.close_connection();
+            // The others have as many connections or more, so they are no way out.
+            if let Ok(socket) = TcpStream::from_std(socket) {
+                self.refuse(socket);
+            }
+        }
+    }
+
+    /// Answers 503 in the background; beyond the bound the connection just closes.
+    fn refuse(&self, socket: TcpStream) {
+        if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
+            tokio::spawn(async move {
+                let _permit = permit;
+                let _ended = tokio::time::timeout(REFUSAL_TIMEOUT, refuse(socket)).await;
+            });
         }
     }
 
@@ -238,6 +252,33 @@ mod tests {
             request_id: None,
         };
         assert_eq!(body, problem.to_json());
+    }
+
+    #[tokio::test]
+    async fn a_connection_for_which_no_worker_has_room_is_told_so() {
+        let (seat, _incoming) = Seat::unattended(1);
+        let lifecycle = Arc::<Lifecycle>::default();
+        let door = Door {
+            seats: vec![seat],
+            connections_max: 10,
+            lifecycle: Arc::clone(&lifecycle),
+            refusals: Arc::new(Semaphore::new(1)),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..2 {
+            clients.push(TcpStream::connect(address).await.unwrap());
+            door.take(listener.accept().await).await;
+        }
+        let mut answer = String::new();
+        let mut refused = clients.pop().unwrap();
+        refused.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+        assert_eq!(lifecycle.connections_refused(), 1);
+        // The one that waits is the one that is counted.
+        assert!(lifecycle.open_connection(2) && !lifecycle.open_connection(2));
     }
 
     #[test]

@@ -68,14 +68,21 @@ pub(super) async fn serve(
     };
     let mut http = pin!(http);
     let mut stopping = pin!(stopping);
-    let mut is_stopping = false;
+    let mut last_look = pin!(tokio::task::yield_now());
+    let mut end = End::NotYet;
     poll_fn(|context| {
         loop {
             if http.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
-            if !is_stopping && stopping.as_mut().poll(context).is_ready() {
-                is_stopping = true;
+            if end == End::NotYet && stopping.as_mut().poll(context).is_ready() {
+                end = End::LastLook;
+                state.linger_at_end();
+            }
+            // A request that the kernel has taken already is served, not thrown away: the
+            // reactor has its turn, and hyper reads, before an idle connection is closed.
+            if end == End::LastLook && last_look.as_mut().poll(context).is_ready() {
+                end = End::Begun;
                 http.as_mut().graceful_shutdown();
                 continue;
             }
@@ -92,6 +99,14 @@ pub(super) async fn serve(
         }
     })
     .await;
+}
+
+/// How far the end of a connection has come that ends because the process leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    NotYet,
+    LastLook,
+    Begun,
 }
 
 /// The one timer of a connection. Deadlines move with every request; the timer is touched

@@ -31,14 +31,29 @@ struct Accepted {
 }
 
 impl Seat {
-    /// Hands a connection over; `false` when too many are waiting.
-    pub(super) fn seat(&self, socket: StdStream, peer: SocketAddr) -> bool {
+    /// A seat that nobody takes connections from.
+    #[cfg(test)]
+    pub(super) fn unattended(waiting_max: usize) -> (Self, impl Sized) {
+        let (sender, incoming) = channel(waiting_max);
+        let connections = Arc::default();
+        (
+            Self {
+                sender,
+                connections,
+            },
+            incoming,
+        )
+    }
+
+    /// Hands a connection over; gives it back when too many are waiting.
+    pub(super) fn seat(&self, socket: StdStream, peer: SocketAddr) -> Result<(), StdStream> {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        let is_seated = self.sender.try_send(Accepted { socket, peer }).is_ok();
-        if !is_seated {
-            self.connections.fetch_sub(1, Ordering::Relaxed);
-        }
-        is_seated
+        self.sender
+            .try_send(Accepted { socket, peer })
+            .map_err(|refused| {
+                self.connections.fetch_sub(1, Ordering::Relaxed);
+                refused.into_inner().socket
+            })
     }
 
     /// Connections handed over and not closed yet.

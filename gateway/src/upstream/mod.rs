@@ -10,7 +10,7 @@ mod pool;
 mod request_body;
 
 pub(crate) use exchange::{ExchangeError, Reply};
-pub(crate) use pool::{Pool, PoolLimits};
+pub(crate) use pool::Pool;
 pub(crate) use request_body::{BodyError, Replay, RequestBody, Silence};
 
 use std::io;
@@ -22,14 +22,19 @@ use std::time::Duration;
 
 use gateway_core::cluster::Held;
 use gateway_core::framing::HeadLimits;
+use gateway_core::plan::Connections;
 use gateway_core::words::time::Millis;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use crate::io::{Upstream, UpstreamState};
 
 type Driver = http1::Connection<TokioIo<Upstream<TcpStream>>, RequestBody>;
+
+/// Time between two questions whether a silent host is still there.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One connection to an endpoint. Boxed by whoever holds it: it is large, and it moves from
 /// the pool through a request into a body and back.
@@ -61,6 +66,7 @@ impl Link {
     pub(crate) async fn open(
         address: SocketAddr,
         timeout: Duration,
+        bounds: &Connections,
         now: Millis,
         held: Held,
     ) -> Result<Box<Self>, ConnectError> {
@@ -68,6 +74,7 @@ impl Link {
             .await
             .map_err(|_elapsed| ConnectError::Timeout(timeout))??;
         socket.set_nodelay(true)?;
+        watch_for_silence(&socket, bounds)?;
         let state = Arc::<UpstreamState>::default();
         let limits = HeadLimits::default();
         let io = Upstream::new(socket, limits, Arc::clone(&state));
@@ -113,6 +120,18 @@ impl Link {
         self.state
             .expect_answer_to_head(method == http::Method::HEAD);
     }
+}
+
+/// Notices a host that has gone without a word, by what it does not acknowledge. Between two
+/// requests, and while an answer is slow, that takes questions (tcp(7)).
+fn watch_for_silence(socket: &TcpStream, bounds: &Connections) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    let keep_alive = TcpKeepalive::new()
+        .with_time(bounds.keep_alive)
+        .with_interval(KEEP_ALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keep_alive)?;
+    // Also limits the time in which questions may stay without an answer.
+    socket.set_tcp_user_timeout(Some(bounds.user_timeout))
 }
 
 /// Polls without being woken: whatever it waits for comes from a driver polled beside it.

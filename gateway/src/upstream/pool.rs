@@ -3,89 +3,75 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use gateway_core::cluster::Usage;
+use gateway_core::plan::Connections;
 use gateway_core::words::time::Millis;
 
 use super::Link;
-
-/// Bounds on what a worker keeps idle.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PoolLimits {
-    /// Idle connections to one endpoint.
-    pub(crate) idle_per_endpoint_max: usize,
-    /// How long one may stay idle. Below the 60 s after which most servers close.
-    pub(crate) idle_timeout: Duration,
-    /// How old one may become, so that a fleet spreads again after it has grown.
-    pub(crate) lifetime: Duration,
-}
-
-impl Default for PoolLimits {
-    fn default() -> Self {
-        Self {
-            idle_per_endpoint_max: 128,
-            idle_timeout: Duration::from_secs(50),
-            lifetime: Duration::from_mins(10),
-        }
-    }
-}
+use crate::clock::micros;
 
 struct Idle {
     link: Box<Link>,
-    since: Millis,
+    /// When it has been idle for too long, or has become too old.
+    ends_at: Millis,
 }
 
 /// The idle connections of one worker. Only that worker's thread comes here, so the lock is
 /// never waited for.
+#[derive(Default)]
 pub(crate) struct Pool {
-    limits: PoolLimits,
     idle: Mutex<HashMap<SocketAddr, Vec<Idle>, foldhash::fast::RandomState>>,
 }
 
 impl Pool {
-    pub(crate) fn new(limits: PoolLimits) -> Self {
-        Self {
-            limits,
-            idle: Mutex::default(),
-        }
-    }
-
     /// The connection used last, because it is the least likely to have been closed.
     pub(crate) fn take(&self, address: SocketAddr, now: Millis) -> Option<Box<Link>> {
         let mut pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = pools.get_mut(&address)?;
         while let Some(mut candidate) = idle.pop() {
-            if self.is_fresh(&candidate, now) && candidate.link.is_reusable() {
+            if now < candidate.ends_at && candidate.link.is_reusable() {
                 return Some(candidate.link);
             }
         }
         None
     }
 
-    /// Keeps a connection whose answer has been read to its end.
-    pub(crate) fn give(&self, address: SocketAddr, mut link: Box<Link>, now: Millis) {
+    /// Keeps a connection whose answer has been read to its end, within the upstream's bounds.
+    pub(crate) fn give(
+        &self,
+        address: SocketAddr,
+        mut link: Box<Link>,
+        bounds: &Connections,
+        now: Millis,
+    ) {
         // Whether it can be used again is looked at when it is taken, and by the sweep.
         if link.is_closed() {
             return;
         }
-        link.is_reused = true;
-        let entry = Idle { link, since: now };
-        if !self.is_fresh(&entry, now) {
+        let too_idle_at = now + micros(bounds.idle_timeout) / 1000;
+        let too_old_at = link.opened_at + micros(bounds.lifetime) / 1000;
+        let ends_at = too_idle_at.min(too_old_at);
+        if now >= ends_at {
             return;
         }
+        link.is_reused = true;
         let mut pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = pools.entry(address).or_default();
-        if idle.len() < self.limits.idle_per_endpoint_max {
-            idle.push(entry);
+        if idle.len() < bounds.idle_max {
+            idle.push(Idle { link, ends_at });
         }
     }
 
-    /// Closes what has been idle for too long, or was closed by the upstream.
-    pub(crate) fn sweep(&self, now: Millis) {
+    /// Closes what has been idle for too long, was closed by the upstream, or leads to an
+    /// endpoint that is in no set any more.
+    pub(crate) fn sweep(&self, now: Millis, is_known: impl Fn(&SocketAddr) -> bool) {
         let mut pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|_, idle| {
-            idle.retain_mut(|entry| self.is_fresh(entry, now) && entry.link.is_reusable());
+        pools.retain(|address, idle| {
+            if !is_known(address) {
+                return false;
+            }
+            idle.retain_mut(|entry| now < entry.ends_at && entry.link.is_reusable());
             !idle.is_empty()
         });
     }
@@ -106,10 +92,90 @@ impl Pool {
         let pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         pools.values().map(Vec::len).sum()
     }
+}
 
-    fn is_fresh(&self, entry: &Idle, now: Millis) -> bool {
-        let age = |since: Millis| Duration::from_millis(now.saturating_sub(since));
-        age(entry.since) < self.limits.idle_timeout
-            && age(entry.link.opened_at) < self.limits.lifetime
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const BOUNDS: Connections = Connections {
+        idle_max: 2,
+        idle_timeout: Duration::from_secs(5),
+        lifetime: Duration::from_secs(8),
+        user_timeout: Duration::from_secs(1),
+        keep_alive: Duration::from_secs(1),
+    };
+
+    async fn link(listener: &TcpListener, now: Millis) -> Box<Link> {
+        let address = listener.local_addr().unwrap();
+        let limit = Duration::from_secs(5);
+        let held = Usage::default().connect().expect("there is room");
+        let opened = Link::open(address, limit, &BOUNDS, now, held).await;
+        opened.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[tokio::test]
+    async fn links_are_kept_within_the_bounds_of_their_upstream() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Opened, given back, and whether it is there at some time after.
+        for (opened, given, taken, is_there) in [
+            (0, 0, 4_999, true),
+            (0, 0, 5_000, false),
+            (0, 4_000, 7_999, true),
+            (0, 4_000, 8_000, false),
+            (0, 8_000, 8_000, false),
+        ] {
+            let pool = Pool::default();
+            pool.give(address, link(&listener, opened).await, &BOUNDS, given);
+            let case = format!("{opened} {given} {taken}");
+            pool.sweep(taken, |_| true);
+            assert_eq!(pool.len(), usize::from(is_there), "{case}");
+            assert_eq!(pool.take(address, taken).is_some(), is_there, "{case}");
+        }
+        let pool = Pool::default();
+        for _ in 0..3 {
+            pool.give(address, link(&listener, 0).await, &BOUNDS, 0);
+        }
+        assert_eq!(pool.len(), BOUNDS.idle_max);
+    }
+
+    #[tokio::test]
+    async fn links_to_an_endpoint_that_has_left_are_closed() {
+        let listeners = [
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        ];
+        let pool = Pool::default();
+        for listener in &listeners {
+            let address = listener.local_addr().unwrap();
+            pool.give(address, link(listener, 0).await, &BOUNDS, 0);
+        }
+        let stays = listeners[0].local_addr().unwrap();
+        pool.sweep(1, |address| *address == stays);
+        assert_eq!(pool.len(), 1);
+        assert!(pool.take(stays, 1).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_host_that_says_nothing_is_watched() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+        let socket = socket.await.unwrap();
+        let bounds = Connections {
+            user_timeout: Duration::from_secs(3),
+            keep_alive: Duration::from_secs(2),
+            ..BOUNDS
+        };
+        super::super::watch_for_silence(&socket, &bounds).unwrap();
+        let socket = socket2::SockRef::from(&socket);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), bounds.keep_alive);
+        let user_timeout = socket.tcp_user_timeout().unwrap();
+        assert_eq!(user_timeout, Some(bounds.user_timeout));
     }
 }

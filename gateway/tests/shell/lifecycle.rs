@@ -117,8 +117,8 @@ fn a_request_that_hangs_does_not_outlive_the_drain() {
     assert!(slow.try_rest().unwrap_or_default().is_empty());
     let log = std::fs::read_to_string(kept).expect("a log");
     assert!(
-        log.contains("\"path\":\"/slow\""),
-        "even this one has its line: {log}"
+        log.contains("\"path\":\"/slow\"") && log.contains("\"reason\":\"gateway_leaving\""),
+        "even this one has its line, and it is nobody else's fault: {log}"
     );
 }
 

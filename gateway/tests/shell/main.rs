@@ -21,4 +21,5 @@ mod requests;
 mod resilience;
 mod retries;
 mod revocation;
+mod upgrade;
 mod upstream_answers;

@@ -237,7 +237,15 @@ fn a_misspelt_command_is_an_error_of_use() {
     assert!(stderr(&output).contains("check"), "{}", stderr(&output));
     let output = run(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
-    for command in ["run", "check", "dev", "token", "api-key", "healthcheck"] {
+    for command in [
+        "run",
+        "upgrade",
+        "check",
+        "dev",
+        "token",
+        "api-key",
+        "healthcheck",
+    ] {
         assert!(
             stdout(&output).contains(&format!("\n  {command}")),
             "{}",

@@ -74,6 +74,10 @@ impl Process {
                 .log
                 .recv_timeout(PATIENCE)
                 .unwrap_or_else(|error| panic!("no `{message}`: {error}"));
+            // What a process that it has started says last is for people.
+            if !line.starts_with('{') {
+                continue;
+            }
             let line: Value = serde_json::from_str(&line)
                 .unwrap_or_else(|error| panic!("a line of the log is not JSON: {error}: {line}"));
             if line["message"] == message {

@@ -28,7 +28,13 @@ pub(crate) struct Answer {
 
 impl Wire {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("it listens");
+        Self::try_connect(address).expect("it listens")
+    }
+
+    /// Connects, or says why that is not possible.
+    pub(crate) fn try_connect(address: SocketAddr) -> Result<Self, String> {
+        let stream =
+            TcpStream::connect(address).map_err(|error| format!("no connection: {error}"))?;
         stream.set_nodelay(true).expect("a socket option");
         stream
             .set_read_timeout(Some(PATIENCE))
@@ -36,10 +42,10 @@ impl Wire {
         stream
             .set_write_timeout(Some(PATIENCE))
             .expect("a socket option");
-        Self {
+        Ok(Self {
             stream,
             buffer: Vec::new(),
-        }
+        })
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -6,6 +6,7 @@ mod address;
 mod api_keys;
 mod auth;
 mod compile;
+mod connections;
 mod endpoints;
 mod health_checks;
 mod identity;
@@ -19,6 +20,7 @@ mod routes;
 mod secrets;
 mod settings;
 mod sources;
+mod upgrade;
 mod upstream_limits;
 mod upstreams;
 
@@ -33,6 +35,7 @@ pub use address::{Address, Network};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
+pub use connections::ConnectionsSpec;
 pub use endpoints::{ENDPOINT_FILE_BYTES_MAX, EndpointFile, EndpointMap, EndpointSpec};
 pub use health_checks::{HealthCheck, HealthCheckSpec};
 pub use identity::InternalIdentitySpec;
@@ -52,6 +55,7 @@ pub use settings::{
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
 };
 pub use sources::{CloudMap, CloudMapSpec, Dns, DnsName, DnsSpec, EndpointSource, FileSpec};
+pub use upgrade::{Upgrade, UpgradeSpec};
 pub use upstream_limits::UpstreamLimitsSpec;
 pub use upstreams::UpstreamSpec;
 
@@ -79,6 +83,9 @@ pub struct RoutesFile {
     /// How the process leaves.
     #[serde(default)]
     pub shutdown: ShutdownSpec,
+    /// How a new process takes over from a running one; default not at all.
+    #[serde(default)]
+    pub upgrade: Option<UpgradeSpec>,
     /// Whom to believe about earlier hops.
     #[serde(default)]
     pub forwarded: ForwardedSpec,

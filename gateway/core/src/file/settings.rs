@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::compile::Checker;
 use super::endpoints::{ZONE_HELP, is_zone};
 use super::revocations::DocumentSource;
-use super::{Address, EndpointSource, HealthCheck, KeySource, Network, RoutesFile};
+use super::{Address, EndpointSource, HealthCheck, KeySource, Network, RoutesFile, Upgrade};
 use crate::framing::HeadLimits;
 use crate::identity::InternalIdentity;
 use crate::words::units::{ByteSize, HumanDuration};
@@ -169,6 +169,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Leaving.
     pub shutdown: ShutdownTimes,
+    /// Handing over to a new process; `None` where that is not wanted.
+    pub upgrade: Option<Upgrade>,
     /// The gateway's own tokens for upstreams; `None` where no upstream gets any.
     pub internal_identity: Option<InternalIdentity>,
     /// The availability zone that the gateway runs in, where the file says it.
@@ -226,6 +228,7 @@ impl Settings {
             },
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
+            upgrade: file.upgrade.as_ref().map(|spec| spec.compile(check)),
             internal_identity,
             zone: zone(file, check),
             state_directory: state_directory(file, check),

@@ -9,7 +9,7 @@ use super::endpoints::{self, EndpointSpec};
 use super::load_balancers::{Attributes, LoadBalancer, ZoneAware};
 use super::sources::{CloudMapSpec, DnsSpec, EndpointSource, FileSpec};
 use super::upstream_limits::UpstreamLimitsSpec;
-use super::{HealthCheckSpec, OutlierSpec, identity};
+use super::{ConnectionsSpec, HealthCheckSpec, OutlierSpec, identity};
 use crate::config::join;
 use crate::plan::Cluster;
 use crate::words::units::HumanDuration;
@@ -43,6 +43,9 @@ pub struct UpstreamSpec {
     /// Time to open a connection, 1 ms to 60 s; default 1 s.
     #[serde(default)]
     pub connect_timeout: Option<HumanDuration>,
+    /// What is kept open to the endpoints, and when it is given up.
+    #[serde(default)]
+    pub connections: ConnectionsSpec,
     /// How much of the gateway this upstream may hold.
     #[serde(default)]
     pub limits: UpstreamLimitsSpec,
@@ -77,6 +80,7 @@ impl UpstreamSpec {
                 Duration::from_secs(1),
                 Duration::from_millis(1)..=Duration::from_mins(1),
             ),
+            connections: self.connections.compile(&at, check),
             limits: self.limits.compile(&at, check),
             outliers: self.outlier_detection.compile(&at, check),
             identity: identity::audience(self.identity.as_ref(), &at, check),

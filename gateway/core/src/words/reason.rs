@@ -147,6 +147,8 @@ reasons! {
     Overloaded = 503 "overloaded" "the gateway is at its configured limit";
     /// The client went away before its answer: seen in logs and metrics only.
     ClientClosed = 499 "client_closed" "the client closed the connection";
+    /// The gateway left before the answer was over: seen in logs and metrics only.
+    GatewayLeaving = 503 "gateway_leaving" "the gateway left before the answer was over";
     /// The answer broke off after its head was sent: seen in logs and metrics only.
     ResponseAborted = 502 "response_aborted" "the upstream broke off its answer";
 }

@@ -135,7 +135,8 @@ impl Forwarding<'_> {
             && let Some(link) = answer.discard()
         {
             let address = lease.endpoint().address();
-            record.worker.pool.give(address, link, self.now);
+            let bounds = &self.cluster.connections;
+            record.worker.pool.give(address, link, bounds, self.now);
         }
     }
 }

@@ -222,7 +222,8 @@ impl Forwarding<'_> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let timeout = self.cluster.connect_timeout.min(left);
         let began = Instant::now();
-        match Link::open(endpoint.address(), timeout, self.now, held).await {
+        let bounds = &self.cluster.connections;
+        match Link::open(endpoint.address(), timeout, bounds, self.now, held).await {
             Ok(link) => {
                 self.cells.connections_opened.add(1);
                 Ok((link, body))

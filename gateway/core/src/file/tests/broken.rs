@@ -102,6 +102,10 @@ fn settings() {
         "version: 1\nlimits: {connection: 5}\n",
         "version: 1\nshutdown: {lame_duck: 100s, drain: 20s}\n",
         "version: 1\nshutdown: {drain: 1h}\n",
+        "version: 1\nupgrade: {}\n",
+        "version: 1\nupgrade: {socket: upgrade.sock, timeout: 0s}\n",
+        "version: 1\nupgrade: {socket: /run/a-directory-whose-name-is-far-too-long-for-the-path-of-a-unix-socket-on-any-system-that-is-known/upgrade.sock}\n",
+        "version: 1\nupgrade: {sockets: /run/upgrade.sock}\n",
         "version: 1\nforwarded: {trusted_proxies: [10.0.0.0/33, here]}\n",
         "version: 1\nstate_directory: ''\n",
         "version: 1\nzone: eu west\n",
@@ -278,6 +282,9 @@ fn upstreams() {
         "{static: [{zone: eu-west-1a}]}",
         "{file: endpoints.yaml}",
         "{file: {path: ''}}",
+        r#"{static: ["127.0.0.1:1"], connections: {idle: 20000, idle_timeout: 0s, lifetime: 2d}}"#,
+        r#"{static: ["127.0.0.1:1"], connections: {user_timeout: 10ms, keep_alive: 3h}}"#,
+        r#"{static: ["127.0.0.1:1"], connections: {idel: 2}}"#,
     ];
     let map: &[_] = &[
         "{namespace: '', service: ' '}",

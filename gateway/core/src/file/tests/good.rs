@@ -10,7 +10,7 @@ use super::super::{AccessLogOutput, DnsName, EndpointSource, KeyPlace, SecretEnc
 use super::*;
 use crate::auth::{Auth, Credential, Policy};
 use crate::path::CleanPath;
-use crate::plan::{Action, Route};
+use crate::plan::{Action, Connections, Route};
 use crate::route::{Outcome, Request};
 
 pub(super) const SMALLEST: &str = "
@@ -35,6 +35,7 @@ limits:
   connections: 500
   requests_per_connection: 1000
 shutdown: {lame_duck: 1s, drain: 15s}
+upgrade: {socket: /run/gateway/upgrade.sock, timeout: 90s}
 forwarded: {trusted_proxies: [10.0.0.0/8, "fd00::/8"], send_standard: true}
 state_directory: /var/lib/gateway
 jwt_providers:
@@ -55,7 +56,7 @@ upstreams:
   users:    {cloud_map: {namespace: "${NAMESPACE}", service: users, port: 8080, interval: 10s}, identity: users}
   products: {cloud_map: {namespace: "${NAMESPACE}", service: products}}
   legacy:   {static: ["127.0.0.1:9001", "127.0.0.1:9002"], load_balancer: least_request}
-  byname:   {dns: {name: api.internal, port: 8080}, connect_timeout: 250ms}
+  byname:   {dns: {name: api.internal, port: 8080}, connect_timeout: 250ms, connections: {idle: 4, idle_timeout: 5s, lifetime: 1m, user_timeout: 3s, keep_alive: 2s}}
 defaults: {timeout: 8s, retries: {attempts: 1, per_try_timeout: 2s}, max_request_body: 1MiB}
 routes:
   - name: users
@@ -115,6 +116,7 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert_eq!(limits.requests_per_connection_max, 10_000);
     assert_eq!(settings.shutdown.lame_duck, Duration::from_secs(5));
     assert_eq!(settings.shutdown.drain, Duration::from_secs(20));
+    assert_eq!(settings.upgrade, None);
     assert!(plan.forwarded.trusted_proxies.is_empty() && !plan.forwarded.is_standard_sent);
 
     let route = &plan.routes[0];
@@ -171,8 +173,38 @@ fn settings_are_those_of_the_file() {
     assert_eq!(limits.requests_per_connection_max, 1000);
     assert_eq!(settings.shutdown.lame_duck, Duration::from_secs(1));
     assert_eq!(settings.shutdown.drain, Duration::from_secs(15));
+    let upgrade = settings.upgrade.expect("it is there");
+    assert_eq!(upgrade.socket, "/run/gateway/upgrade.sock");
+    assert_eq!(upgrade.timeout, Duration::from_secs(90));
     let none = compiled(&SMALLEST.replace("routes:", "access_log: {format: none}\nroutes:"));
     assert_eq!(none.settings.access_log, None);
+}
+
+#[test]
+fn connections_to_an_upstream_are_as_the_file_says() {
+    let plan = compiled(FULL).plan;
+    let connections = |name: &str| {
+        let mut clusters = plan.clusters.iter();
+        let found = clusters.find(|cluster| &*cluster.name == name);
+        found.expect("it is there").connections
+    };
+    let seconds = Duration::from_secs;
+    let given = Connections {
+        idle_max: 4,
+        idle_timeout: seconds(5),
+        lifetime: seconds(60),
+        user_timeout: seconds(3),
+        keep_alive: seconds(2),
+    };
+    let documented = Connections {
+        idle_max: 128,
+        idle_timeout: seconds(50),
+        lifetime: seconds(600),
+        user_timeout: seconds(20),
+        keep_alive: seconds(15),
+    };
+    assert_eq!(connections("byname"), given);
+    assert_eq!(connections("legacy"), documented);
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn what_can_be_read_is_checked_although_something_else_cannot() {
         7:84 jwt_providers.main.clock_skew: 1d is out of range | write a duration from 0s to 5m
         8:10 jwt_providers.other: expected a map, found the number `5` | its keys are `issuer`, `audiences`, `algorithms`, `discovery`, `jwks_uri`, `jwks_file`, `jwks`, `secret`, `allow_http`, `audience_claim`, `token_type`, `token_from`, `clock_skew`, `refresh_interval`, `min_refresh_interval`, `max_refresh_interval`, `max_stale`, `unknown_key_wait`, `revocations`, `max_token_size`
         10:20 upstreams.users.static[0]: `nowhere` is not an address | write an IP address and a port, such as `127.0.0.1:8080`
-        11:13 upstreams.products: expected a map, found a list | its keys are `cloud_map`, `static`, `dns`, `file`, `load_balancer`, `zone_aware`, `slow_start`, `connect_timeout`, `limits`, `outlier_detection`, `health_check`, `identity`
+        11:13 upstreams.products: expected a map, found a list | its keys are `cloud_map`, `static`, `dns`, `file`, `load_balancer`, `zone_aware`, `slow_start`, `connect_timeout`, `connections`, `limits`, `outlier_detection`, `health_check`, `identity`
         12:24 upstreams.byname.dns.name: `name` is empty | write the name to look up, such as `api.internal`
         12:34 upstreams.byname.dns.port: expected a whole number from 0 to 65535, found the text `x`
         15:26 routes[0].match.path_prefix: expected a string, found a list
