@@ -72,7 +72,7 @@ impl Patient {
 fn file(keys: &str) -> String {
     format!(
         r#"
-upstreams: {{backend: {{static: ["${{BAD}}", "${{GOOD}}"], {keys}}}}}
+upstreams: {{backend: {{static: ["${{BAD}}", "${{GOOD}}"], load_balancer: round_robin, {keys}}}}}
 routes:
   - name: all
     match: {{path_prefix: /}}
