@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_core::auth::Caller;
-use gateway_core::cluster::{HashKey, Lease};
+use gateway_core::cluster::{HashKey, Lease, Outcome};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
 use http::header::HOST;
@@ -66,8 +66,16 @@ impl Record {
         }
     }
 
-    /// The answer broke off.
+    /// The answer broke off: a failure of its endpoint, though the head was good.
     pub(super) fn abort(&mut self, reason: Reason) {
+        if let Some(lease) = &self.lease {
+            let outcome = match reason {
+                Reason::UpstreamTimeout => Outcome::TimedOut,
+                _ => Outcome::Broken,
+            };
+            let took = self.started.elapsed();
+            lease.report(outcome, took, self.worker.clock.to_ms(self.started + took));
+        }
         self.rejection = Some(reason.into());
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::Response;
 
 use crate::support::backend::Step::{AwaitClose, ReadHead, Reset};
-use crate::support::backend::{Backend, Gate, full};
+use crate::support::backend::{Backend, Gate, full, write};
 use crate::support::gateway::TestGateway;
 use crate::support::http_client::{Fetch as _, fetch};
 use crate::support::{Refusing, eventually, runtime};
@@ -245,6 +245,29 @@ fn an_endpoint_with_too_few_good_answers_is_left_out() {
     eventually("it is ejected", || {
         for _ in 0..10 {
             gateway.get("/").fetch();
+        }
+        (ejections(&gateway, "success_rate") == 1).then_some(())
+    });
+    for _ in 0..50 {
+        assert_eq!(gateway.get("/").fetch().status(), 200);
+    }
+}
+
+#[test]
+fn an_endpoint_whose_answers_break_off_is_left_out_though_their_heads_are_good() {
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+    let bad = Backend::scripted([ReadHead, write(half)]);
+    let good = Patient::answering(200);
+    let keys =
+        "outlier_detection: {success_rate: {min_requests: 5, window: 4s}, ejection_time: 5m}";
+    let gateway = TestGateway::start(
+        &file(keys),
+        &[("BAD", &bad.address()), ("GOOD", &good.backend.address())],
+    );
+    eventually("it is ejected", || {
+        for _ in 0..10 {
+            // Half of them break off.
+            drop(gateway.get("/").try_fetch());
         }
         (ejections(&gateway, "success_rate") == 1).then_some(())
     });

@@ -8,10 +8,10 @@ use crate::report::Standing::{Asserted, Measured};
 use crate::stage::{Form, HANGING, Stage};
 
 /// What ends when its answer has begun cannot be asked for again: the instance must be left out.
-const EJECTION: &str = "outlier detection";
+const EJECTION: &str = "a broken body that counts against its endpoint";
 const RETRY_ON_INVALID: &str = "retries of what was answered with no valid HTTP";
-const RETRY_ON_STATUS: &str = "retries by status";
-const BUDGET: &str = "the retry budget";
+const RETRY_ON_STATUS: &str = "503 under `retry_on` in the suite's file";
+const BUDGET: &str = "a longer run: what was saved before may be spent in the first two seconds";
 
 /// Requests a second where each waits for all its tries: more would only be more that waits.
 const HANGING_RATE: u32 = 100;
