@@ -85,7 +85,12 @@ impl Lease {
     /// Says how the try ended, and how long it took to its answer's head or its failure. A try
     /// that the client gave up is not reported: it says nothing of the endpoint.
     pub fn report(&self, outcome: Outcome, took: Duration, now: Millis) {
-        self.endpoint.load.report(outcome, took, now);
+        let load = &self.endpoint.load;
+        if self.is_probe() && outcome.is_good() {
+            load.begin_anew(took, now);
+        } else {
+            load.report(outcome, took, now);
+        }
         self.endpoint.health.report(outcome, self.probe, now);
     }
 }

@@ -86,9 +86,19 @@ impl Load {
             None if took >= expected => took,
             None => took + (expected - took) * weight(elapsed),
         };
+        self.store(next, now);
+    }
+
+    /// A probe was answered: what made the endpoint look bad is over, and with the estimate of
+    /// then it would get nothing to show it by.
+    pub(super) fn begin_anew(&self, took: Duration, now: Millis) {
+        self.store(took.as_secs_f32(), now);
+    }
+
+    fn store(&self, seconds: f32, now: Millis) {
         // Above 0, which would mean that nothing is known.
-        let next = next.clamp(f32::MIN_POSITIVE, SECONDS_MAX);
-        let packed = (u64::from(next.to_bits()) << 32) | u64::from(ticks(now));
+        let seconds = seconds.clamp(f32::MIN_POSITIVE, SECONDS_MAX);
+        let packed = (u64::from(seconds.to_bits()) << 32) | u64::from(ticks(now));
         self.estimate.store(packed, Ordering::Relaxed);
     }
 
@@ -149,6 +159,17 @@ mod tests {
 
     fn ms(count: u64) -> Duration {
         Duration::from_millis(count)
+    }
+
+    #[test]
+    fn an_answered_probe_wipes_out_what_was_expected() {
+        let load = seen(&[
+            (0, Outcome::ConnectFailed, 1),
+            (10, Outcome::ConnectFailed, 1),
+        ]);
+        assert!(load.expected(20).unwrap() > ms(50));
+        load.begin_anew(ms(2), 20);
+        assert_eq!(load.expected(20).unwrap().as_millis(), 2);
     }
 
     /// The end of a try: when, how, and after how many milliseconds.
