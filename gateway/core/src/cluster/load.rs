@@ -15,9 +15,9 @@ use crate::words::time::Millis;
 
 /// Time in which what was known loses all but 1/e of its weight: 10 s, Finagle's default.
 const DECAY_TICKS: f32 = 10_000.0 / 16.0;
-/// After this long without an answer an estimate is none: it has decayed to a twentieth, and an
-/// endpoint that seems so fast would draw a crowd before it can show what it is.
-const STALE_TICKS: u32 = 30_000 >> TICK_BITS;
+/// After this long without an answer an estimate is none, and one request goes there to see: what
+/// failed a moment ago must not go unused until its penalty has decayed by itself.
+const STALE_TICKS: u32 = 10_000 >> TICK_BITS;
 /// Times are kept in ticks of 16 ms, of which 32 bits last for two years.
 const TICK_BITS: u32 = 4;
 /// The estimate after a first request that failed at once.
@@ -194,7 +194,7 @@ mod tests {
             (&[(0, OK, 110), (10_000, OK, 10)], 10_000, 10.0 + 36.8),
             // Looking decays too.
             (&[(0, OK, 100)], 10_000, 36.8),
-            (&[(0, OK, 100)], 20_000, 13.5),
+            (&[(0, OK, 100)], 5_000, 60.65),
             // Looked at from the past, it is as it was.
             (&[(5_000, OK, 100)], 0, 100.0),
             // A stale one has no weight against a new answer.
