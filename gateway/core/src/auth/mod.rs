@@ -224,11 +224,15 @@ pub fn authenticate<C: Fn() -> IpAddr>(
     };
     let mut denied = None;
     let mut missing = 0;
-    let mut refused: Option<&Credential> = None;
-    for policy in policies {
+    // One bit a policy; a file may have 16 of them.
+    let mut refused = 0_u32;
+    for (index, policy) in policies.iter().enumerate() {
         // What was refused for itself is no better where other claims are asked for: a bad token
-        // costs one signature, however many policies there are.
-        if refused == Some(&policy.credential) {
+        // costs one signature for each list of providers, however many policies there are.
+        let is_refused = |(earlier, other): (usize, &Policy)| {
+            refused & (1 << earlier) != 0 && other.credential == policy.credential
+        };
+        if policies[..index].iter().enumerate().any(is_refused) {
             continue;
         }
         match policy.admit(known, snapshots, request, cache, now) {
@@ -237,7 +241,7 @@ pub fn authenticate<C: Fn() -> IpAddr>(
                 let reason = other.rejection.reason;
                 missing += u32::from(is_absence(reason));
                 if reason.status() == StatusCode::UNAUTHORIZED && !is_absence(reason) {
-                    refused = Some(&policy.credential);
+                    refused |= 1 << index;
                 }
                 Denied::keep_later(&mut denied, other);
             }

@@ -8,7 +8,7 @@ use crate::report::Standing::{Asserted, Measured};
 use crate::stage::{Form, HANGING, Stage};
 
 /// What ends when its answer has begun cannot be asked for again: the instance must be left out.
-const EJECTION: &str = "a broken body that counts against its endpoint";
+const EJECTION: &str = "a bound: the first answers break off before the endpoint is left out";
 const RETRY_ON_INVALID: &str = "retries of what was answered with no valid HTTP";
 const RETRY_ON_STATUS: &str = "503 under `retry_on` in the suite's file";
 const BUDGET: &str = "a longer run: what was saved before may be spent in the first two seconds";
