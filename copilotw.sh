@@ -71,8 +71,9 @@ usage_test() {
 Usage: ./copilotw.sh test
 
 Installs moto, an emulator of AWS, and oidc-provider, an issuer of tokens, with
-a Node.js to run it, into .venv; then runs every test, the last of them against
-the whole system. Needs python3 with venv, curl and openssl.
+a Node.js to run it, into .venv; then runs every test, some of them against the
+whole system. Needs python3 with venv, curl and openssl; with Go, AWS Copilot's
+own code is asked about the manifests, too.
 `cargo test` alone runs all that needs no server.
 FAULTS=long plays the fault suite's long form, some minutes of it.
 TEXT
@@ -346,6 +347,7 @@ command_test() {
     export COPILOTW_PROFILE=dev
     tests/copilotw.sh || failed+=(tests/copilotw.sh)
     tests/local.sh || failed+=(tests/local.sh)
+    tests/templates.sh || failed+=(tests/templates.sh)
     [ "${#failed[@]}" -eq 0 ] || fail "failed: ${failed[*]}"
 }
 

@@ -11,6 +11,7 @@ REGIONS = ("eu-central-1", "eu-west-1", "us-east-1", "us-west-2")
 RENDERED_EXCEPT = (
     "E3676",  # the HTTPS listener's certificates, which a condition brings
     "W",
+    "I",
 )
 TIME_LIMIT_SECONDS = 300
 

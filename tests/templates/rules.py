@@ -110,7 +110,9 @@ def _mentioned(value):
 def patch_problems(manifest, patches):
     """A function that keeps its old runtime, and a path that this kind of stack does not have."""
     if manifest["type"] == "Environment":
-        functions = set(FUNCTIONS["environment"])
+        # With certificates of its own an environment needs nothing that makes some.
+        imported = manifest.get("http", {}).get("public", {}).get("certificates")
+        functions = set() if imported else set(FUNCTIONS["environment"])
         allowed = set()
     else:
         functions = set(FUNCTIONS["always"]) | set(FUNCTIONS.get(manifest["type"], ()))

@@ -72,6 +72,13 @@ def read_template(path):
     return cfn_yaml.load(str(path))
 
 
+def entered(test, manager):
+    """What a context manager gives, until the test's end."""
+    value = manager.__enter__()
+    test.addCleanup(manager.__exit__, None, None, None)
+    return value
+
+
 def known_keys():
     """The keys that Copilot reads, by the manifest's type."""
     return json.loads(KNOWN_KEYS.read_text())

@@ -28,6 +28,22 @@ class Agreement(unittest.TestCase):
             # It would undo, at each update, what the scaling has done.
             self.assertNotIn("DesiredCount", service)
 
+    def test_each_subnet_has_the_routes_of_its_kind(self):
+        found = {}
+        for resource in support.read_template(support.SYSTEM)["Resources"].values():
+            if resource["Type"] == "AWS::EC2::SubnetRouteTableAssociation":
+                properties = resource["Properties"]
+                found[properties["SubnetId"]["Ref"]] = properties["RouteTableId"]["Ref"]
+        self.assertEqual(
+            found,
+            {
+                "PublicSubnet1": "PublicRoutes",
+                "PublicSubnet2": "PublicRoutes",
+                "PrivateSubnet1": "PrivateRoutes1",
+                "PrivateSubnet2": "PrivateRoutes2",
+            },
+        )
+
     def test_connections_are_let_in_from_the_neighbour_alone(self):
         resources = support.read_template(support.SYSTEM)["Resources"]
         sources = {}

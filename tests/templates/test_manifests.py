@@ -1,7 +1,9 @@
 """The manifests, by rules that Copilot does not have."""
 
+import re
 import unittest
 
+import facts
 import rules
 import support
 
@@ -34,6 +36,14 @@ class Manifests(unittest.TestCase):
     def test_the_shell_gives_every_variable(self):
         for path in support.manifests():
             self.assertLessEqual(set(rules.variables_of(path.read_text())), GIVEN, path)
+
+    def test_the_wrapper_exports_what_the_manifests_ask_of_the_shell(self):
+        wrapper = "".join(path.read_text() for path in (support.ROOT / "copilotw.sh", *support.COPILOT.glob("lib/*.sh")))
+        if "copilot_values" not in wrapper and " init " not in wrapper:
+            self.skipTest("copilotw.sh deploys nothing yet")
+        for name in sorted(GIVEN):
+            if name.startswith("JWT_"):
+                self.assertRegex(wrapper, rf"export [^\n]*\b{name}=")
 
     def test_every_helper_function_gets_a_runtime_that_lasts(self):
         for name in support.SERVICES:
@@ -103,6 +113,26 @@ class Routes(unittest.TestCase):
     def test_the_load_balancer_is_believed_and_nobody_outside_of_the_vpc(self):
         environment = support.read_yaml(support.COPILOT / "environments" / support.ENVIRONMENT / "manifest.yml")
         self.assertEqual(self.gateway["variables"]["TRUSTED_PROXIES"], environment["network"]["vpc"]["cidr"])
+
+
+class Permissions(unittest.TestCase):
+    """What a task role allows against what the program calls."""
+
+    STORE = support.ROOT / "gateway" / "mesh" / "src" / "service" / "store" / "dynamodb"
+    # A transaction needs what its parts need; only the table of an emulator is ever created.
+    CALLS = {"transact_write_items": {"dynamodb:PutItem"}, "create_table": set()}
+
+    def test_the_table_allows_what_the_store_calls_and_no_more(self):
+        calls = set()
+        for path in self.STORE.glob("*.rs"):
+            calls |= set(re.findall(r"\.((?:get|put|update|delete|batch|transact|create|describe)_\w+|query|scan)\(\)", path.read_text()))
+        if not calls:
+            self.skipTest("the products are not kept in DynamoDB yet")
+        actions = set()
+        for call in calls:
+            name = "dynamodb:" + "".join(part.capitalize() for part in call.split("_"))
+            actions |= self.CALLS.get(call, {name})
+        self.assertEqual(set(facts.of_copilot("products")["actions"]), actions)
 
 
 if __name__ == "__main__":

@@ -102,6 +102,12 @@ class PatchRules(unittest.TestCase):
         found = rules.patch_problems(manifest, yaml.safe_load(text.replace("nodejs24.x", "nodejs20.x")))
         self.assertEqual(len(found), 2, found)
 
+    def test_an_environment_with_a_certificate_of_its_own_has_no_functions_to_patch(self):
+        manifest = {"type": "Environment", "http": {"public": {"certificates": ["arn"]}}}
+        self.assertEqual(rules.patch_problems(manifest, []), [])
+        patch = {"op": "replace", "path": "/Resources/CustomDomainFunction/Properties/Runtime", "value": "nodejs24.x"}
+        self.assertEqual(len(rules.patch_problems(manifest, [patch])), 1)
+
 
 class Agreement(unittest.TestCase):
     def test_a_difference_between_the_two_ways_is_seen(self):
