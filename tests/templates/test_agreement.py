@@ -28,6 +28,11 @@ class Agreement(unittest.TestCase):
             # It would undo, at each update, what the scaling has done.
             self.assertNotIn("DesiredCount", service)
 
+    def test_the_gateway_comes_after_the_listener_that_uses_its_target_group(self):
+        service = support.read_template(support.SYSTEM)["Resources"]["GatewayService"]["Properties"]
+        listener = {"Fn::If": ["HasCertificate", {"Ref": "HttpsListener"}, {"Ref": "HttpListener"}]}
+        self.assertEqual(service["Tags"], [{"Key": "listener", "Value": listener}])
+
     def test_each_subnet_has_the_routes_of_its_kind(self):
         found = {}
         for resource in support.read_template(support.SYSTEM)["Resources"].values():
