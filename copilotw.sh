@@ -71,9 +71,8 @@ usage_test() {
 Usage: ./copilotw.sh test
 
 Installs moto, an emulator of AWS, and oidc-provider, an issuer of tokens, with
-a Node.js to run it, into .venv; then runs every test, some of them against the
-whole system. Needs python3 with venv, curl and openssl; with Go, AWS Copilot's
-own code is asked about the manifests, too.
+a Node.js to run it, into .venv; then runs every test, the last of them against
+the whole system. Needs python3 with venv, curl and openssl.
 `cargo test` alone runs all that needs no server.
 FAULTS=long plays the fault suite's long form, some minutes of it.
 TEXT

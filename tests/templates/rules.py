@@ -128,6 +128,7 @@ def patch_problems(manifest, patches):
             runtimes.discard(path)
             if (patch["op"], patch["value"]) != ("replace", RUNTIME):
                 problems.append(f"`{path}` must be replaced by {RUNTIME}")
+        # A whole resource more, /Resources/NAME, needs nothing to be there.
         elif patch["op"] == "replace" or path not in allowed and path.count("/") > 2:
             problems.append(f"`{path}` is not there to be patched")
     return problems + [f"`{path}` keeps a runtime that AWS closes" for path in sorted(runtimes)]
