@@ -100,6 +100,10 @@ class Copilot(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stdout)
         return done.stderr
 
+    def test_the_program_is_formatted(self):
+        done = subprocess.run(["gofmt", "-l", SOURCE], capture_output=True, text=True, check=True, timeout=RUN_LIMIT_SECONDS)
+        self.assertEqual(done.stdout, "")
+
     def test_manifests_are_valid_patches_fit_and_what_is_rendered_is_clean(self):
         done = ask("render", support.COPILOT, self.folder)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
