@@ -346,6 +346,7 @@ command_test() {
     export COPILOTW_PROFILE=dev
     tests/copilotw.sh || failed+=(tests/copilotw.sh)
     tests/local.sh || failed+=(tests/local.sh)
+    tests/templates.sh || failed+=(tests/templates.sh)
     [ "${#failed[@]}" -eq 0 ] || fail "failed: ${failed[*]}"
 }
 

@@ -35,7 +35,7 @@ fn the_file_is_good_once_its_variables_are_set() {
     assert!(output.status.success(), "{output:?}");
     let summary = String::from_utf8_lossy(&output.stdout);
     assert!(
-        summary.contains("3 routes, 2 upstreams, 1 JWT provider"),
+        summary.contains("4 routes, 2 upstreams, 1 JWT provider"),
         "{summary}"
     );
 }
