@@ -6,10 +6,12 @@
 //! tasks, and a client that goes away takes its upstream request with it.
 
 mod exchange;
+mod held_body;
 mod pool;
 mod request_body;
 
 pub(crate) use exchange::{ExchangeError, Reply};
+pub(crate) use held_body::HeldBody;
 pub(crate) use pool::Pool;
 pub(crate) use request_body::{BodyError, Replay, RequestBody, Silence};
 

@@ -398,7 +398,7 @@ fn routes() {
         "retries: {retry_on: [resets, 503]}",
         "retries: {retry_on: [404, 600]}",
         "retries: {retry_on: reset, status_methods: safe}",
-        "retries: {budget_percent: 101, min_per_second: 1001, max_body: 2MiB}",
+        "retries: {budget_percent: 101, budget_reserve: 1001, max_body: 2MiB, hold_answers: {max_body: 2MiB, unknown_length: 11s}}",
         "retries: {backoff: {base: 11s, max: 2m}}",
         "retries: {backoff: {base: 1s, max: 500ms}}",
     ];
