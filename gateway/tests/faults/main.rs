@@ -108,7 +108,7 @@ fn play(wanted: &[Scenario], is_long: bool, are_all: bool) -> ExitCode {
         let started = Instant::now();
         // One that breaks off must not hide the others.
         match catch_unwind(AssertUnwindSafe(|| (scenario.play)(form))) {
-            Ok(played) => report.scenario(scenario.name, scenario.standing, &played),
+            Ok(played) => report.scenario(scenario.name, scenario.expected, &played),
             Err(panic) => {
                 report.complain(format!("{}: {}", scenario.name, message(panic.as_ref())));
             }

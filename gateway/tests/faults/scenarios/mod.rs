@@ -9,22 +9,23 @@ mod instances;
 mod leaving;
 #[cfg(feature = "real-parts")]
 mod moto;
+mod upgrade;
 
-use crate::report::{Played, Standing};
+use crate::report::{Expected, Played};
 use crate::stage::Form;
 
 /// One row.
 #[derive(Clone, Copy)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    pub(crate) standing: Standing,
+    pub(crate) expected: Expected,
     pub(crate) play: fn(Form) -> Played,
 }
 
-const fn row(name: &'static str, standing: Standing, play: fn(Form) -> Played) -> Scenario {
+const fn row(name: &'static str, expected: Expected, play: fn(Form) -> Played) -> Scenario {
     Scenario {
         name,
-        standing,
+        expected,
         play,
     }
 }
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         #[cfg(feature = "real-parts")]
         moto::ROWS,
         leaving::ROWS,
+        upgrade::ROWS,
     ];
     files.concat()
 }
