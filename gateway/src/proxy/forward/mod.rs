@@ -146,6 +146,7 @@ impl Forwarding<'_> {
                 random: record.worker.random(),
                 turn: record.worker.turn(self.cells.tries.get()),
                 key: self.key,
+                may_probe: record.parts.method.is_idempotent(),
                 subset: self.subset,
             };
             self.cluster.balancer.pick(&endpoints, &choice)
