@@ -20,7 +20,10 @@ mod emulator;
 mod instance;
 mod journal;
 mod load;
+mod name_server;
 mod order;
+#[path = "../support/pacer.rs"]
+mod pacer;
 mod registry;
 mod report;
 mod scenarios;

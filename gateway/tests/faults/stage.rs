@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::instance::Instance;
 use crate::journal::Notes;
 use crate::load::Load;
+use crate::name_server;
 use crate::registry::{NAMESPACE, SERVICE};
 use crate::report::Played;
 use crate::support::eventually;
@@ -162,6 +163,13 @@ impl Stage {
              endpoint: \"{url}\"}}"
         );
         self.start_gateway(&source, "");
+    }
+
+    /// A gateway that finds the instances by asking this name server.
+    pub(crate) fn start_gateway_by_name(&mut self, server: SocketAddr) {
+        let source = format!("dns: {{srv: {}, min_ttl: 1s}}", name_server::SERVICE);
+        let servers = format!("dns: {{servers: [\"{server}\"], timeout: 200ms}}\n");
+        self.start_gateway(&source, &servers);
     }
 
     fn start_gateway(&mut self, source: &str, more: &str) {

@@ -2,13 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hickory_resolver::{
-    config::{ConnectionConfig, NameServerConfig, ResolverConfig},
-    net::runtime::TokioRuntimeProvider,
-    proto::{
-        op::{Message, ResponseCode},
-        rr::rdata::SRV,
-    },
+use hickory_resolver::proto::{
+    op::{Message, ResponseCode},
+    rr::rdata::SRV,
 };
 use tokio::net::UdpSocket;
 
@@ -42,19 +38,11 @@ async fn resolver_with_hosts(script: &'static [(Say, Say)], hosts: Hosts) -> Dns
 }
 
 fn resolver_of(server: SocketAddr, hosts: Hosts) -> DnsResolver {
-    let mut connection = ConnectionConfig::udp();
-    connection.port = server.port();
-    let server = NameServerConfig::new(server.ip(), true, vec![connection]);
-    let config = ResolverConfig::from_name_servers(vec![server]);
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    bound(builder.options_mut());
-    let system = System {
-        resolver: builder.build().unwrap(),
-        hosts,
+    let servers = NameServers {
+        addresses: vec![server],
+        timeout: Duration::from_secs(1),
     };
-    DnsResolver {
-        system: Arc::new(system),
-    }
+    DnsResolver::with_hosts(&servers, hosts).unwrap()
 }
 
 async fn serve(socket: UdpSocket, script: &'static [(Say, Say)]) {

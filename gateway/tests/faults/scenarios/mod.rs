@@ -5,6 +5,7 @@
 
 mod answers;
 mod cloud_map;
+mod dns;
 mod instances;
 mod leaving;
 #[cfg(feature = "real-parts")]
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         instances::ROWS,
         answers::ROWS,
         cloud_map::ROWS,
+        dns::ROWS,
         #[cfg(feature = "real-parts")]
         moto::ROWS,
         leaving::ROWS,

@@ -36,6 +36,7 @@ limits:
   requests_per_connection: 1000
 shutdown: {lame_duck: 1s, drain: 15s}
 upgrade: {socket: /run/gateway/upgrade.sock, timeout: 90s}
+dns: {servers: [10.0.0.2, "127.0.0.1:5353", "fd00::2", "[fd00::3]:54"], timeout: 500ms}
 forwarded: {trusted_proxies: [10.0.0.0/8, "fd00::/8"], send_standard: true}
 state_directory: /var/lib/gateway
 jwt_providers:
@@ -117,6 +118,8 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert_eq!(settings.shutdown.lame_duck, Duration::from_secs(5));
     assert_eq!(settings.shutdown.drain, Duration::from_secs(20));
     assert_eq!(settings.upgrade, None);
+    assert!(settings.name_servers.addresses.is_empty());
+    assert_eq!(settings.name_servers.timeout, Duration::from_secs(1));
     assert!(plan.forwarded.trusted_proxies.is_empty() && !plan.forwarded.is_standard_sent);
 
     let route = &plan.routes[0];
@@ -176,6 +179,18 @@ fn settings_are_those_of_the_file() {
     let upgrade = settings.upgrade.expect("it is there");
     assert_eq!(upgrade.socket, "/run/gateway/upgrade.sock");
     assert_eq!(upgrade.timeout, Duration::from_secs(90));
+    let servers = &settings.name_servers;
+    let addresses: Vec<_> = servers.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        addresses,
+        [
+            "10.0.0.2:53",
+            "127.0.0.1:5353",
+            "[fd00::2]:53",
+            "[fd00::3]:54"
+        ]
+    );
+    assert_eq!(servers.timeout, Duration::from_millis(500));
     let none = compiled(&SMALLEST.replace("routes:", "access_log: {format: none}\nroutes:"));
     assert_eq!(none.settings.access_log, None);
 }
