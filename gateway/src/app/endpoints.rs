@@ -78,6 +78,7 @@ fn sharing(live: &Live, settings: &Settings, source: &EndpointSource) -> Arc<str
 pub(super) fn instance(endpoint: &FoundEndpoint) -> Instance {
     Instance {
         address: endpoint.address,
+        second_address: endpoint.second_address,
         zone: endpoint.zone.clone(),
         weight: endpoint.weight,
         attributes: Arc::clone(&endpoint.attributes),

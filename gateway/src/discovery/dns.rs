@@ -283,9 +283,9 @@ impl System {
                 Err(error) => return Err(error),
             };
             shortest = shortest.into_iter().chain(addresses.ttl).min();
-            endpoints.extend(addresses.values.into_iter().map(|ip| FoundEndpoint {
-                weight: u32::from(server.weight).max(1),
-                ..FoundEndpoint::new(SocketAddr::new(ip, server.port))
+            endpoints.extend(endpoints_of(&addresses.values, server.port).map(|it| {
+                let weight = u32::from(server.weight).max(1);
+                FoundEndpoint { weight, ..it }
             }));
         }
         if endpoints.is_empty() && skipped > 0 {
@@ -329,6 +329,20 @@ fn addresses_of(records: &[Record]) -> Lived<IpAddr> {
     Lived::of(records, RData::ip_addr)
 }
 
+/// What the addresses of one name stand for: one of each family is one host that has both; of
+/// more nobody says which belong together, so each is an endpoint.
+fn endpoints_of(addresses: &[IpAddr], port: u16) -> impl Iterator<Item = FoundEndpoint> {
+    let second = match addresses {
+        [first, second] if first.is_ipv4() && second.is_ipv6() => Some(*second),
+        _ => None,
+    };
+    let count = addresses.len() - usize::from(second.is_some());
+    addresses[..count].iter().map(move |ip| FoundEndpoint {
+        second_address: second.map(|ip| SocketAddr::new(ip, port)),
+        ..FoundEndpoint::new(SocketAddr::new(*ip, port))
+    })
+}
+
 fn bound(options: &mut ResolverOpts, try_timeout: Duration) {
     options.timeout = try_timeout;
     options.attempts = RETRIES;
@@ -362,8 +376,7 @@ impl Discover for Dns {
             }
             Target::Name(system, name, port) => {
                 let addresses = system.addresses(name).await?;
-                let at = |ip| FoundEndpoint::new(SocketAddr::new(ip, port.get()));
-                let found = Found::new(addresses.values.into_iter().map(at));
+                let found = Found::new(endpoints_of(&addresses.values, port.get()));
                 Ok(found.with_lifetime(self.ttl.clamp(addresses.ttl)))
             }
             Target::Srv(system, name) => system.endpoints_of_servers(name, self.ttl).await,

@@ -2,7 +2,7 @@
 //! table of what came of it. `docs/faults.md` explains the table.
 //!
 //! ```text
-//! cargo test -p gateway --test faults                        all scenarios, in about 50 s
+//! cargo test -p gateway --test faults                        all scenarios, in two minutes
 //! cargo test -p gateway --test faults -- killed "Cloud Map"  those with such names
 //! FAULTS=long cargo test -p gateway --test faults            at least 100,000 requests
 //! ```

@@ -13,6 +13,9 @@ use crate::words::time::Millis;
 pub struct Instance {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where the same host listens in the other address family, where it has both. It is used
+    /// where `address` cannot be reached, and is no endpoint of its own.
+    pub second_address: Option<SocketAddr>,
     /// Its share of the requests, against those of the other endpoints; default 1. 0 counts as 1:
     /// an endpoint that is to get nothing is not listed.
     pub weight: u32,
@@ -28,6 +31,7 @@ impl Instance {
     pub fn at(address: SocketAddr) -> Self {
         Self {
             address,
+            second_address: None,
             weight: 1,
             zone: None,
             attributes: Arc::default(),

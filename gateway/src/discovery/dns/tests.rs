@@ -85,7 +85,10 @@ const TTL: TtlBounds = TtlBounds {
 async fn ask(source: &Dns) -> String {
     match source.discover().await {
         Ok(found) => {
-            let addresses = found.endpoints().iter().map(|it| it.address.to_string());
+            let addresses = found.endpoints().iter().map(|it| match it.second_address {
+                Some(second) => format!("{}|{second}", it.address),
+                None => it.address.to_string(),
+            });
             addresses.collect::<Vec<_>>().join(" ")
         }
         Err(error) => error.reason().to_string(),
@@ -98,6 +101,10 @@ async fn both_families_make_one_set_and_neither_half_makes_one_alone() {
     const V6: Say = Addresses(&["fd00::1"]);
     let cases: &[(&'static [(Say, Say)], &str)] = &[
         (&[(V4, V6)], "10.0.0.1:8080 10.0.0.2:8080 [fd00::1]:8080"),
+        (
+            &[(Addresses(&["10.0.0.1"]), V6)],
+            "10.0.0.1:8080|[fd00::1]:8080",
+        ),
         (&[(V4, NO_RECORDS)], "10.0.0.1:8080 10.0.0.2:8080"),
         (&[(NO_RECORDS, V6)], "[fd00::1]:8080"),
         (&[(NO_RECORDS, NO_RECORDS)], ""),
@@ -147,7 +154,7 @@ async fn addresses_and_localhost_need_no_server() {
     let cases = [
         ("192.0.2.7", "192.0.2.7:8080"),
         ("::1", "[::1]:8080"),
-        ("localhost", "127.0.0.1:8080 [::1]:8080"),
+        ("localhost", "127.0.0.1:8080|[::1]:8080"),
     ];
     for (name, expected) in cases {
         let source = resolver.name(name, PORT, TTL).unwrap();

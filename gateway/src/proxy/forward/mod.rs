@@ -226,7 +226,7 @@ impl Forwarding<'_> {
         let timeout = self.cluster.connect_timeout.min(left);
         let began = Instant::now();
         let bounds = &self.cluster.connections;
-        match Link::open(endpoint.address(), timeout, bounds, self.now, held).await {
+        match Link::open(&endpoint.instance, timeout, bounds, self.now, held).await {
             Ok(link) => {
                 self.cells.connections_opened.add(1);
                 Ok((link, body))

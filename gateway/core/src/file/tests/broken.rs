@@ -287,7 +287,7 @@ fn upstreams() {
         "{file: endpoints.yaml}",
         "{file: {path: ''}}",
         r#"{static: ["127.0.0.1:1"], connections: {idle: 20000, idle_timeout: 0s, lifetime: 2d}}"#,
-        r#"{static: ["127.0.0.1:1"], connections: {user_timeout: 10ms, keep_alive: 3h}}"#,
+        r#"{static: ["127.0.0.1:1"], connections: {user_timeout: 10ms, keep_alive: 3h, head_start: 3s}}"#,
         r#"{static: ["127.0.0.1:1"], connections: {idel: 2}}"#,
     ];
     let map: &[_] = &[

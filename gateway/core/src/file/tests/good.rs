@@ -57,7 +57,7 @@ upstreams:
   users:    {cloud_map: {namespace: "${NAMESPACE}", service: users, port: 8080, interval: 10s}, identity: users}
   products: {cloud_map: {namespace: "${NAMESPACE}", service: products}}
   legacy:   {static: ["127.0.0.1:9001", "127.0.0.1:9002"], load_balancer: least_request}
-  byname:   {dns: {name: api.internal, port: 8080}, connect_timeout: 250ms, connections: {idle: 4, idle_timeout: 5s, lifetime: 1m, user_timeout: 3s, keep_alive: 2s}}
+  byname:   {dns: {name: api.internal, port: 8080}, connect_timeout: 250ms, connections: {idle: 4, idle_timeout: 5s, lifetime: 1m, user_timeout: 3s, keep_alive: 2s, head_start: 100ms}}
 defaults: {timeout: 8s, retries: {attempts: 1, per_try_timeout: 2s}, max_request_body: 1MiB}
 routes:
   - name: users
@@ -210,6 +210,7 @@ fn connections_to_an_upstream_are_as_the_file_says() {
         lifetime: seconds(60),
         user_timeout: seconds(3),
         keep_alive: seconds(2),
+        head_start: Duration::from_millis(100),
     };
     let documented = Connections {
         idle_max: 128,
@@ -217,6 +218,7 @@ fn connections_to_an_upstream_are_as_the_file_says() {
         lifetime: seconds(600),
         user_timeout: seconds(20),
         keep_alive: seconds(15),
+        head_start: Duration::from_millis(250),
     };
     assert_eq!(connections("byname"), given);
     assert_eq!(connections("legacy"), documented);
