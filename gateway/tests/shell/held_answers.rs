@@ -97,6 +97,10 @@ fn a_short_answer_that_breaks_off_is_asked_for_again_if_that_means_the_same() {
         assert!(bad.requests() > 0, "{name}");
         let lines = gateway.access_lines(REQUESTS);
         let tries: u64 = lines.iter().filter_map(|line| line["tries"].as_u64()).sum();
+        let lost = gateway
+            .metrics()
+            .value("gateway_upstream_held_answers_lost_total{upstream=\"backend\"}");
+        assert_eq!(lost > 0, are_all_good, "{name}: {lost}");
         let seen = (bad.requests() + good.requests()) as u64;
         assert_eq!(tries, seen, "{name}: nothing is asked for unseen");
     }

@@ -265,6 +265,7 @@ impl Forwarding<'_> {
         if let Ok(reply) = exchange {
             exchange = self.hold(record, reply, span).await;
             if exchange.is_err() {
+                self.cells.held_answers_lost.add(1);
                 took = span.sent_at.elapsed();
             }
         }
