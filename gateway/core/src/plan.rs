@@ -199,6 +199,8 @@ pub struct Connections {
     pub user_timeout: Duration,
     /// Silence after which the other host is asked whether it is still there.
     pub keep_alive: Duration,
+    /// How long the first address of a host is tried alone, where it has one of each family.
+    pub head_start: Duration,
 }
 
 impl Default for Connections {
@@ -209,6 +211,7 @@ impl Default for Connections {
             lifetime: Duration::from_mins(10),
             user_timeout: Duration::from_secs(20),
             keep_alive: Duration::from_secs(15),
+            head_start: Duration::from_millis(250),
         }
     }
 }

@@ -193,6 +193,7 @@ fn a_choice_of_an_endpoint_allocates_nothing() {
                 random: random.wrapping_mul(0x9e37_79b9_7f4a_7c15),
                 turn: random,
                 key,
+                may_probe: true,
                 subset: None,
             };
             let pick = balancer.pick(&set, &choice).expect("there are endpoints");

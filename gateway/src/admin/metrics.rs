@@ -83,7 +83,7 @@ impl Observed {
 
     fn encode_upstreams(&self, live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Pick = fn(&UpstreamCells) -> &Counter;
-        let counters: [(&str, &str, Pick); 5] = [
+        let counters: [(&str, &str, Pick); 6] = [
             ("gateway_upstream_tries", "Tries, by upstream", |cells| {
                 &cells.tries
             }),
@@ -96,6 +96,11 @@ impl Observed {
                 "gateway_upstream_retries_denied",
                 "Retries that the upstream's budget did not have, by upstream",
                 |cells| &cells.retries_denied,
+            ),
+            (
+                "gateway_upstream_held_answers_lost",
+                "Answers that broke off while they were held, by upstream",
+                |cells| &cells.held_answers_lost,
             ),
             (
                 "gateway_upstream_connections_opened",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_core::cluster::Instance;
-use gateway_core::file::{CloudMap, Dns, DnsName, EndpointSource, Settings};
+use gateway_core::file::{CloudMap, Dns, DnsName, EndpointSource, NameServers, Settings};
 use gateway_core::words::time::Millis;
 use tokio::runtime::{Builder, Runtime};
 
@@ -29,7 +29,7 @@ pub(super) struct Watches {
 
 /// Prepares discovery; static upstreams get their endpoints here and now.
 pub(super) fn watches(live: &Live, settings: &Settings, now: Millis) -> Result<Watches, Cause> {
-    let mut sources = Sources::default();
+    let mut sources = Sources::new(&settings.name_servers);
     let mut prepared = Watches::default();
     let mut known: Vec<(&EndpointSource, Discovery)> = Vec::new();
     let clusters = live.plan.clusters.iter().enumerate();
@@ -78,6 +78,7 @@ fn sharing(live: &Live, settings: &Settings, source: &EndpointSource) -> Arc<str
 pub(super) fn instance(endpoint: &FoundEndpoint) -> Instance {
     Instance {
         address: endpoint.address,
+        second_address: endpoint.second_address,
         zone: endpoint.zone.clone(),
         weight: endpoint.weight,
         attributes: Arc::clone(&endpoint.attributes),
@@ -85,13 +86,21 @@ pub(super) fn instance(endpoint: &FoundEndpoint) -> Instance {
 }
 
 /// Clients that several upstreams share; each is made when the first upstream wants it.
-#[derive(Default)]
-struct Sources {
+struct Sources<'a> {
     cloud_map: Vec<(Option<String>, CloudMapClient)>,
+    name_servers: &'a NameServers,
     dns: Option<DnsResolver>,
 }
 
-impl Sources {
+impl<'a> Sources<'a> {
+    fn new(name_servers: &'a NameServers) -> Self {
+        Self {
+            cloud_map: Vec::new(),
+            name_servers,
+            dns: None,
+        }
+    }
+
     /// What to ask, and how often; none for lists in files.
     fn source(
         &mut self,
@@ -137,7 +146,7 @@ impl Sources {
 
     fn name(&mut self, wanted: &Dns) -> Result<Source, DnsError> {
         if self.dns.is_none() {
-            self.dns = Some(DnsResolver::from_system()?);
+            self.dns = Some(DnsResolver::new(self.name_servers)?);
         }
         let resolver = self.dns.as_ref().expect("made above");
         let ttl = TtlBounds {

@@ -200,15 +200,16 @@ fn endpoint(
 ) -> Result<FoundEndpoint, Skip> {
     let none = HashMap::new();
     let attributes = instance.attributes().unwrap_or(&none);
-    let ip = ["AWS_INSTANCE_IPV4", "AWS_INSTANCE_IPV6"]
+    let mut addresses = ["AWS_INSTANCE_IPV4", "AWS_INSTANCE_IPV6"]
         .into_iter()
         .filter_map(|key| attributes.get(key)?.parse().ok())
-        .find(|ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast())
-        .ok_or(Skip::Address)?;
+        .filter(|ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast());
+    let ip = addresses.next().ok_or(Skip::Address)?;
     let port = port
         .or_else(|| attributes.get("AWS_INSTANCE_PORT")?.parse().ok())
         .ok_or(Skip::Port)?;
     Ok(FoundEndpoint {
+        second_address: addresses.next().map(|ip| SocketAddr::new(ip, port.get())),
         zone: attributes
             .get("AVAILABILITY_ZONE")
             .filter(|zone| !zone.is_empty())

@@ -18,10 +18,11 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use gateway_core::file::NameServers;
 use hickory_resolver::{
     Hosts, TokioResolver,
-    config::{ResolveHosts, ResolverOpts},
-    net::NetError,
+    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    net::{NetError, runtime::TokioRuntimeProvider},
     proto::{
         op::Query,
         rr::{Name, RData, Record, RecordType},
@@ -32,11 +33,7 @@ use super::{Discover, DiscoverError, Found, FoundEndpoint};
 
 const SOURCE_NAME: &str = "dns";
 
-/// Time for one try of one name server.
-const TRY_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Tries after the first, to another server where there is one; together they
-/// stay within the discovery loop's default limit.
+/// Tries after the first, to another server where there is one.
 const RETRIES: usize = 1;
 
 /// Targets of SRV records that are looked up; what a name has beyond them, in
@@ -64,23 +61,37 @@ pub struct DnsResolver {
 struct System {
     resolver: TokioResolver,
     hosts: Hosts,
+    /// Time for one try of one name server.
+    try_timeout: Duration,
 }
 
 impl DnsResolver {
-    /// Uses the system's name servers, search list and hosts file, read once.
+    /// Asks these name servers, or, where none is named, those of the system with its search list,
+    /// read once. The system's hosts file comes first.
     ///
     /// # Errors
-    /// `System` when `/etc/resolv.conf` cannot be read or understood.
-    pub fn from_system() -> Result<Self, DnsError> {
+    /// `System` when `/etc/resolv.conf` is needed and cannot be read or understood.
+    pub fn new(servers: &NameServers) -> Result<Self, DnsError> {
+        // A machine without a hosts file has no entries.
+        Self::with_hosts(servers, Hosts::from_system().unwrap_or_default())
+    }
+
+    fn with_hosts(servers: &NameServers, hosts: Hosts) -> Result<Self, DnsError> {
         let unusable = |error: NetError| DnsError::System {
             cause: error.to_string(),
         };
-        let mut builder = TokioResolver::builder_tokio().map_err(unusable)?;
-        bound(builder.options_mut());
+        let mut builder = if servers.addresses.is_empty() {
+            TokioResolver::builder_tokio().map_err(unusable)?
+        } else {
+            let servers = servers.addresses.iter().map(name_server);
+            let config = ResolverConfig::from_name_servers(servers.collect());
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        };
+        bound(builder.options_mut(), servers.timeout);
         let system = System {
             resolver: builder.build().map_err(unusable)?,
-            // A machine without a hosts file has no entries.
-            hosts: Hosts::from_system().unwrap_or_default(),
+            hosts,
+            try_timeout: servers.timeout,
         };
         Ok(Self {
             system: Arc::new(system),
@@ -111,6 +122,16 @@ impl DnsResolver {
         let target = Target::Srv(Arc::clone(&self.system), host_name(name)?);
         Ok(Dns { target, ttl })
     }
+}
+
+/// Asked by UDP, and by TCP where an answer is too long for that (RFC 7766 section 5).
+fn name_server(address: &SocketAddr) -> NameServerConfig {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    let connections = connections.map(|mut connection| {
+        connection.port = address.port();
+        connection
+    });
+    NameServerConfig::new(address.ip(), true, connections.into())
 }
 
 fn host_name(name: &str) -> Result<Name, DnsError> {
@@ -183,18 +204,61 @@ impl System {
             self.resolver.lookup(name.clone(), RecordType::AAAA),
         );
         let answers = [v4, v6].map(|answer| answer.map(|lookup| addresses_of(lookup.answers())));
-        combine(answers, name)
+        self.combine(answers, name)
     }
 
     /// The servers of the lowest priority.
     async fn servers(&self, name: &Name) -> Result<Lived<Server>, DiscoverError> {
         let answer = self.resolver.lookup(name.clone(), RecordType::SRV).await;
         let answer = answer.map(|lookup| Lived::of(lookup.answers(), server));
-        let mut servers = combine([answer], name)?;
+        let mut servers = self.combine([answer], name)?;
         let lowest = servers.values.iter().map(|it| it.priority).min();
         servers.values.retain(|it| Some(it.priority) == lowest);
         servers.values.sort();
         Ok(servers)
+    }
+
+    /// Joins the answers about one name, such as those of both families.
+    ///
+    /// One family without records is usual. One that fails is not: half an answer
+    /// would take the other half's endpoints away, so the whole question fails and
+    /// the last good set stays.
+    fn combine<T, const N: usize>(
+        &self,
+        answers: [Result<Lived<T>, NetError>; N],
+        name: &Name,
+    ) -> Result<Lived<T>, DiscoverError> {
+        let mut all = Lived {
+            values: Vec::new(),
+            ttl: None,
+        };
+        let mut exists = false;
+        for answer in answers {
+            match answer {
+                Ok(found) => {
+                    exists = true;
+                    all.extend(found);
+                }
+                Err(error) if error.is_no_records_found() => exists |= !error.is_nx_domain(),
+                Err(NetError::Timeout) => {
+                    return Err(DiscoverError::Timeout {
+                        limit: self.try_timeout,
+                    });
+                }
+                Err(error) => {
+                    return Err(DiscoverError::Outage {
+                        source_name: SOURCE_NAME,
+                        cause: error.to_string(),
+                    });
+                }
+            }
+        }
+        if exists {
+            return Ok(all);
+        }
+        Err(DiscoverError::NotFound {
+            what: format!("dns name `{name}`"),
+        })
     }
 
     async fn endpoints_of_servers(
@@ -219,9 +283,9 @@ impl System {
                 Err(error) => return Err(error),
             };
             shortest = shortest.into_iter().chain(addresses.ttl).min();
-            endpoints.extend(addresses.values.into_iter().map(|ip| FoundEndpoint {
-                weight: u32::from(server.weight).max(1),
-                ..FoundEndpoint::new(SocketAddr::new(ip, server.port))
+            endpoints.extend(endpoints_of(&addresses.values, server.port).map(|it| {
+                let weight = u32::from(server.weight).max(1);
+                FoundEndpoint { weight, ..it }
             }));
         }
         if endpoints.is_empty() && skipped > 0 {
@@ -265,54 +329,28 @@ fn addresses_of(records: &[Record]) -> Lived<IpAddr> {
     Lived::of(records, RData::ip_addr)
 }
 
-fn bound(options: &mut ResolverOpts) {
-    options.timeout = TRY_TIMEOUT;
+/// What the addresses of one name stand for: one of each family is one host that has both; of
+/// more nobody says which belong together, so each is an endpoint.
+fn endpoints_of(addresses: &[IpAddr], port: u16) -> impl Iterator<Item = FoundEndpoint> {
+    let second = match addresses {
+        [first, second] if first.is_ipv4() && second.is_ipv6() => Some(*second),
+        _ => None,
+    };
+    let count = addresses.len() - usize::from(second.is_some());
+    addresses[..count].iter().map(move |ip| FoundEndpoint {
+        second_address: second.map(|ip| SocketAddr::new(ip, port)),
+        ..FoundEndpoint::new(SocketAddr::new(*ip, port))
+    })
+}
+
+fn bound(options: &mut ResolverOpts, try_timeout: Duration) {
+    options.timeout = try_timeout;
     options.attempts = RETRIES;
     // Without a cache times to live are ours to mind.
     options.cache_size = 0;
     options.negative_max_ttl = Some(Duration::ZERO);
     // Looked up here, for both families at once.
     options.use_hosts_file = ResolveHosts::Never;
-}
-
-/// Joins the answers about one name, such as those of both families.
-///
-/// One family without records is usual. One that fails is not: half an answer
-/// would take the other half's endpoints away, so the whole question fails and
-/// the last good set stays.
-fn combine<T, const N: usize>(
-    answers: [Result<Lived<T>, NetError>; N],
-    name: &Name,
-) -> Result<Lived<T>, DiscoverError> {
-    let mut all = Lived {
-        values: Vec::new(),
-        ttl: None,
-    };
-    let mut exists = false;
-    for answer in answers {
-        match answer {
-            Ok(found) => {
-                exists = true;
-                all.extend(found);
-            }
-            Err(error) if error.is_no_records_found() => exists |= !error.is_nx_domain(),
-            Err(NetError::Timeout) => {
-                return Err(DiscoverError::Timeout { limit: TRY_TIMEOUT });
-            }
-            Err(error) => {
-                return Err(DiscoverError::Outage {
-                    source_name: SOURCE_NAME,
-                    cause: error.to_string(),
-                });
-            }
-        }
-    }
-    if exists {
-        return Ok(all);
-    }
-    Err(DiscoverError::NotFound {
-        what: format!("dns name `{name}`"),
-    })
 }
 
 /// The endpoints behind one name.
@@ -338,8 +376,7 @@ impl Discover for Dns {
             }
             Target::Name(system, name, port) => {
                 let addresses = system.addresses(name).await?;
-                let at = |ip| FoundEndpoint::new(SocketAddr::new(ip, port.get()));
-                let found = Found::new(addresses.values.into_iter().map(at));
+                let found = Found::new(endpoints_of(&addresses.values, port.get()));
                 Ok(found.with_lifetime(self.ttl.clamp(addresses.ttl)))
             }
             Target::Srv(system, name) => system.endpoints_of_servers(name, self.ttl).await,

@@ -159,6 +159,8 @@ impl Found {
 pub struct FoundEndpoint {
     /// Where to connect.
     pub address: SocketAddr,
+    /// Where else, where the same host has an address of the other family.
+    pub second_address: Option<SocketAddr>,
     /// The Availability Zone, such as `eu-west-1a`, where the source knows it.
     pub zone: Option<Arc<str>>,
     /// Share of the load relative to the others of the set; default 1.
@@ -178,6 +180,7 @@ impl FoundEndpoint {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            second_address: None,
             zone: None,
             weight: 1,
             healthy: true,
@@ -190,13 +193,22 @@ impl FoundEndpoint {
     fn preference(&self) -> impl Ord + '_ {
         let Self {
             address,
+            second_address,
             zone,
             weight,
             healthy,
             id,
             attributes,
         } = self;
-        (address, Reverse(*healthy), id, zone, weight, attributes)
+        (
+            address,
+            Reverse(*healthy),
+            id,
+            second_address,
+            zone,
+            weight,
+            attributes,
+        )
     }
 }
 

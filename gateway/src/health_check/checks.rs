@@ -82,7 +82,7 @@ impl Checks {
         for endpoint in set.endpoints() {
             let kept = before
                 .remove(&endpoint.address())
-                .filter(|kept| Arc::ptr_eq(&kept.endpoint, endpoint));
+                .filter(|kept| kept.endpoint.is(endpoint));
             let scheduled = kept.unwrap_or_else(|| Scheduled {
                 endpoint: Arc::clone(endpoint),
                 due: now,
@@ -115,8 +115,7 @@ impl Checks {
 
     fn take(&mut self, ended: &Ended) {
         let scheduled = self.schedule.get_mut(&ended.endpoint.address());
-        let Some(scheduled) = scheduled.filter(|it| Arc::ptr_eq(&it.endpoint, &ended.endpoint))
-        else {
+        let Some(scheduled) = scheduled.filter(|it| it.endpoint.is(&ended.endpoint)) else {
             return;
         };
         scheduled.is_running = false;

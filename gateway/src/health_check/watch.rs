@@ -46,7 +46,7 @@ impl HealthWatch {
         for endpoint in set.endpoints() {
             let earlier = before
                 .remove(&endpoint.address())
-                .filter(|(known, _)| Arc::ptr_eq(known, endpoint))
+                .filter(|(known, _)| known.is(endpoint))
                 .map_or_else(Seen::default, |(_, seen)| seen);
             let seen = Seen::of(endpoint);
             if seen != earlier {

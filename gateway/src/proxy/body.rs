@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::record::Record;
-use crate::upstream::{BodyError, Link, Silence, poll_unwoken};
+use crate::upstream::{BodyError, HeldBody, Link, Silence, poll_unwoken};
 
 /// What the client gets.
 pub(crate) struct ResponseBody {
@@ -26,6 +26,8 @@ enum Source {
 }
 
 struct UpstreamBody {
+    /// Comes before what `incoming` still brings.
+    held: HeldBody,
     incoming: Incoming,
     link: Box<Link>,
     silence: Silence,
@@ -44,6 +46,7 @@ impl ResponseBody {
 
     /// The body of an upstream's answer.
     pub(crate) fn upstream(
+        held: HeldBody,
         incoming: Incoming,
         link: Box<Link>,
         silence_max: Duration,
@@ -51,6 +54,7 @@ impl ResponseBody {
     ) -> Self {
         let mut body = Self {
             source: Source::Upstream(Box::new(UpstreamBody {
+                held,
                 incoming,
                 link,
                 silence: Silence::new(silence_max),
@@ -65,7 +69,7 @@ impl ResponseBody {
     /// once it has seen the end.
     fn end_if_over(&mut self) {
         if let Source::Upstream(upstream) = &self.source
-            && upstream.incoming.is_end_stream()
+            && upstream.is_over()
         {
             self.end();
         }
@@ -85,7 +89,14 @@ impl ResponseBody {
 }
 
 impl UpstreamBody {
+    fn is_over(&self) -> bool {
+        self.held.is_empty() && self.incoming.is_end_stream()
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
+        if let Some(frame) = self.held.pop() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         let mut poll = poll_unwoken(|unwoken| Pin::new(&mut self.incoming).poll_frame(unwoken));
         if poll.is_pending() {
             // Only the driver brings more, and it holds this task's waker.
@@ -142,7 +153,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Ended => true,
             Source::Own(_) => false,
-            Source::Upstream(upstream) => upstream.incoming.is_end_stream(),
+            Source::Upstream(upstream) => upstream.is_over(),
         }
     }
 
@@ -150,7 +161,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Ended => SizeHint::with_exact(0),
             Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Upstream(upstream) => upstream.incoming.size_hint(),
+            Source::Upstream(upstream) => upstream.held.size_with(&upstream.incoming.size_hint()),
         }
     }
 }

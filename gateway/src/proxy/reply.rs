@@ -37,7 +37,7 @@ pub(super) fn pass(
     head.extensions.clear();
     strip_hop_by_hop(&mut head.headers);
     finish_headers(&mut head.headers, &record);
-    let body = ResponseBody::upstream(incoming, answer.link, silence_max, record);
+    let body = ResponseBody::upstream(answer.held, incoming, answer.link, silence_max, record);
     Response::from_parts(head, body)
 }
 

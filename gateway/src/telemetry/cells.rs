@@ -103,6 +103,8 @@ pub(crate) struct UpstreamCells {
     pub(crate) retries: Counter,
     /// Retries that the budget did not have.
     pub(crate) retries_denied: Counter,
+    /// Answers that broke off before any of them was sent on.
+    pub(crate) held_answers_lost: Counter,
     pub(crate) budget: RetryBudget,
     pub(crate) usage: Usage,
     pub(crate) connections_opened: Counter,

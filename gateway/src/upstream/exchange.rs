@@ -9,13 +9,15 @@ use gateway_core::words::reason::Reason;
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 
-use super::{BodyError, Link, RequestBody, poll_unwoken};
+use super::{BodyError, HeldBody, Link, RequestBody, poll_unwoken};
 use crate::io::Violation;
 
 /// An answer's head, and the connection that its body will come from.
 pub(crate) struct Reply {
     pub(crate) response: Response<Incoming>,
     pub(crate) link: Box<Link>,
+    /// What of the body has come already.
+    pub(crate) held: HeldBody,
 }
 
 /// Frames of a body that is thrown away.
@@ -25,7 +27,9 @@ impl Reply {
     /// Throws the answer's body away. The connection, if that has come to its end already: one
     /// that is still sending is cheaper to close than to wait for.
     pub(crate) fn discard(self) -> Option<Box<Link>> {
-        let Self { response, mut link } = self;
+        let Self {
+            response, mut link, ..
+        } = self;
         let mut body = response.into_body();
         for _ in 0..DISCARD_FRAMES_MAX {
             if body.is_end_stream() {
@@ -86,6 +90,7 @@ impl Link {
             Ok(response) => Ok(Reply {
                 response,
                 link: self,
+                held: HeldBody::default(),
             }),
             Err(mut error) => match error.take_message() {
                 Some(unsent) => Err(ExchangeError::NotSent(unsent.into_body())),
@@ -95,7 +100,7 @@ impl Link {
     }
 }
 
-fn classify(error: hyper::Error) -> ExchangeError {
+pub(super) fn classify(error: hyper::Error) -> ExchangeError {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(BodyError(reason)) = cause.downcast_ref() {

@@ -5,22 +5,24 @@
 //! for the answer's head, the body while it streams. So a request needs no wake-up across
 //! tasks, and a client that goes away takes its upstream request with it.
 
+mod connect;
 mod exchange;
+mod held_body;
 mod pool;
 mod request_body;
 
 pub(crate) use exchange::{ExchangeError, Reply};
+pub(crate) use held_body::HeldBody;
 pub(crate) use pool::Pool;
 pub(crate) use request_body::{BodyError, Replay, RequestBody, Silence};
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use gateway_core::cluster::Held;
+use gateway_core::cluster::{Held, Instance};
 use gateway_core::framing::HeadLimits;
 use gateway_core::plan::Connections;
 use gateway_core::words::time::Millis;
@@ -62,15 +64,17 @@ pub(crate) enum ConnectError {
 }
 
 impl Link {
-    /// Opens a connection; `timeout` covers all of it.
+    /// Opens a connection; `timeout` covers all of it, both addresses of the endpoint included.
     pub(crate) async fn open(
-        address: SocketAddr,
+        instance: &Instance,
         timeout: Duration,
         bounds: &Connections,
         now: Millis,
         held: Held,
     ) -> Result<Box<Self>, ConnectError> {
-        let socket = tokio::time::timeout(timeout, TcpStream::connect(address))
+        let connecting =
+            connect::connect(instance.address, instance.second_address, bounds.head_start);
+        let socket = tokio::time::timeout(timeout, connecting)
             .await
             .map_err(|_elapsed| ConnectError::Timeout(timeout))??;
         socket.set_nodelay(true)?;

@@ -98,6 +98,7 @@ impl Pool {
 mod tests {
     use std::time::Duration;
 
+    use gateway_core::cluster::Instance;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -108,13 +109,14 @@ mod tests {
         lifetime: Duration::from_secs(8),
         user_timeout: Duration::from_secs(1),
         keep_alive: Duration::from_secs(1),
+        head_start: Duration::from_millis(250),
     };
 
     async fn link(listener: &TcpListener, now: Millis) -> Box<Link> {
         let address = listener.local_addr().unwrap();
         let limit = Duration::from_secs(5);
         let held = Usage::default().connect().expect("there is room");
-        let opened = Link::open(address, limit, &BOUNDS, now, held).await;
+        let opened = Link::open(&Instance::at(address), limit, &BOUNDS, now, held).await;
         opened.unwrap_or_else(|error| panic!("{error}"))
     }
 

@@ -1,18 +1,14 @@
-//! A constant load: an open loop, so that a gateway that stalls gets no rest.
+//! The load of a scenario, and what became of it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval};
 
 use crate::client::{Answer, Ask, Client};
-use crate::support::{eventually, runtime};
+use crate::pacer::{Latencies, Pacer, Turn};
 
 /// Requests under way at a time: several seconds of them.
 const IN_FLIGHT_MAX: usize = 4_000;
@@ -25,23 +21,14 @@ const ALONE_EVERY: u64 = 7;
 pub(crate) struct Load {
     /// Where new requests go, in turn.
     gateways: Arc<ArcSwap<Vec<SocketAddr>>>,
-    rate: u32,
-    tally: Arc<Tally>,
-    pacing: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Tally {
-    sent: AtomicU64,
-    answered: AtomicU64,
-    outcome: Mutex<Outcome>,
+    outcome: Arc<Mutex<Outcome>>,
+    pacer: Pacer,
 }
 
 /// What became of all requests.
 #[derive(Default)]
 pub(crate) struct Outcome {
-    /// Time from when a request was due to the end of its answer; ascending.
-    latencies: Vec<Duration>,
+    latencies: Latencies,
     /// How many GETs did not come to a good end, and to what end.
     pub(crate) failed_gets: BTreeMap<Answer, u64>,
     /// The same for POSTs.
@@ -50,14 +37,25 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(crate) fn requests(&self) -> usize {
-        self.latencies.len()
+        self.latencies.count()
     }
 
     /// The latency that this share of the requests does not exceed.
     pub(crate) fn quantile(&self, percent: usize) -> Duration {
-        let rank = (self.latencies.len() * percent).div_ceil(100);
-        let latency = self.latencies.get(rank.saturating_sub(1));
-        latency.copied().unwrap_or_default()
+        self.latencies.quantile(percent)
+    }
+
+    fn add(&mut self, turn: Turn, ask: Ask, answer: Answer) {
+        self.latencies.add(turn);
+        if answer == Answer::Good {
+            return;
+        }
+        let failed = if ask.is_post {
+            &mut self.failed_posts
+        } else {
+            &mut self.failed_gets
+        };
+        *failed.entry(answer).or_default() += 1;
     }
 }
 
@@ -65,14 +63,26 @@ impl Load {
     /// Sends so many requests a second to these gateways in turn.
     pub(crate) fn start(gateways: Vec<SocketAddr>, rate: u32) -> Self {
         let gateways = Arc::new(ArcSwap::from_pointee(gateways));
-        let tally = Arc::new(Tally::default());
-        let period = Duration::from_secs(1) / rate;
-        let pacing = pace(Arc::clone(&gateways), period, Arc::clone(&tally));
+        let outcome = Arc::<Mutex<Outcome>>::default();
+        let client = Arc::new(Client::default());
+        let (targets, noted) = (Arc::clone(&gateways), Arc::clone(&outcome));
+        let pacer = Pacer::start(rate, IN_FLIGHT_MAX, move |turn| {
+            let ask = ask(turn.number, &targets.load());
+            let (client, outcome) = (Arc::clone(&client), Arc::clone(&noted));
+            async move {
+                let answer = if turn.is_one_too_many {
+                    Answer::Broken("not sent: too many are under way")
+                } else {
+                    client.ask(ask).await
+                };
+                let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+                outcome.add(turn, ask, answer);
+            }
+        });
         Self {
             gateways,
-            rate,
-            tally,
-            pacing: runtime().spawn(pacing),
+            outcome,
+            pacer,
         }
     }
 
@@ -83,76 +93,25 @@ impl Load {
 
     /// Waits until as many more requests were sent as fit into this time.
     pub(crate) fn goes_on_for(&self, time: Duration) {
-        let sent = || self.tally.sent.load(Ordering::SeqCst);
-        let more = u128::from(self.rate) * time.as_millis() / 1000;
-        let wanted = u128::from(sent()) + more;
-        eventually("the load goes on", || {
-            (u128::from(sent()) >= wanted).then_some(())
-        });
+        self.pacer.goes_on_for(time);
     }
 
     /// Ends, and waits for all answers.
     pub(crate) fn finish(self) -> Outcome {
-        self.pacing.abort();
-        eventually("all requests are answered", || {
-            let answered = self.tally.answered.load(Ordering::SeqCst);
-            // The pacing task may have been in the middle of a request when it was told to end.
-            let is_over = self.pacing.is_finished();
-            (is_over && answered == self.tally.sent.load(Ordering::SeqCst)).then_some(())
-        });
-        let mut outcome = self.tally.outcome.lock();
+        self.pacer.finish();
+        let mut outcome = self.outcome.lock();
         let outcome = outcome.as_deref_mut().expect("no request panics");
-        outcome.latencies.sort_unstable();
+        outcome.latencies.sort();
         std::mem::take(outcome)
     }
 }
 
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.pacing.abort();
-    }
-}
-
-async fn pace(gateways: Arc<ArcSwap<Vec<SocketAddr>>>, period: Duration, tally: Arc<Tally>) {
-    let client = Arc::new(Client::default());
-    let slots = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-    // Ticks that were missed come at once: the load does not thin out when the machine is busy.
-    let mut ticks = interval(period);
-    for (turn, number) in (0_usize..).zip(0_u64..) {
-        let due = ticks.tick().await;
-        let gateways = gateways.load();
-        let ask = Ask {
-            to: gateways[turn % gateways.len()],
-            number,
-            is_post: number.is_multiple_of(POST_EVERY),
-            is_alone: number.is_multiple_of(ALONE_EVERY),
-        };
-        tally.sent.fetch_add(1, Ordering::SeqCst);
-        let slot = Arc::clone(&slots).try_acquire_owned();
-        let (client, tally) = (Arc::clone(&client), Arc::clone(&tally));
-        tokio::spawn(async move {
-            let answer = match slot {
-                Err(_) => Answer::Broken("not sent: too many are under way"),
-                Ok(_slot) => client.ask(ask).await,
-            };
-            tally.count(due, ask, answer);
-        });
-    }
-}
-
-impl Tally {
-    fn count(&self, due: Instant, ask: Ask, answer: Answer) {
-        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        outcome.latencies.push(due.elapsed());
-        if answer != Answer::Good {
-            let failed = if ask.is_post {
-                &mut outcome.failed_posts
-            } else {
-                &mut outcome.failed_gets
-            };
-            *failed.entry(answer).or_default() += 1;
-        }
-        drop(outcome);
-        self.answered.fetch_add(1, Ordering::SeqCst);
+fn ask(number: u64, gateways: &[SocketAddr]) -> Ask {
+    let turn = usize::try_from(number).expect("64 bits");
+    Ask {
+        to: gateways[turn % gateways.len()],
+        number,
+        is_post: number.is_multiple_of(POST_EVERY),
+        is_alone: number.is_multiple_of(ALONE_EVERY),
     }
 }

@@ -2,7 +2,7 @@
 //! table of what came of it. `docs/faults.md` explains the table.
 //!
 //! ```text
-//! cargo test -p gateway --test faults                        all scenarios, in about 50 s
+//! cargo test -p gateway --test faults                        all scenarios, in two minutes
 //! cargo test -p gateway --test faults -- killed "Cloud Map"  those with such names
 //! FAULTS=long cargo test -p gateway --test faults            at least 100,000 requests
 //! ```
@@ -20,7 +20,10 @@ mod emulator;
 mod instance;
 mod journal;
 mod load;
+mod name_server;
 mod order;
+#[path = "../support/pacer.rs"]
+mod pacer;
 mod registry;
 mod report;
 mod scenarios;
@@ -108,7 +111,7 @@ fn play(wanted: &[Scenario], is_long: bool, are_all: bool) -> ExitCode {
         let started = Instant::now();
         // One that breaks off must not hide the others.
         match catch_unwind(AssertUnwindSafe(|| (scenario.play)(form))) {
-            Ok(played) => report.scenario(scenario.name, scenario.standing, &played),
+            Ok(played) => report.scenario(scenario.name, scenario.expected, &played),
             Err(panic) => {
                 report.complain(format!("{}: {}", scenario.name, message(panic.as_ref())));
             }

@@ -22,15 +22,6 @@ pub(crate) enum Expected {
     LoadBounded,
 }
 
-/// Whether a scenario can fail the run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Standing {
-    /// What is expected is demanded.
-    Asserted(Expected),
-    /// What is expected cannot be met yet: what it waits for.
-    Measured(Expected, &'static str),
-}
-
 /// A scenario that was played.
 pub(crate) struct Played {
     pub(crate) outcome: Outcome,
@@ -57,23 +48,18 @@ const COLUMNS: [&str; 11] = [
 pub(crate) struct Report {
     rows: Vec<[String; COLUMNS.len()]>,
     requests: usize,
-    pending: Vec<String>,
     complaints: Vec<String>,
 }
 
 impl Report {
     /// Notes how a scenario went.
-    pub(crate) fn scenario(&mut self, name: &str, standing: Standing, played: &Played) {
+    pub(crate) fn scenario(&mut self, name: &str, expected: Expected, played: &Played) {
         let (outcome, notes) = (&played.outcome, &played.notes);
         let ms = |latency: Duration| format!("{:.1}", latency.as_secs_f64() * 1000.0);
         let tries = tries(played);
-        let (expected, is_asserted) = match standing {
-            Standing::Asserted(expected) => (expected, true),
-            Standing::Measured(expected, _) => (expected, false),
-        };
         self.rows.push([
             name.into(),
-            shown(expected, is_asserted),
+            shown(expected).into(),
             outcome.requests().to_string(),
             sum(&outcome.failed_gets).to_string(),
             sum(&outcome.failed_posts).to_string(),
@@ -86,18 +72,8 @@ impl Report {
         ]);
         self.requests += outcome.requests();
         self.check_always(name, played);
-        match (shortfall(expected, played), standing) {
-            (Some(shortfall), Standing::Asserted(_)) => {
-                self.complain(format!("{name}: {shortfall}"));
-            }
-            (Some(shortfall), Standing::Measured(_, until)) => {
-                self.pending
-                    .push(format!("{name}: {shortfall}; waits for {until}"));
-            }
-            (None, Standing::Measured(..)) => {
-                self.pending.push(format!("{name}: holds in this run"));
-            }
-            (None, Standing::Asserted(_)) => {}
+        if let Some(shortfall) = shortfall(expected, played) {
+            self.complain(format!("{name}: {shortfall}"));
         }
     }
 
@@ -196,16 +172,11 @@ fn shortfall(expected: Expected, played: &Played) -> Option<String> {
     }
 }
 
-fn shown(expected: Expected, is_asserted: bool) -> String {
-    let expected = match expected {
+fn shown(expected: Expected) -> &'static str {
+    match expected {
         Expected::AllServed => "all served",
         Expected::IdempotentServed => "GETs served",
         Expected::LoadBounded => "load ≤ 1.2 ×",
-    };
-    if is_asserted {
-        expected.into()
-    } else {
-        format!("({expected})")
     }
 }
 
@@ -234,12 +205,8 @@ fn listed(outcome: &Outcome) -> String {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        let pending = self.pending.iter().map(|line| ("Measured only", line));
-        let failed = self.complaints.iter().map(|line| ("FAILED", line));
-        let lines = pending.chain(failed);
-        let lines: Vec<_> = lines
-            .map(|(title, line)| format!("{title}: {line}\n"))
-            .collect();
+        let lines = self.complaints.iter();
+        let lines: Vec<_> = lines.map(|line| format!("FAILED: {line}\n")).collect();
         let (table, requests, lines) = (self.table(), self.requests, lines.concat());
         let _shown = writeln!(
             std::io::stdout(),

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::instance::Instance;
 use crate::journal::Notes;
 use crate::load::Load;
+use crate::name_server;
 use crate::registry::{NAMESPACE, SERVICE};
 use crate::report::Played;
 use crate::support::eventually;
@@ -32,10 +33,12 @@ const INSTANCES: usize = 3;
 pub(crate) const HANGING: Duration = Duration::from_millis(1_500);
 
 /// As somebody writes it who has read the documentation: what may be repeated gets two further
-/// tries, none of them long, and what may not gets one with all the time there is. The times for
+/// tries, none of them long, and what may not gets one with all the time there is. 503 is for what
+/// it is said to be, and no answer is a stream, so each may be waited for to its end. The times for
 /// leaving are short, because a run waits for them.
 const ROUTES: &str = "\
 version: 1
+workers: 2
 listeners: [{address: \"127.0.0.1:0\"}]
 admin: {address: \"127.0.0.1:0\"}
 access_log: {format: none}
@@ -45,7 +48,11 @@ routes:
     match: {path_prefix: /orders, methods: [GET]}
     auth: none
     timeout: 5s
-    retries: {attempts: 2, per_try_timeout: 1s}
+    retries:
+      attempts: 2
+      per_try_timeout: 1s
+      retry_on: [connect_failure, reset, timeout, invalid_answer, 503]
+      hold_answers: {unknown_length: 500ms}
     backends: [{upstream: orders}]
   - name: write
     match: {path_prefix: /orders, methods: [POST]}
@@ -62,9 +69,9 @@ pub(crate) struct GatewayProcess {
 }
 
 impl GatewayProcess {
-    fn start(routes: &Path) -> Self {
+    fn start(arguments: &[&str], routes: &Path) -> Self {
         let routes = routes.to_str().expect("a folder of the suite's own");
-        let process = Process::start(&["run", "--config", routes]);
+        let process = Process::start(&[&["run", "--config", routes], arguments].concat());
         let line = process.wait_for("listening");
         let address = |field: &str| line[field].as_str().and_then(|text| text.parse().ok());
         let gateway = Self {
@@ -74,6 +81,12 @@ impl GatewayProcess {
         };
         eventually("the gateway is ready", || gateway.is_ready().then_some(()));
         gateway
+    }
+
+    /// Waits until it accepts in place of another process.
+    fn has_taken_over(&self) {
+        self.process
+            .wait_for("taken over: the old process accepts no more");
     }
 
     /// What a load balancer's health check finds.
@@ -125,29 +138,61 @@ impl Stage {
     /// Three instances at addresses that a gateway's file names.
     pub(crate) fn with_static_instances(form: Form) -> Self {
         let mut stage = Self::without_gateway(form);
-        let addresses = stage.addresses().map(|address| format!("\"{address}\""));
-        let addresses = addresses.collect::<Vec<_>>().join(", ");
-        stage.start_gateway(&format!("static: [{addresses}]"));
+        stage.start_gateway(&stage.listed(), "");
         stage
+    }
+
+    /// The same behind a gateway that another process may take over from.
+    pub(crate) fn with_replaceable_gateway(form: Form) -> Self {
+        let mut stage = Self::without_gateway(form);
+        let socket = stage.directory.path().join("upgrade.sock");
+        let upgrade = format!("upgrade: {{socket: \"{}\"}}\n", socket.display());
+        stage.start_gateway(&stage.listed(), &upgrade);
+        stage
+    }
+
+    fn listed(&self) -> String {
+        let addresses = self.addresses().map(|address| format!("\"{address}\""));
+        format!("static: [{}]", addresses.collect::<Vec<_>>().join(", "))
     }
 
     /// A gateway that finds the instances by this Cloud Map.
     pub(crate) fn start_gateway_by_cloud_map(&mut self, url: &str) {
-        self.start_gateway(&format!(
+        let source = format!(
             "cloud_map: {{namespace: {NAMESPACE}, service: {SERVICE}, interval: 1s, \
              endpoint: \"{url}\"}}"
-        ));
+        );
+        self.start_gateway(&source, "");
     }
 
-    fn start_gateway(&mut self, upstream: &str) {
-        let text = format!("{ROUTES}upstreams: {{orders: {{{upstream}}}}}\n");
+    /// A gateway that finds the instances by asking this name server.
+    pub(crate) fn start_gateway_by_name(&mut self, server: SocketAddr) {
+        let source = format!("dns: {{srv: {}, min_ttl: 1s}}", name_server::SERVICE);
+        let servers = format!("dns: {{servers: [\"{server}\"], timeout: 200ms}}\n");
+        self.start_gateway(&source, &servers);
+    }
+
+    fn start_gateway(&mut self, source: &str, more: &str) {
+        let text = format!("{ROUTES}{more}upstreams: {{orders: {{{source}}}}}\n");
         std::fs::write(self.routes(), text).expect("a folder of the suite's own");
         self.start_another_gateway();
     }
 
     /// One more by the same file.
     pub(crate) fn start_another_gateway(&mut self) {
-        self.gateways.push(GatewayProcess::start(&self.routes()));
+        let gateway = GatewayProcess::start(&[], &self.routes());
+        self.gateways.push(gateway);
+    }
+
+    /// Puts a new process in the place of the only gateway; gives the old one, which leaves.
+    pub(crate) fn upgrade_gateway(&mut self) -> GatewayProcess {
+        let new = GatewayProcess::start(&["--upgrade"], &self.routes());
+        new.has_taken_over();
+        assert_eq!(
+            new.address, self.gateways[0].address,
+            "it stays where it was"
+        );
+        std::mem::replace(&mut self.gateways[0], new)
     }
 
     fn routes(&self) -> PathBuf {

@@ -16,6 +16,8 @@
 
 mod issuer;
 mod load;
+#[path = "../support/pacer.rs"]
+mod pacer;
 mod report;
 mod stage;
 mod strangers;

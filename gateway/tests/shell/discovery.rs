@@ -104,6 +104,27 @@ fn readiness_tells_a_missing_service_from_an_outage() {
 }
 
 #[test]
+fn an_instance_with_two_addresses_is_reached_by_the_one_that_answers() {
+    let (directory, registry) = registry();
+    let backend = Backend::replying("ok");
+    // Its port of 127.0.0.2 is nobody's; the mapped address leads to 127.0.0.1 (RFC 4291).
+    let attributes = instance(&backend).into_iter().chain([
+        ("AWS_INSTANCE_IPV4".into(), "127.0.0.2".into()),
+        ("AWS_INSTANCE_IPV6".into(), "::ffff:127.0.0.1".into()),
+    ]);
+    directory
+        .register("srv-users", "first", attributes.collect())
+        .expect("a good instance");
+    let gateway = TestGateway::start(RARELY_ASKED, &[("REGISTRY", &registry.url())]);
+    gateway.wait_until_ready();
+    assert_eq!(gateway.get("/users").fetch().status(), 200);
+    let line = gateway.access_lines(1).remove(0);
+    assert_eq!(line["tries"], 1, "it is one endpoint");
+    let endpoint = line["endpoint"].as_str().expect("it is there");
+    assert!(endpoint.starts_with("127.0.0.2:"), "{endpoint}");
+}
+
+#[test]
 fn a_registry_that_throttles_breaks_forgets_or_loses_the_service_costs_no_request() {
     let (first, second) = (Backend::replying("first"), Backend::replying("second"));
     let registry = FakeCloudMap::start(Mood::Listing(vec![first.address()]));

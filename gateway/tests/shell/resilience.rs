@@ -82,7 +82,6 @@ routes:
   - {name: all, match: {path_prefix: /}, auth: none, backends: [{upstream: backend}]}
 "#;
         let gateway = TestGateway::start(yaml, &[("BACKEND", &address)]);
-        let began = Instant::now();
         for _ in 0..REQUESTS {
             assert_eq!(gateway.get("/").fetch().status(), 502);
         }
@@ -91,9 +90,8 @@ routes:
         let tries = value("gateway_upstream_tries_total");
         let denied = value("gateway_upstream_retries_denied_total");
         println!("{address}: {tries} tries for {REQUESTS} requests, {denied} retries denied");
-        // On a machine so slow that 15 requests take a second, it is the floor that holds.
-        let floors = 3 * (1 + began.elapsed().as_secs());
-        let share = (REQUESTS / 5 + 3).max(floors);
+        // However fast they come: five sixths of a fifth, and the reserve.
+        let share = REQUESTS / 6 + 3;
         assert!(tries <= REQUESTS + share, "{tries}, not {share} more");
         assert!(tries > REQUESTS, "some are granted");
         assert!(denied >= REQUESTS - share, "{denied}");
@@ -104,7 +102,7 @@ routes:
         );
     }
     let seen = resetting.requests() as u64;
-    assert!((REQUESTS..=REQUESTS * 13 / 10).contains(&seen), "{seen}");
+    assert!((REQUESTS..=REQUESTS * 12 / 10).contains(&seen), "{seen}");
 }
 
 #[test]

@@ -204,7 +204,7 @@ fn the_number_of_tries_is_what_the_file_says() {
     for (attempts, tries) in [(0, 1), (1, 2), (5, 6)] {
         let backend = Backend::scripted([ReadHead, Reset]);
         let settings =
-            format!("defaults: {{retries: {{attempts: {attempts}, min_per_second: 10}}}}");
+            format!("defaults: {{retries: {{attempts: {attempts}, budget_reserve: 10}}}}");
         let gateway = TestGateway::with(&settings, &backend);
         assert_eq!(gateway.get("/").fetch().reason(), "upstream_reset");
         assert_eq!(backend.requests(), tries);

@@ -13,6 +13,9 @@ use crate::words::time::Millis;
 pub struct Instance {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where the same host listens in the other address family, where it has both. It is used
+    /// where `address` cannot be reached, and is no endpoint of its own.
+    pub second_address: Option<SocketAddr>,
     /// Its share of the requests, against those of the other endpoints; default 1. 0 counts as 1:
     /// an endpoint that is to get nothing is not listed.
     pub weight: u32,
@@ -28,6 +31,7 @@ impl Instance {
     pub fn at(address: SocketAddr) -> Self {
         Self {
             address,
+            second_address: None,
             weight: 1,
             zone: None,
             attributes: Arc::default(),
@@ -37,8 +41,9 @@ impl Instance {
 
 /// One address that serves an upstream, with its load and health.
 ///
-/// It lives as long as discovery says the same of its address, across refreshes and reloads, so
-/// that load, health and pooled connections survive a change around it.
+/// It lives as long as discovery says the same of its address, across refreshes and reloads; its
+/// load and health live as long as the address is there, so that a new weight or attribute costs
+/// nothing of what is known, and requests under way are counted where new ones look.
 #[derive(Debug)]
 pub struct Endpoint {
     /// What discovery says of it.
@@ -48,9 +53,9 @@ pub struct Endpoint {
     /// Since when it is there, for slow start.
     pub since: Millis,
     /// How busy it is.
-    pub load: Load,
+    pub load: Arc<Load>,
     /// Whether it is left out.
-    pub health: Health,
+    pub health: Arc<Health>,
 }
 
 impl Endpoint {
@@ -61,17 +66,34 @@ impl Endpoint {
             label: instance.address.to_string().into(),
             instance,
             since: now,
-            load: Load::default(),
-            health: Health::default(),
+            load: Arc::default(),
+            health: Arc::default(),
         }
     }
 
     /// The same, in a set whose endpoints share this.
     pub(super) fn of(instance: Instance, now: Millis, set: &Arc<SetHealth>) -> Self {
         Self {
-            health: Health::of(set),
+            health: Arc::new(Health::of(set)),
             ..Self::new(instance, now)
         }
+    }
+
+    /// The same address, of which discovery now says this.
+    pub(super) fn described(&self, instance: Instance) -> Self {
+        Self {
+            instance,
+            label: self.label.clone(),
+            since: self.since,
+            load: Arc::clone(&self.load),
+            health: Arc::clone(&self.health),
+        }
+    }
+
+    /// Whether it is the same address of the same set, whatever was said of it when.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.health, &other.health)
     }
 
     /// Where it listens.

@@ -13,7 +13,8 @@ pub enum Failure {
     Connect,
     /// A pooled connection turned out to be closed before the request was written.
     NotSent,
-    /// The connection broke after the request was (partly) sent, before an answer's head.
+    /// The connection broke after the request was (partly) sent, before an answer's head, or
+    /// before the end of an answer that was held back.
     Broken,
     /// The answer was not valid HTTP: the request may have been carried out.
     Invalid,
@@ -22,7 +23,8 @@ pub enum Failure {
     Timeout,
     /// An answer with this status.
     Status(u16),
-    /// The gateway's own doing: there is no endpoint, or the upstream is at a limit.
+    /// Not the upstream's doing: there is no endpoint, it is at a limit, or the client's body
+    /// could not be read.
     Refused,
 }
 
@@ -37,6 +39,10 @@ impl Failure {
 
 /// Which failures are tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a condition that the routes file lists or not"
+)]
 pub struct Conditions {
     /// [`Failure::Connect`].
     pub connect_failure: bool,
@@ -44,17 +50,20 @@ pub struct Conditions {
     pub reset: bool,
     /// [`Failure::Timeout`].
     pub timeout: bool,
+    /// [`Failure::Invalid`].
+    pub invalid_answer: bool,
     /// [`Failure::Status`].
     pub statuses: Vec<u16>,
 }
 
 impl Default for Conditions {
-    /// What broke off without an answer.
+    /// What broke off without an answer, or came to none.
     fn default() -> Self {
         Self {
             connect_failure: true,
             reset: true,
             timeout: true,
+            invalid_answer: true,
             statuses: Vec::new(),
         }
     }
@@ -83,10 +92,33 @@ pub struct RetryPolicy {
     pub backoff: Backoff,
     /// What each request adds to the budget of its upstream, in percent of a retry.
     pub budget_percent: u32,
-    /// Retries a second that need no budget.
-    pub per_second_min: u32,
+    /// Retries that are granted in advance, and paid back by the requests that follow.
+    pub budget_reserve: u32,
     /// Bytes of a request's body that are kept to be sent again.
     pub body_bytes_max: usize,
+    /// Which answers are held back until they are whole.
+    pub hold: Hold,
+}
+
+/// Which answers are held back until they are whole, so that one that breaks off can be asked for
+/// again: once part of it was sent, there is no way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Bytes of a body that are held.
+    pub bytes_max: usize,
+    /// How long one whose length is not declared is waited for; it may be a stream.
+    pub unknown_length: Duration,
+}
+
+impl Hold {
+    /// Whether an answer with a body of this declared length is held.
+    #[must_use]
+    pub fn covers(&self, declared_length: Option<u64>) -> bool {
+        match declared_length {
+            Some(length) => length <= self.bytes_max as u64,
+            None => self.bytes_max > 0 && !self.unknown_length.is_zero(),
+        }
+    }
 }
 
 impl RetryPolicy {
@@ -94,7 +126,7 @@ impl RetryPolicy {
     /// body need not be kept.
     #[must_use]
     pub fn may_repeat(&self, method: &Method) -> bool {
-        let on_break = self.on.reset || self.on.timeout;
+        let on_break = self.on.reset || self.on.timeout || self.on.invalid_answer;
         let on_status = !self.on.statuses.is_empty();
         let is_repeated = if method.is_idempotent() {
             on_break || on_status
@@ -138,7 +170,8 @@ pub fn may_retry(
             policy.on.statuses.contains(&status)
                 && (method.is_idempotent() || policy.status_methods == StatusMethods::All)
         }
-        Failure::Invalid | Failure::Refused => false,
+        Failure::Invalid => policy.on.invalid_answer && method.is_idempotent(),
+        Failure::Refused => false,
     }
 }
 
@@ -206,8 +239,12 @@ mod tests {
             status_methods: StatusMethods::Idempotent,
             backoff: BACKOFF,
             budget_percent: 20,
-            per_second_min: 3,
+            budget_reserve: 3,
             body_bytes_max: 0,
+            hold: Hold {
+                bytes_max: 0,
+                unknown_length: Duration::ZERO,
+            },
         }
     }
 
@@ -231,7 +268,10 @@ mod tests {
             ("GET", Connect, 3, false, false),
             ("GET", Timeout, 1, false, true),
             ("POST", Timeout, 1, false, false),
-            ("GET", Invalid, 1, false, false),
+            ("GET", Invalid, 1, false, true),
+            ("GET", Invalid, 3, false, false),
+            ("PUT", Invalid, 1, true, false),
+            ("POST", Invalid, 1, false, false),
             ("GET", Refused, 1, false, false),
             ("GET", Status(503), 1, false, true),
             ("GET", Status(500), 1, false, false),
@@ -256,6 +296,7 @@ mod tests {
             connect_failure: false,
             reset: false,
             timeout: false,
+            invalid_answer: false,
             statuses: vec![502],
         };
         let attempt = Attempt {
@@ -266,6 +307,7 @@ mod tests {
             (Failure::Connect, false),
             (Failure::Broken, false),
             (Failure::Timeout, false),
+            (Failure::Invalid, false),
             (Failure::NotSent, true),
             (Failure::Status(502), true),
         ] {
@@ -288,6 +330,24 @@ mod tests {
         assert!(policy.may_repeat(&Method::POST));
         policy.tries_max = 1;
         assert!(!policy.may_repeat(&Method::PUT));
+    }
+
+    #[test]
+    fn what_is_short_is_held_and_what_may_be_a_stream_only_where_asked_for() {
+        let hold = |bytes_max, unknown_millis| Hold {
+            bytes_max,
+            unknown_length: Duration::from_millis(unknown_millis),
+        };
+        for (hold, length, expected) in [
+            (hold(10, 0), Some(10), true),
+            (hold(10, 0), Some(11), false),
+            (hold(0, 9), Some(1), false),
+            (hold(10, 0), None, false),
+            (hold(10, 9), None, true),
+            (hold(0, 9), None, false),
+        ] {
+            assert_eq!(hold.covers(length), expected, "{hold:?} {length:?}");
+        }
     }
 
     #[test]

@@ -30,8 +30,8 @@ impl EndpointSet {
         }
     }
 
-    /// The set for new instances; endpoints of `previous` that stay are kept as they are, and
-    /// those that leave no longer count.
+    /// The set for new instances; endpoints of `previous` that stay keep their load and health,
+    /// whatever is said of them now, and those that leave no longer count.
     ///
     /// `own_zone` is where this gateway runs, where it is known. Instances that were not in
     /// `previous` have been there since `now`.
@@ -48,12 +48,13 @@ impl EndpointSet {
         let known: HashMap<_, _> = known.map(|it| (it.address(), it)).collect();
         let keep_or_make = |instance: Instance| match known.get(&instance.address) {
             Some(endpoint) if endpoint.instance == instance => Arc::clone(endpoint),
-            _ => Arc::new(Endpoint::of(instance, now, &health)),
+            Some(endpoint) => Arc::new(endpoint.described(instance)),
+            None => Arc::new(Endpoint::of(instance, now, &health)),
         };
         let endpoints: Vec<_> = found.into_iter().map(keep_or_make).collect();
-        let kept: HashSet<_> = endpoints.iter().map(Arc::as_ptr).collect();
+        let kept: HashSet<_> = endpoints.iter().map(|it| it.address()).collect();
         for endpoint in &previous.endpoints {
-            if !kept.contains(&Arc::as_ptr(endpoint)) {
+            if !kept.contains(&endpoint.address()) {
                 endpoint.health.retire();
             }
         }
@@ -219,10 +220,21 @@ mod tests {
     }
 
     #[test]
-    fn an_address_whose_description_changed_is_a_new_endpoint() {
-        let before = set_after(&EndpointSet::default(), [at(1)]);
+    fn an_address_of_which_something_else_is_said_keeps_its_load_and_health() {
+        let before = set_after(&EndpointSet::default(), [at(1), at(2)]);
+        let lease = Lease::new(&before.endpoints()[0]);
+        before.endpoints()[0]
+            .health
+            .eject(EjectionReason::ConnectFailure, 0);
         let changed = Instance { weight: 2, ..at(1) };
-        let after = set_after(&before, [changed]);
-        assert!(!Arc::ptr_eq(&before.endpoints()[0], &after.endpoints()[0]));
+        let after = set_after(&before, [changed, at(2)]);
+        let endpoint = &after.endpoints()[0];
+        assert_eq!(endpoint.instance.weight, 2);
+        assert!(endpoint.is(&before.endpoints()[0]));
+        assert_eq!(endpoint.load.in_flight(), 1);
+        assert!(endpoint.health.is_ejected(0));
+        drop(lease);
+        assert_eq!(endpoint.load.in_flight(), 0);
+        assert_eq!(endpoint.since, before.endpoints()[0].since);
     }
 }

@@ -38,6 +38,19 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
+/// A name server: `10.0.0.2`, `127.0.0.1:5353`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameServer(pub SocketAddr);
+
+impl<'de> Deserialize<'de> for NameServer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new(
+            "the address of a name server",
+            "an IP address, such as `10.0.0.2`, with a port unless it is 53",
+        ))
+    }
+}
+
 /// Parses text whose own error says too little.
 struct Parsed<T> {
     noun: &'static str,

@@ -27,6 +27,9 @@ pub struct ConnectionsSpec {
     /// Silence after which the host is asked whether it is still there, 1 s to 2 h; default 15 s
     /// (`TCP_KEEPIDLE`, RFC 9293 section 3.8.4).
     pub keep_alive: Option<HumanDuration>,
+    /// How long the first address of a host is tried alone where it has one of each family,
+    /// 10 ms to 2 s; default 250 ms (RFC 8305 section 8).
+    pub head_start: Option<HumanDuration>,
 }
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -61,6 +64,12 @@ impl ConnectionsSpec {
                 self.keep_alive,
                 default.keep_alive,
                 SECOND..=2 * HOUR,
+            ),
+            head_start: check.duration(
+                at("head_start"),
+                self.head_start,
+                default.head_start,
+                Duration::from_millis(10)..=2 * SECOND,
             ),
         }
     }

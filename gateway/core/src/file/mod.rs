@@ -12,6 +12,7 @@ mod health_checks;
 mod identity;
 mod key_sources;
 mod load_balancers;
+mod name_servers;
 mod outliers;
 mod providers;
 mod retries;
@@ -31,7 +32,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use address::{Address, Network};
+pub use address::{Address, NameServer, Network};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
@@ -44,9 +45,10 @@ pub use load_balancers::{
     ClaimName, ConsistentHashSpec, LoadBalancer, PolicyName, PolicySpec, StickySpec, Switch,
     WhenEmpty, ZoneAware, ZoneSpec,
 };
+pub use name_servers::{NameServers, NameServersSpec};
 pub use outliers::{OutlierSpec, SuccessRateSpec};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
-pub use retries::{BackoffSpec, RetryCondition, RetrySpec, StatusMethodsSpec};
+pub use retries::{BackoffSpec, HoldSpec, RetryCondition, RetrySpec, StatusMethodsSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
 pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, RouteSpec};
 pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
@@ -97,6 +99,9 @@ pub struct RoutesFile {
     /// task metadata endpoint of Amazon ECS says. Empty text counts as none.
     #[serde(default)]
     pub zone: Option<String>,
+    /// Who is asked about the names of upstreams; default as the system says.
+    #[serde(default)]
+    pub dns: NameServersSpec,
     /// Who issues tokens, by name.
     #[serde(default)]
     pub jwt_providers: BTreeMap<String, ProviderSpec>,

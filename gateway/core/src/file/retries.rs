@@ -8,7 +8,7 @@ use serde::de::{Deserializer, Error, Visitor};
 
 use super::compile::Checker;
 use super::routes::check_timeout;
-use crate::cluster::retry::{Backoff, Conditions, RetryPolicy, StatusMethods};
+use crate::cluster::retry::{Backoff, Conditions, Hold, RetryPolicy, StatusMethods};
 use crate::config::{item, join};
 use crate::words::units::{ByteSize, HumanDuration};
 
@@ -21,24 +21,40 @@ pub struct RetrySpec {
     /// From the start of one try to its answer's head, 1 ms to 1 h; default the route's timeout.
     pub per_try_timeout: Option<HumanDuration>,
     /// What is tried again: `connect_failure`, `reset` (the connection broke before an answer's
-    /// head), `timeout` (`per_try_timeout` ran out), and statuses, 429 and 500 to 599; default
-    /// `[connect_failure, reset, timeout]`. After all but the first, the request may have been
-    /// carried out: only idempotent methods are tried again.
+    /// head, or before the end of one that was held), `timeout` (`per_try_timeout` ran out),
+    /// `invalid_answer` (what came was not HTTP/1.1), and statuses, 429 and 500 to 599; default
+    /// `[connect_failure, reset, timeout, invalid_answer]`. After all but the first, the request
+    /// may have been carried out: only idempotent methods are tried again.
     pub retry_on: Option<Vec<RetryCondition>>,
     /// For which methods a listed status is tried again: `idempotent`, or `all` where the
     /// upstream promises that it carried out nothing; default `idempotent`.
     pub status_methods: Option<StatusMethodsSpec>,
-    /// Retries as a percentage of requests, 0 to 100; default 20. Counted for each upstream, on
-    /// each worker.
+    /// Retries as a percentage of the requests of any ten seconds, 0 to 100; default 20. Counted
+    /// for each upstream, on each worker.
     pub budget_percent: Option<u32>,
-    /// Retries a second, for each upstream and worker, that need no budget: for upstreams with
-    /// little traffic. 0 to 1,000; default 3.
-    pub min_per_second: Option<u32>,
+    /// Retries, for each upstream and worker, that are granted before requests have brought them,
+    /// and paid back by those that follow: for upstreams with little traffic. 0 to 1,000;
+    /// default 3.
+    pub budget_reserve: Option<u32>,
     /// The pause before another try.
     pub backoff: BackoffSpec,
     /// Bytes of a request's body that are kept while it is sent, so that it can be sent again, up
     /// to 1 MiB; default 64 KiB. Longer ones are not tried again once part of them was taken.
     pub max_body: Option<ByteSize>,
+    /// Which answers to idempotent requests are sent on only when they are whole.
+    pub hold_answers: HoldSpec,
+}
+
+/// Which answers are held until they are whole, so that one that breaks off can be tried again.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HoldSpec {
+    /// Bytes of an answer's body that are held, 0 (none is) to 1 MiB; default 16 KiB. Longer
+    /// answers are sent on as they come.
+    pub max_body: Option<ByteSize>,
+    /// How long an answer is held whose length is not declared, 0 to 10 s; default 0: it may be a
+    /// stream, and is sent on as it comes.
+    pub unknown_length: Option<HumanDuration>,
 }
 
 /// The pause before another try, drawn between 0 and a bound.
@@ -70,12 +86,14 @@ pub enum RetryCondition {
     Reset,
     /// One try took too long.
     Timeout,
+    /// What came was not HTTP/1.1.
+    InvalidAnswer,
     /// An answer with this status.
     Status(u16),
 }
 
 impl RetryCondition {
-    const WORDS: &[&str] = &["connect_failure", "reset", "timeout"];
+    const WORDS: &[&str] = &["connect_failure", "reset", "timeout", "invalid_answer"];
 }
 
 impl<'de> Deserialize<'de> for RetryCondition {
@@ -90,7 +108,9 @@ impl Visitor<'_> for ConditionVisitor {
     type Value = RetryCondition;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`connect_failure`, `reset`, `timeout` or a status such as `503`")
+        f.write_str(
+            "`connect_failure`, `reset`, `timeout`, `invalid_answer` or a status such as `503`",
+        )
     }
 
     fn visit_u64<E: Error>(self, status: u64) -> Result<RetryCondition, E> {
@@ -103,6 +123,7 @@ impl Visitor<'_> for ConditionVisitor {
             "connect_failure" => Ok(RetryCondition::ConnectFailure),
             "reset" => Ok(RetryCondition::Reset),
             "timeout" => Ok(RetryCondition::Timeout),
+            "invalid_answer" => Ok(RetryCondition::InvalidAnswer),
             _ => Err(E::unknown_variant(word, RetryCondition::WORDS)),
         }
     }
@@ -111,15 +132,19 @@ impl Visitor<'_> for ConditionVisitor {
 const RETRIES: u32 = 2;
 const RETRIES_MAX: u32 = 5;
 const BUDGET_PERCENT: u32 = 20;
-/// Finagle's and linkerd's default is 10 a second for a client; a gateway has many workers.
-const PER_SECOND_MIN: u32 = 3;
-const PER_SECOND_MIN_MAX: u64 = 1_000;
+/// Finagle and linkerd grant 10 a second beside the share, which an upstream that is down and has
+/// little traffic gets for as long as it is down.
+const BUDGET_RESERVE: u32 = 3;
+const BUDGET_RESERVE_MAX: u64 = 1_000;
 const BACKOFF_BASE: Duration = Duration::from_millis(25);
 const BACKOFF_BASE_MAX: Duration = Duration::from_secs(10);
 const BACKOFF_MAX: Duration = Duration::from_millis(250);
 const BACKOFF_MAX_MAX: Duration = Duration::from_mins(1);
 const BODY_BYTES_MAX: u64 = 64 * 1024;
 const BODY_BYTES_MAX_MAX: u64 = 1024 * 1024;
+const HOLD_BYTES_MAX: u64 = 16 * 1024;
+const HOLD_BYTES_MAX_MAX: u64 = 1024 * 1024;
+const HOLD_UNKNOWN_LENGTH_MAX: Duration = Duration::from_secs(10);
 
 impl RetrySpec {
     pub(super) fn check(&self, at: &str, check: &mut Checker<'_>) {
@@ -134,16 +159,18 @@ impl RetrySpec {
         if let Some(percent) = self.budget_percent {
             check.range(join(at, "budget_percent"), u64::from(percent), 0..=100);
         }
-        if let Some(retries) = self.min_per_second {
-            let range = 0..=PER_SECOND_MIN_MAX;
-            check.range(join(at, "min_per_second"), u64::from(retries), range);
+        if let Some(retries) = self.budget_reserve {
+            let range = 0..=BUDGET_RESERVE_MAX;
+            check.range(join(at, "budget_reserve"), u64::from(retries), range);
         }
         self.backoff.check(&join(at, "backoff"), check);
-        if let Some(size) = self.max_body {
-            let bytes = usize::try_from(size.0).unwrap_or(usize::MAX);
-            let most = usize::try_from(BODY_BYTES_MAX_MAX).unwrap_or(usize::MAX);
-            check.size(join(at, "max_body"), Some(size), bytes, 0..=most);
-        }
+        check_size(
+            self.max_body,
+            BODY_BYTES_MAX_MAX,
+            join(at, "max_body"),
+            check,
+        );
+        self.hold_answers.check(&join(at, "hold_answers"), check);
     }
 
     /// What this leaves out, as `defaults` say.
@@ -154,17 +181,17 @@ impl RetrySpec {
             retry_on: self.retry_on.clone().or_else(|| defaults.retry_on.clone()),
             status_methods: self.status_methods.or(defaults.status_methods),
             budget_percent: self.budget_percent.or(defaults.budget_percent),
-            min_per_second: self.min_per_second.or(defaults.min_per_second),
+            budget_reserve: self.budget_reserve.or(defaults.budget_reserve),
             backoff: BackoffSpec {
                 base: self.backoff.base.or(defaults.backoff.base),
                 max: self.backoff.max.or(defaults.backoff.max),
             },
             max_body: self.max_body.or(defaults.max_body),
+            hold_answers: self.hold_answers.or(&defaults.hold_answers),
         }
     }
 
     pub(super) fn compile(&self) -> RetryPolicy {
-        let body_bytes = self.max_body.map_or(BODY_BYTES_MAX, |it| it.0);
         RetryPolicy {
             tries_max: 1 + self.attempts.unwrap_or(RETRIES).min(RETRIES_MAX),
             on: self
@@ -177,9 +204,40 @@ impl RetrySpec {
             },
             backoff: self.backoff.compile(),
             budget_percent: self.budget_percent.unwrap_or(BUDGET_PERCENT),
-            per_second_min: self.min_per_second.unwrap_or(PER_SECOND_MIN),
-            body_bytes_max: usize::try_from(body_bytes.min(BODY_BYTES_MAX_MAX))
-                .unwrap_or(usize::MAX),
+            budget_reserve: self.budget_reserve.unwrap_or(BUDGET_RESERVE),
+            body_bytes_max: bytes(self.max_body, BODY_BYTES_MAX, BODY_BYTES_MAX_MAX),
+            hold: self.hold_answers.compile(),
+        }
+    }
+}
+
+impl HoldSpec {
+    fn check(&self, at: &str, check: &mut Checker<'_>) {
+        check_size(
+            self.max_body,
+            HOLD_BYTES_MAX_MAX,
+            join(at, "max_body"),
+            check,
+        );
+        check.duration(
+            join(at, "unknown_length"),
+            self.unknown_length,
+            Duration::ZERO,
+            Duration::ZERO..=HOLD_UNKNOWN_LENGTH_MAX,
+        );
+    }
+
+    fn or(&self, defaults: &Self) -> Self {
+        Self {
+            max_body: self.max_body.or(defaults.max_body),
+            unknown_length: self.unknown_length.or(defaults.unknown_length),
+        }
+    }
+
+    fn compile(&self) -> Hold {
+        Hold {
+            bytes_max: bytes(self.max_body, HOLD_BYTES_MAX, HOLD_BYTES_MAX_MAX),
+            unknown_length: self.unknown_length.map_or(Duration::ZERO, |it| it.0),
         }
     }
 }
@@ -216,6 +274,19 @@ impl BackoffSpec {
     }
 }
 
+fn check_size(size: Option<ByteSize>, most: u64, at: String, check: &mut Checker<'_>) {
+    if let Some(size) = size {
+        let bytes = usize::try_from(size.0).unwrap_or(usize::MAX);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        check.size(at, Some(size), bytes, 0..=most);
+    }
+}
+
+fn bytes(size: Option<ByteSize>, usual: u64, most: u64) -> usize {
+    let bytes = size.map_or(usual, |it| it.0).min(most);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 fn check_condition(condition: RetryCondition, at: &str, check: &mut Checker<'_>) {
     let RetryCondition::Status(status) = condition else {
         return;
@@ -244,6 +315,7 @@ fn conditions(written: &[RetryCondition]) -> Conditions {
         connect_failure: has(RetryCondition::ConnectFailure),
         reset: has(RetryCondition::Reset),
         timeout: has(RetryCondition::Timeout),
+        invalid_answer: has(RetryCondition::InvalidAnswer),
         statuses,
     }
 }

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use super::compile::Checker;
 use super::endpoints::{ZONE_HELP, is_zone};
 use super::revocations::DocumentSource;
-use super::{Address, EndpointSource, HealthCheck, KeySource, Network, RoutesFile, Upgrade};
+use super::{
+    Address, EndpointSource, HealthCheck, KeySource, NameServers, Network, RoutesFile, Upgrade,
+};
 use crate::framing::HeadLimits;
 use crate::identity::InternalIdentity;
 use crate::words::units::{ByteSize, HumanDuration};
@@ -175,6 +177,8 @@ pub struct Settings {
     pub internal_identity: Option<InternalIdentity>,
     /// The availability zone that the gateway runs in, where the file says it.
     pub zone: Option<Arc<str>>,
+    /// Who is asked about the names of upstreams.
+    pub name_servers: NameServers,
     /// Where keys are remembered between two starts.
     pub state_directory: Option<String>,
     /// Where keys come from, by the provider's index.
@@ -228,6 +232,7 @@ impl Settings {
             },
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
+            name_servers: file.dns.compile(check),
             upgrade: file.upgrade.as_ref().map(|spec| spec.compile(check)),
             internal_identity,
             zone: zone(file, check),

@@ -100,7 +100,7 @@ fn odd_attributes_are_used_or_skipped_by_rule() {
         (
             &[("4", "10.0.0.1"), ("6", "fd00::1"), ("P", "80")],
             0,
-            Ok("10.0.0.1:80"),
+            Ok("10.0.0.1:80|[fd00::1]:80"),
         ),
         (
             &[("4", "10.0.0.256"), ("6", "fd00::1"), ("P", "80")],
@@ -129,7 +129,10 @@ fn odd_attributes_are_used_or_skipped_by_rule() {
             instance = instance.attributes(key, *value);
         }
         let got = endpoint(&instance.build(), NonZeroU16::new(*port));
-        let got = got.map(|endpoint| endpoint.address.to_string());
+        let got = got.map(|endpoint| match endpoint.second_address {
+            Some(second) => format!("{}|{second}", endpoint.address),
+            None => endpoint.address.to_string(),
+        });
         assert_eq!(
             got.as_deref().map_err(|skip| *skip),
             *expected,

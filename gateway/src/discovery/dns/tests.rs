@@ -2,13 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hickory_resolver::{
-    config::{ConnectionConfig, NameServerConfig, ResolverConfig},
-    net::runtime::TokioRuntimeProvider,
-    proto::{
-        op::{Message, ResponseCode},
-        rr::rdata::SRV,
-    },
+use hickory_resolver::proto::{
+    op::{Message, ResponseCode},
+    rr::rdata::SRV,
 };
 use tokio::net::UdpSocket;
 
@@ -42,19 +38,11 @@ async fn resolver_with_hosts(script: &'static [(Say, Say)], hosts: Hosts) -> Dns
 }
 
 fn resolver_of(server: SocketAddr, hosts: Hosts) -> DnsResolver {
-    let mut connection = ConnectionConfig::udp();
-    connection.port = server.port();
-    let server = NameServerConfig::new(server.ip(), true, vec![connection]);
-    let config = ResolverConfig::from_name_servers(vec![server]);
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    bound(builder.options_mut());
-    let system = System {
-        resolver: builder.build().unwrap(),
-        hosts,
+    let servers = NameServers {
+        addresses: vec![server],
+        timeout: Duration::from_secs(1),
     };
-    DnsResolver {
-        system: Arc::new(system),
-    }
+    DnsResolver::with_hosts(&servers, hosts).unwrap()
 }
 
 async fn serve(socket: UdpSocket, script: &'static [(Say, Say)]) {
@@ -97,7 +85,10 @@ const TTL: TtlBounds = TtlBounds {
 async fn ask(source: &Dns) -> String {
     match source.discover().await {
         Ok(found) => {
-            let addresses = found.endpoints().iter().map(|it| it.address.to_string());
+            let addresses = found.endpoints().iter().map(|it| match it.second_address {
+                Some(second) => format!("{}|{second}", it.address),
+                None => it.address.to_string(),
+            });
             addresses.collect::<Vec<_>>().join(" ")
         }
         Err(error) => error.reason().to_string(),
@@ -110,6 +101,10 @@ async fn both_families_make_one_set_and_neither_half_makes_one_alone() {
     const V6: Say = Addresses(&["fd00::1"]);
     let cases: &[(&'static [(Say, Say)], &str)] = &[
         (&[(V4, V6)], "10.0.0.1:8080 10.0.0.2:8080 [fd00::1]:8080"),
+        (
+            &[(Addresses(&["10.0.0.1"]), V6)],
+            "10.0.0.1:8080|[fd00::1]:8080",
+        ),
         (&[(V4, NO_RECORDS)], "10.0.0.1:8080 10.0.0.2:8080"),
         (&[(NO_RECORDS, V6)], "[fd00::1]:8080"),
         (&[(NO_RECORDS, NO_RECORDS)], ""),
@@ -159,7 +154,7 @@ async fn addresses_and_localhost_need_no_server() {
     let cases = [
         ("192.0.2.7", "192.0.2.7:8080"),
         ("::1", "[::1]:8080"),
-        ("localhost", "127.0.0.1:8080 [::1]:8080"),
+        ("localhost", "127.0.0.1:8080|[::1]:8080"),
     ];
     for (name, expected) in cases {
         let source = resolver.name(name, PORT, TTL).unwrap();

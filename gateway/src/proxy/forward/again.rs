@@ -104,7 +104,7 @@ impl Forwarding<'_> {
         let pause = policy
             .backoff
             .pause(record.tries, random, retry_after, left)?;
-        if !self.cells.budget.withdraw(policy.per_second_min, self.now) {
+        if !self.cells.budget.withdraw(policy.budget_reserve, self.now) {
             self.cells.retries_denied.add(1);
             return None;
         }
@@ -112,7 +112,7 @@ impl Forwarding<'_> {
         Some(pause)
     }
 
-    fn is_body_lost(&self) -> bool {
+    pub(super) fn is_body_lost(&self) -> bool {
         self.has_body && !self.replay.as_ref().is_some_and(Replay::is_whole)
     }
 

@@ -3,9 +3,11 @@
 //! | file | holds |
 //! |---|---|
 //! | `again.rs` | what happens between a failed try and the next |
+//! | `hold.rs` | which answers are held back until they are whole |
 //! | `request.rs` | the request of one try |
 
 mod again;
+mod hold;
 mod request;
 
 use std::sync::Arc;
@@ -144,6 +146,7 @@ impl Forwarding<'_> {
                 random: record.worker.random(),
                 turn: record.worker.turn(self.cells.tries.get()),
                 key: self.key,
+                may_probe: record.parts.method.is_idempotent(),
                 subset: self.subset,
             };
             self.cluster.balancer.pick(&endpoints, &choice)
@@ -223,7 +226,7 @@ impl Forwarding<'_> {
         let timeout = self.cluster.connect_timeout.min(left);
         let began = Instant::now();
         let bounds = &self.cluster.connections;
-        match Link::open(endpoint.address(), timeout, bounds, self.now, held).await {
+        match Link::open(&endpoint.instance, timeout, bounds, self.now, held).await {
             Ok(link) => {
                 self.cells.connections_opened.add(1);
                 Ok((link, body))
@@ -257,8 +260,15 @@ impl Forwarding<'_> {
         let is_reused = link.is_reused;
         let state = &record.connection.state;
         state.wait_until(record.worker.clock.to_ms(span.deadline));
-        let exchange = link.exchange(request, || state.is_overdue()).await;
-        let took = span.sent_at.elapsed();
+        let mut exchange = link.exchange(request, || state.is_overdue()).await;
+        let mut took = span.sent_at.elapsed();
+        if let Ok(reply) = exchange {
+            exchange = self.hold(record, reply, span).await;
+            if exchange.is_err() {
+                self.cells.held_answers_lost.add(1);
+                took = span.sent_at.elapsed();
+            }
+        }
         record.upstream_micros = Some(crate::clock::micros(took));
         if let Some(outcome) = outcome(&exchange) {
             let lease = record.lease.as_ref().expect("leased before");
@@ -303,6 +313,9 @@ fn at_limit(limit: &'static str) -> Rejection {
 /// What the end of an exchange says of the endpoint.
 fn outcome(exchange: &Result<Reply, ExchangeError>) -> Option<Outcome> {
     match exchange {
+        Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Some(Outcome::Invalid)
+        }
         Ok(reply) => Some(Outcome::Answered {
             status: reply.response.status().as_u16(),
         }),
@@ -330,7 +343,7 @@ fn explain(error: ExchangeError) -> Failed {
             (Failure::Invalid, rejection, None)
         }
         ExchangeError::Overdue => (Failure::Timeout, Reason::UpstreamTimeout.into(), None),
-        ExchangeError::RequestBody(reason) => (Failure::Invalid, reason.into(), None),
+        ExchangeError::RequestBody(reason) => (Failure::Refused, reason.into(), None),
     };
     Failed {
         failure,

@@ -6,20 +6,19 @@ use super::{Scenario, row};
 use crate::registry::{Mood, Registry};
 use crate::report::Expected::{AllServed, IdempotentServed};
 use crate::report::Played;
-use crate::report::Standing::Asserted;
 use crate::stage::{Form, Stage};
 
 pub(super) const ROWS: &[Scenario] = &[
-    row("rolling restart", Asserted(AllServed), rolling_restart),
-    row("Cloud Map throttles", Asserted(AllServed), throttled),
-    row("Cloud Map fails", Asserted(AllServed), failing),
+    row("rolling restart", AllServed, rolling_restart),
+    row("Cloud Map throttles", AllServed, throttled),
+    row("Cloud Map fails", AllServed, failing),
     row(
         "Cloud Map fails, one killed",
-        Asserted(IdempotentServed),
+        IdempotentServed,
         failing_and_one_killed,
     ),
-    row("Cloud Map is silent", Asserted(AllServed), silent),
-    row("Cloud Map lists nobody", Asserted(AllServed), empty),
+    row("Cloud Map is silent", AllServed, silent),
+    row("Cloud Map lists nobody", AllServed, empty),
 ];
 
 /// Questions after which the gateway has read what the registry says: the first of them may

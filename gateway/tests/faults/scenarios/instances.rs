@@ -6,18 +6,13 @@ use super::{Scenario, row};
 use crate::behaviour::Behaviour;
 use crate::report::Expected::{AllServed, IdempotentServed};
 use crate::report::Played;
-use crate::report::Standing::Asserted;
 use crate::stage::{Form, HANGING, Stage};
 
 pub(super) const ROWS: &[Scenario] = &[
-    row("steady", Asserted(AllServed), steady),
-    row("one killed, restarted", Asserted(IdempotentServed), killed),
-    row(
-        "one stopped, continued",
-        Asserted(IdempotentServed),
-        stopped,
-    ),
-    row("one refuses", Asserted(IdempotentServed), refuses),
+    row("steady", AllServed, steady),
+    row("one killed, restarted", IdempotentServed, killed),
+    row("one stopped, continued", IdempotentServed, stopped),
+    row("one refuses", IdempotentServed, refuses),
 ];
 
 fn steady(form: Form) -> Played {

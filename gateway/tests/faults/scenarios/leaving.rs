@@ -3,15 +3,10 @@
 use super::{Scenario, row};
 use crate::report::Expected::AllServed;
 use crate::report::Played;
-use crate::report::Standing::Asserted;
 use crate::stage::{Form, Stage};
 use crate::support::eventually;
 
-pub(super) const ROWS: &[Scenario] = &[row(
-    "one of two gateways leaves",
-    Asserted(AllServed),
-    one_of_two,
-)];
+pub(super) const ROWS: &[Scenario] = &[row("one of two gateways leaves", AllServed, one_of_two)];
 
 /// The client is the load balancer: it opens no more connections to a gateway that is not ready,
 /// and goes on with those that it has, until they are closed.

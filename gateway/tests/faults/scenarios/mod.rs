@@ -5,26 +5,28 @@
 
 mod answers;
 mod cloud_map;
+mod dns;
 mod instances;
 mod leaving;
 #[cfg(feature = "real-parts")]
 mod moto;
+mod upgrade;
 
-use crate::report::{Played, Standing};
+use crate::report::{Expected, Played};
 use crate::stage::Form;
 
 /// One row.
 #[derive(Clone, Copy)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    pub(crate) standing: Standing,
+    pub(crate) expected: Expected,
     pub(crate) play: fn(Form) -> Played,
 }
 
-const fn row(name: &'static str, standing: Standing, play: fn(Form) -> Played) -> Scenario {
+const fn row(name: &'static str, expected: Expected, play: fn(Form) -> Played) -> Scenario {
     Scenario {
         name,
-        standing,
+        expected,
         play,
     }
 }
@@ -35,9 +37,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         instances::ROWS,
         answers::ROWS,
         cloud_map::ROWS,
+        dns::ROWS,
         #[cfg(feature = "real-parts")]
         moto::ROWS,
         leaving::ROWS,
+        upgrade::ROWS,
     ];
     files.concat()
 }

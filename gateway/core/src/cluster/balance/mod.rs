@@ -83,6 +83,9 @@ pub struct Choice<'a> {
     pub turn: u64,
     /// The hash of the request's key, where [`Balancer::key`] names one.
     pub key: Option<u64>,
+    /// Whether the request may find out if an ejected endpoint is good again: one that cannot be
+    /// repeated would fail with it.
+    pub may_probe: bool,
     /// The endpoints that may be chosen; `None` for all.
     pub subset: Option<SubsetChoice>,
 }
@@ -183,7 +186,9 @@ impl Balancer {
             !choice.tried.contains(endpoint)
                 && subset.is_none_or(|subset| subset.covers(&endpoint.instance))
         };
-        if let Some(lease) = set.claim_probe(choice.now, is_wanted) {
+        if choice.may_probe
+            && let Some(lease) = set.claim_probe(choice.now, is_wanted)
+        {
             return Some(Pick {
                 lease,
                 origin: Origin::Probe,
@@ -387,6 +392,6 @@ impl Tried {
                 .endpoints
                 .iter()
                 .flatten()
-                .any(|tried| Arc::ptr_eq(tried, endpoint))
+                .any(|tried| tried.is(endpoint))
     }
 }

@@ -97,6 +97,7 @@ impl Bench {
             random: self.random.u64(..),
             turn: self.turn,
             key,
+            may_probe: true,
             subset,
         };
         self.balancer.pick(&self.set, &choice)
@@ -231,6 +232,7 @@ fn an_endpoint_that_fails_fast_attracts_nobody() {
                 random: bench.random.u64(..),
                 turn: 0,
                 key: None,
+                may_probe: true,
                 subset: None,
             };
             let pick = bench.balancer.pick(&bench.set, &choice).unwrap();

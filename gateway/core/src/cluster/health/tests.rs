@@ -365,19 +365,23 @@ fn a_balancer_that_never_draws_an_endpoint_probes_it_all_the_same() {
     report(&set.endpoints()[0], Outcome::ConnectFailed, 0);
     let hold: Vec<_> = (0..9).map(|_| Lease::new(&set.endpoints()[0])).collect();
     let tried = Tried::default();
-    let pick = |now| {
+    let pick = |now, may_probe| {
         let choice = Choice {
             tried: &tried,
             now,
             random: 3,
             turn: 0,
             key: None,
+            may_probe,
             subset: None,
         };
         Balancer::default().pick(&set, &choice).unwrap().lease
     };
-    assert!(Arc::ptr_eq(pick(999).endpoint(), &set.endpoints()[1]));
-    assert!(Arc::ptr_eq(pick(1000).endpoint(), &set.endpoints()[0]));
+    let (ejected, other) = (&set.endpoints()[0], &set.endpoints()[1]);
+    assert!(pick(999, true).endpoint().is(other));
+    // One that cannot be repeated leaves it to the next that can.
+    assert!(pick(1000, false).endpoint().is(other));
+    assert!(pick(1000, true).endpoint().is(ejected));
     drop(hold);
 }
 

@@ -106,6 +106,10 @@ fn settings() {
         "version: 1\nupgrade: {socket: upgrade.sock, timeout: 0s}\n",
         "version: 1\nupgrade: {socket: /run/a-directory-whose-name-is-far-too-long-for-the-path-of-a-unix-socket-on-any-system-that-is-known/upgrade.sock}\n",
         "version: 1\nupgrade: {sockets: /run/upgrade.sock}\n",
+        "version: 1\ndns: {servers: [ns.example, \"127.0.0.1:0\"], timeout: 3s}\n",
+        "version: 1\ndns: {servers: [10.0.0.2, \"127.0.0.1:0\"]}\n",
+        "version: 1\ndns: {server: 10.0.0.2}\n",
+        "version: 1\ndns: {servers: [\"::1\", \"::1\", \"::1\", \"::1\", \"::1\", \"::1\", \"::1\", \"::1\", \"::1\"]}\n",
         "version: 1\nforwarded: {trusted_proxies: [10.0.0.0/33, here]}\n",
         "version: 1\nstate_directory: ''\n",
         "version: 1\nzone: eu west\n",
@@ -283,7 +287,7 @@ fn upstreams() {
         "{file: endpoints.yaml}",
         "{file: {path: ''}}",
         r#"{static: ["127.0.0.1:1"], connections: {idle: 20000, idle_timeout: 0s, lifetime: 2d}}"#,
-        r#"{static: ["127.0.0.1:1"], connections: {user_timeout: 10ms, keep_alive: 3h}}"#,
+        r#"{static: ["127.0.0.1:1"], connections: {user_timeout: 10ms, keep_alive: 3h, head_start: 3s}}"#,
         r#"{static: ["127.0.0.1:1"], connections: {idel: 2}}"#,
     ];
     let map: &[_] = &[
@@ -398,7 +402,7 @@ fn routes() {
         "retries: {retry_on: [resets, 503]}",
         "retries: {retry_on: [404, 600]}",
         "retries: {retry_on: reset, status_methods: safe}",
-        "retries: {budget_percent: 101, min_per_second: 1001, max_body: 2MiB}",
+        "retries: {budget_percent: 101, budget_reserve: 1001, max_body: 2MiB, hold_answers: {max_body: 2MiB, unknown_length: 11s}}",
         "retries: {backoff: {base: 11s, max: 2m}}",
         "retries: {backoff: {base: 1s, max: 500ms}}",
     ];

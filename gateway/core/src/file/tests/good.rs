@@ -36,6 +36,7 @@ limits:
   requests_per_connection: 1000
 shutdown: {lame_duck: 1s, drain: 15s}
 upgrade: {socket: /run/gateway/upgrade.sock, timeout: 90s}
+dns: {servers: [10.0.0.2, "127.0.0.1:5353", "fd00::2", "[fd00::3]:54"], timeout: 500ms}
 forwarded: {trusted_proxies: [10.0.0.0/8, "fd00::/8"], send_standard: true}
 state_directory: /var/lib/gateway
 jwt_providers:
@@ -56,7 +57,7 @@ upstreams:
   users:    {cloud_map: {namespace: "${NAMESPACE}", service: users, port: 8080, interval: 10s}, identity: users}
   products: {cloud_map: {namespace: "${NAMESPACE}", service: products}}
   legacy:   {static: ["127.0.0.1:9001", "127.0.0.1:9002"], load_balancer: least_request}
-  byname:   {dns: {name: api.internal, port: 8080}, connect_timeout: 250ms, connections: {idle: 4, idle_timeout: 5s, lifetime: 1m, user_timeout: 3s, keep_alive: 2s}}
+  byname:   {dns: {name: api.internal, port: 8080}, connect_timeout: 250ms, connections: {idle: 4, idle_timeout: 5s, lifetime: 1m, user_timeout: 3s, keep_alive: 2s, head_start: 100ms}}
 defaults: {timeout: 8s, retries: {attempts: 1, per_try_timeout: 2s}, max_request_body: 1MiB}
 routes:
   - name: users
@@ -117,6 +118,8 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert_eq!(settings.shutdown.lame_duck, Duration::from_secs(5));
     assert_eq!(settings.shutdown.drain, Duration::from_secs(20));
     assert_eq!(settings.upgrade, None);
+    assert!(settings.name_servers.addresses.is_empty());
+    assert_eq!(settings.name_servers.timeout, Duration::from_secs(1));
     assert!(plan.forwarded.trusted_proxies.is_empty() && !plan.forwarded.is_standard_sent);
 
     let route = &plan.routes[0];
@@ -176,6 +179,18 @@ fn settings_are_those_of_the_file() {
     let upgrade = settings.upgrade.expect("it is there");
     assert_eq!(upgrade.socket, "/run/gateway/upgrade.sock");
     assert_eq!(upgrade.timeout, Duration::from_secs(90));
+    let servers = &settings.name_servers;
+    let addresses: Vec<_> = servers.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        addresses,
+        [
+            "10.0.0.2:53",
+            "127.0.0.1:5353",
+            "[fd00::2]:53",
+            "[fd00::3]:54"
+        ]
+    );
+    assert_eq!(servers.timeout, Duration::from_millis(500));
     let none = compiled(&SMALLEST.replace("routes:", "access_log: {format: none}\nroutes:"));
     assert_eq!(none.settings.access_log, None);
 }
@@ -195,6 +210,7 @@ fn connections_to_an_upstream_are_as_the_file_says() {
         lifetime: seconds(60),
         user_timeout: seconds(3),
         keep_alive: seconds(2),
+        head_start: Duration::from_millis(100),
     };
     let documented = Connections {
         idle_max: 128,
@@ -202,6 +218,7 @@ fn connections_to_an_upstream_are_as_the_file_says() {
         lifetime: seconds(600),
         user_timeout: seconds(20),
         keep_alive: seconds(15),
+        head_start: Duration::from_millis(250),
     };
     assert_eq!(connections("byname"), given);
     assert_eq!(connections("legacy"), documented);

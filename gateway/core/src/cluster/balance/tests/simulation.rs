@@ -107,6 +107,7 @@ impl Simulation {
             random: self.random.u64(..),
             turn,
             key: None,
+            may_probe: true,
             subset: None,
         };
         let lease = self.balancer.pick(&self.set, &choice).unwrap().lease;

@@ -383,6 +383,7 @@ impl World {
             random,
             turn: self.next_try,
             key: None,
+            may_probe: self.random.u32(..4) != 0,
             subset: None,
         };
         let probing: Vec<_> = self.probing();
