@@ -75,8 +75,9 @@ impl Auth {
 /// One way to be let in.
 #[derive(Debug, PartialEq)]
 pub struct Policy {
-    /// Distinguishes this policy from every other one in the token cache.
-    pub id: u32,
+    /// Distinguishes this policy from every other one in the token cache, those of earlier plans
+    /// included.
+    pub id: u64,
     /// What the caller shows.
     pub credential: Credential,
     /// Where the caller must be; anywhere if this is empty.
@@ -309,7 +310,7 @@ impl Policy {
             let provider = &providers[index];
             let token = token(provider, headers)?;
             let trust = snapshots.trust(index);
-            if let Some(caller) = cache.get(self.id, index, token, &trust, now) {
+            if let Some(caller) = cache.get(self.id, provider.id, token, &trust, now) {
                 return Ok(caller);
             }
             let candidate = Candidate {
@@ -329,7 +330,7 @@ impl Policy {
                 Ok(token) if shown.is_none_or(|shown| shown == token) => {
                     shown = Some(token);
                     let trust = snapshots.trust(index);
-                    if let Some(caller) = cache.get(self.id, index, token, &trust, now) {
+                    if let Some(caller) = cache.get(self.id, provider.id, token, &trust, now) {
                         return Ok(caller);
                     }
                     candidates.push((index, provider, trust));

@@ -71,6 +71,16 @@ impl Trust {
         }
     }
 
+    /// The same with no deny list.
+    #[must_use]
+    pub fn without_revocations(&self) -> Self {
+        Self {
+            keys: Arc::clone(&self.keys),
+            revoked: None,
+            generation: self.generation + 1,
+        }
+    }
+
     /// The keys.
     #[must_use]
     pub fn keys(&self) -> &KeyRing {

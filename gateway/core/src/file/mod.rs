@@ -13,6 +13,7 @@ mod identity;
 mod key_sources;
 mod load_balancers;
 mod outliers;
+mod outline;
 mod providers;
 mod retries;
 mod revocations;
@@ -45,6 +46,7 @@ pub use load_balancers::{
     WhenEmpty, ZoneAware, ZoneSpec,
 };
 pub use outliers::{OutlierSpec, SuccessRateSpec};
+pub use outline::{Change, Changes, Outline};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
 pub use retries::{BackoffSpec, RetryCondition, RetrySpec, StatusMethodsSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
