@@ -3,6 +3,7 @@
 //! Two stages: the first says what the user wrote, the second is all that the proxy sees.
 
 mod address;
+mod admin;
 mod api_keys;
 mod auth;
 mod compile;
@@ -33,6 +34,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use address::{Address, Network};
+pub use admin::{AdminSpec, AdminToken};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
@@ -53,7 +55,7 @@ pub use revocations::{DocumentSource, RevocationsSpec};
 pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, RouteSpec};
 pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
 pub use settings::{
-    AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
+    AccessLogFormat, AccessLogOutput, AccessLogSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
 };
 pub use sources::{CloudMap, CloudMapSpec, Dns, DnsName, DnsSpec, EndpointSource, FileSpec};
