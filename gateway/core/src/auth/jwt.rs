@@ -170,7 +170,7 @@ fn check<T: AsRef<Trust>>(
     let times = check_times(candidate.provider, claims, now)?;
     let trust = candidate.trust.as_ref();
     let key = check_signature(trust.keys(), algorithm, header.key_id(), parts);
-    let key = key.map_err(|unproven| unproven.denied(candidate.index, header))?;
+    let key = key.map_err(|unproven| unproven.denied(candidate, header))?;
     let proof = trust.prove(key, claims, times.issued_at, now)?;
     Ok((proof, times))
 }
@@ -282,10 +282,11 @@ enum Unproven {
 }
 
 impl Unproven {
-    fn denied(self, provider: usize, header: &Header) -> Denied {
+    fn denied<T>(self, candidate: &Candidate<'_, T>, header: &Header) -> Denied {
         let wanted_key = match self {
             Unproven::NoSuchKey(_) | Unproven::NoneOfUnnamed => Some(WantedKey {
-                provider,
+                provider: candidate.index,
+                number: candidate.provider.id,
                 id: header.key_id().map(Into::into),
             }),
             _ => None,

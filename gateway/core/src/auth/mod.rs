@@ -165,6 +165,8 @@ pub struct Denied {
 pub struct WantedKey {
     /// The provider's index in the plan.
     pub provider: usize,
+    /// The provider's number: what is remembered of a key outlives the plan.
+    pub number: u64,
     /// The key's id, where the token names one.
     pub id: Option<Box<str>>,
 }

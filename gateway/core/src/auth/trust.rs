@@ -93,6 +93,12 @@ impl Trust {
         self.generation
     }
 
+    /// Whether there is a deny list, an empty one included.
+    #[must_use]
+    pub fn has_revocations(&self) -> bool {
+        self.revoked.is_some()
+    }
+
     /// Entries of the deny list.
     #[must_use]
     pub fn revocations(&self) -> usize {

@@ -54,20 +54,20 @@ pub struct Usage {
     requests: AtomicU32,
 }
 
-/// As [`Limits`].
+/// The most of each, as in [`Limits`].
 #[derive(Debug)]
 struct Share {
-    connections_max: AtomicU32,
-    pending_max: AtomicU32,
-    requests_max: AtomicU32,
+    connections: AtomicU32,
+    pending: AtomicU32,
+    requests: AtomicU32,
 }
 
 impl Share {
     fn of(limits: Limits) -> Self {
         Self {
-            connections_max: AtomicU32::new(limits.connections_max),
-            pending_max: AtomicU32::new(limits.pending_max),
-            requests_max: AtomicU32::new(limits.requests_max),
+            connections: AtomicU32::new(limits.connections_max),
+            pending: AtomicU32::new(limits.pending_max),
+            requests: AtomicU32::new(limits.requests_max),
         }
     }
 }
@@ -100,16 +100,15 @@ impl Usage {
             requests_max,
         } = share;
         let own = &self.share;
-        own.connections_max
-            .store(connections_max, Ordering::Relaxed);
-        own.pending_max.store(pending_max, Ordering::Relaxed);
-        own.requests_max.store(requests_max, Ordering::Relaxed);
+        own.connections.store(connections_max, Ordering::Relaxed);
+        own.pending.store(pending_max, Ordering::Relaxed);
+        own.requests.store(requests_max, Ordering::Relaxed);
     }
 
     /// Counts a request, if there is room for one: then [`Usage::end_request`] takes it away.
     #[must_use]
     pub fn begin_request(&self) -> bool {
-        begin(&self.requests, &self.share.requests_max)
+        begin(&self.requests, &self.share.requests)
     }
 
     /// A request has ended.
@@ -120,13 +119,13 @@ impl Usage {
     /// Counts a request that waits for a connection to be opened, if there is room for one.
     #[must_use]
     pub fn wait(&self) -> Option<Held> {
-        Held::begin(&self.pending, &self.share.pending_max)
+        Held::begin(&self.pending, &self.share.pending)
     }
 
     /// Counts a connection, if there is room for one.
     #[must_use]
     pub fn connect(&self) -> Option<Held> {
-        Held::begin(&self.connections, &self.share.connections_max)
+        Held::begin(&self.connections, &self.share.connections)
     }
 
     /// Whether a connection is counted here.

@@ -1,10 +1,15 @@
 //! What a routes file defines, by name: enough to say what another one changes.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use serde::Serialize;
+
 use super::RoutesFile;
+
+/// Names that one line of the log shows.
+const NAMES_SHOWN_MAX: usize = 20;
 
 /// The names of a file's sections, each with a digest of what it says there.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +23,7 @@ pub struct Outline {
 type Section = BTreeMap<Box<str>, u64>;
 
 /// What one file has that another one has not, by section.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Changes {
     /// A change of `defaults` counts as one of each route.
     pub routes: Change,
@@ -31,7 +36,7 @@ pub struct Changes {
 }
 
 /// Names in the order of the alphabet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// Those that are new.
     pub added: Vec<Box<str>>,
@@ -79,6 +84,21 @@ fn digest(spec: &impl Debug) -> u64 {
     let mut hasher = DefaultHasher::new();
     format!("{spec:?}").hash(&mut hasher);
     hasher.finish()
+}
+
+impl fmt::Display for Change {
+    /// `+added -removed ~changed`, for the log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [('+', &self.added), ('-', &self.removed), ('~', &self.changed)];
+        let mut words = all.iter().flat_map(|(sign, names)| names.iter().map(move |name| (sign, name)));
+        for (sign, name) in words.by_ref().take(NAMES_SHOWN_MAX) {
+            write!(f, "{sign}{name} ")?;
+        }
+        match words.count() {
+            0 => Ok(()),
+            rest => write!(f, "and {rest} more"),
+        }
+    }
 }
 
 fn change(before: &Section, after: &Section) -> Change {

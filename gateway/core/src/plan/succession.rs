@@ -113,6 +113,8 @@ fn is_same_credential(one: (&Credential, &[Provider]), other: (&Credential, &[Pr
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use crate::config::Source;
     use crate::file::read;
 
@@ -128,16 +130,18 @@ mod tests {
     fn plan(providers: &[(&str, &str)], routes: &[(&str, &str, &str)]) -> Plan {
         let mut text = String::from("version: 1\njwt_providers:\n");
         for (name, audience) in providers {
-            text += &format!(
+            let _infallible = writeln!(
+                text,
                 "  {name}: {{issuer: \"https://{name}.example/\", audiences: [{audience}], \
-                 algorithms: [ES256], jwks_file: /nowhere}}\n"
+                 algorithms: [ES256], jwks_file: /nowhere}}"
             );
         }
         text += "routes:\n";
         for (name, jwt, scope) in routes {
-            text += &format!(
+            let _infallible = writeln!(
+                text,
                 "  - {{name: {name}, match: {{path: /{name}}}, respond: {{status: 204}}, \
-                 auth: {{jwt: {jwt}, require: {{scopes: {{all: [{scope}]}}}}}}}}\n"
+                 auth: {{jwt: {jwt}, require: {{scopes: {{all: [{scope}]}}}}}}}}"
             );
         }
         let source = Source {

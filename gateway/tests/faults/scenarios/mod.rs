@@ -9,6 +9,7 @@ mod instances;
 mod leaving;
 #[cfg(feature = "real-parts")]
 mod moto;
+mod reload;
 
 use crate::report::{Played, Standing};
 use crate::stage::Form;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         #[cfg(feature = "real-parts")]
         moto::ROWS,
         leaving::ROWS,
+        reload::ROWS,
     ];
     files.concat()
 }
