@@ -62,6 +62,10 @@ struct RunArgs {
     /// The routes file.
     #[arg(long, short, env = "GATEWAY_CONFIG", value_name = "FILE")]
     config: PathBuf,
+    /// Remember the last good routes file here, and serve by it if the process starts while the
+    /// one of `--config` is bad. Without this such a start fails.
+    #[arg(long, env = "GATEWAY_LAST_GOOD", value_name = "FILE")]
+    last_good: Option<PathBuf>,
     /// Take over the listening sockets of the gateway that runs at `upgrade.socket` of the
     /// routes file, once this one is ready; exit 1 without having served if that fails.
     #[arg(long)]
@@ -158,7 +162,7 @@ fn count(number: usize, thing: &str) -> String {
 
 fn run(args: &RunArgs, log: &str) -> anyhow::Result<()> {
     start_log(log)?;
-    let source = ConfigSource::file(&args.config);
+    let source = ConfigSource::file(&args.config).remembered_at(args.last_good.clone());
     let program = Program {
         launch: Launch::of_this_process()?,
         takes_over: args.upgrade,

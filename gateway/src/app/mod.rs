@@ -184,6 +184,7 @@ impl Gateway {
         source: ConfigSource,
         program: Program,
     ) -> Result<Self, StartError> {
+        reload::survive_hangup();
         let options = Options::default();
         Ok(Self::try_build_from(source, options, Some(program))?)
     }
@@ -193,7 +194,11 @@ impl Gateway {
         options: Options,
         program: Option<Program>,
     ) -> Result<Self, Cause> {
-        let (compiled, origin) = Origin::read(source)?;
+        // A process that is to replace one that serves had better not, if its file is bad.
+        let (compiled, origin) = match &program {
+            Some(program) if program.takes_over => Origin::read(source)?,
+            _ => Origin::read_or_last_good(source)?,
+        };
         Self::try_build(compiled, Some(origin), options, program)
     }
 
@@ -238,6 +243,10 @@ impl Gateway {
         let in_force = InForce::first(origin.as_ref().map(|origin| &*origin.hash));
         let now = clock.to_unix_seconds(Instant::now());
         let (reloads, asked) = Reloads::new(in_force, now);
+        let refused = origin.as_ref().and_then(|origin| origin.refused(&clock));
+        refused
+            .iter()
+            .for_each(|outcome| reloads.note(outcome, now));
         let observed = Arc::new(Observed {
             live: Arc::clone(live),
             workers: workers

@@ -24,6 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
+use super::endpoints::runtime;
 use super::running::Running;
 use crate::admin::{Applied, Ask, InForce, Outcome, Place, Refused, Reloads};
 use crate::cause::chain;
@@ -36,6 +37,10 @@ pub(super) struct Origin {
     source: ConfigSource,
     look: Look,
     pub(super) hash: Box<str>,
+    /// Why the process serves by the last good text in place of that which is there.
+    pub(super) error: Option<LoadError>,
+    /// What is to be remembered once it serves.
+    text: Vec<u8>,
 }
 
 impl Origin {
@@ -48,9 +53,63 @@ impl Origin {
             look,
             hash,
             compiled,
+            text,
         } = source.load_first();
-        let origin = Self { source, look, hash };
+        let origin = Self {
+            source,
+            look,
+            hash,
+            text,
+            error: None,
+        };
         Ok((compiled?, origin))
+    }
+
+    /// The same; where it is bad, the last good one serves, if one is remembered.
+    pub(super) fn read_or_last_good(source: ConfigSource) -> Result<(Compiled, Self), LoadError> {
+        // What is there goes on being looked at, so that it is taken once it has been mended.
+        let look = source.look();
+        let error = match Self::read(source.clone()) {
+            Ok(read) => return Ok(read),
+            Err(error) => error,
+        };
+        let Some(Held {
+            hash,
+            compiled: Ok(compiled),
+            ..
+        }) = source.load_last_good()
+        else {
+            return Err(error);
+        };
+        let origin = Self {
+            source,
+            look,
+            hash,
+            error: Some(error),
+            text: Vec::new(),
+        };
+        Ok((compiled, origin))
+    }
+
+    /// What scrapes and readiness say of a start by the last good configuration.
+    pub(super) fn refused(&self, clock: &Clock) -> Option<Outcome> {
+        let refused = refused(self.error.as_ref()?, clock);
+        tracing::error!(
+            problems = %refused.text,
+            "the configuration is refused; the last good one serves"
+        );
+        Some(Outcome::Refused(refused))
+    }
+}
+
+/// From here on SIGHUP does not end the process, though nobody listens for it yet: what it would
+/// ask for is being done.
+pub(super) fn survive_hangup() {
+    let runtime = runtime();
+    let _within = runtime.enter();
+    // The handler stays when its first listener is gone.
+    if let Err(error) = signal(SignalKind::hangup()) {
+        tracing::warn!(%error, "SIGHUP cannot be received");
     }
 }
 
@@ -82,6 +141,8 @@ impl Reloader {
     /// Reads the configuration again and again, until the process leaves.
     pub(super) async fn run(mut self, running: &mut Running) {
         let mut hangup = self.hangup();
+        let text = std::mem::take(&mut self.origin.text);
+        self.remember(text).await;
         // It has just been read.
         let first = tokio::time::Instant::now() + self.look_interval;
         let mut looks = interval_at(first, self.look_interval);
@@ -113,6 +174,15 @@ impl Reloader {
                 let _gone = ask.send(outcome.clone());
             }
         }
+    }
+
+    async fn remember(&self, text: Vec<u8>) {
+        if text.is_empty() {
+            return;
+        }
+        let source = self.origin.source.clone();
+        let remembering = tokio::task::spawn_blocking(move || source.remember(&text));
+        remembering.await.expect("writing a file does not panic");
     }
 
     fn hangup(&self) -> Option<Signal> {
@@ -170,7 +240,13 @@ impl Reloader {
             Outcome::Unchanged
         } else {
             match held.compiled {
-                Ok(compiled) => self.apply(running, compiled, why).await,
+                Ok(compiled) => {
+                    let outcome = self.apply(running, compiled, why).await;
+                    if let Outcome::Applied(_) = outcome {
+                        self.remember(held.text).await;
+                    }
+                    outcome
+                }
                 Err(error) => Outcome::Refused(refused(&error, &clock)),
             }
         };

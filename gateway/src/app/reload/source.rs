@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read as _;
-use std::path::PathBuf;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use gateway_core::config::{Problems, Source};
 use gateway_core::file::{Compiled, read};
+use tempfile::NamedTempFile;
 
 use crate::files::{FileError, Fingerprint, READINGS_MAX, SETTLE_TIME, look, read_file, text};
 
@@ -33,6 +34,8 @@ pub enum ConfigSource {
 pub struct ConfigFile {
     path: PathBuf,
     variables: Variables,
+    /// Where the text that was last found good is remembered; `None` where it is not.
+    last_good: Option<PathBuf>,
 }
 
 /// What a place held at one moment.
@@ -41,6 +44,8 @@ pub(crate) struct Held {
     /// The beginning of the SHA-256 of its text; empty where it could not be read.
     pub(crate) hash: Box<str>,
     pub(crate) compiled: Result<Compiled, LoadError>,
+    /// As it was read; empty where it could not be.
+    pub(super) text: Vec<u8>,
 }
 
 /// By what the place itself says whether it may hold something else; `None` where it says nothing.
@@ -88,7 +93,44 @@ impl ConfigSource {
         Self::File(ConfigFile {
             path: path.into(),
             variables: Arc::new(variables),
+            last_good: None,
         })
+    }
+
+    /// The same, and its last good text is remembered at this path: a start with a bad file serves
+    /// by that.
+    #[must_use]
+    pub fn remembered_at(self, path: Option<PathBuf>) -> Self {
+        match self {
+            Self::File(file) => Self::File(ConfigFile {
+                last_good: path,
+                ..file
+            }),
+        }
+    }
+
+    /// What was last good, if it is remembered and is good still.
+    pub(super) fn load_last_good(&self) -> Option<Held> {
+        let Self::File(file) = self;
+        let path = file.last_good.clone()?;
+        let file = ConfigFile {
+            path,
+            ..file.clone()
+        };
+        let held = file.load(|path| read_file(path, FILE_BYTES_MAX));
+        held.compiled.is_ok().then_some(held)
+    }
+
+    /// Remembers a text that is in force, where that is wanted.
+    pub(super) fn remember(&self, text: &[u8]) {
+        let Self::File(file) = self;
+        let Some(path) = &file.last_good else {
+            return;
+        };
+        if let Err(error) = write(path, text) {
+            let path = path.display();
+            tracing::warn!(%error, %path, "the configuration in force cannot be remembered");
+        }
     }
 
     /// What it holds now.
@@ -135,12 +177,14 @@ impl ConfigFile {
             Ok((bytes, fingerprint)) => Held {
                 look: Look(Some(fingerprint)),
                 hash: hash(&bytes),
-                compiled: self.compile(path, bytes),
+                compiled: self.compile(path, bytes.clone()),
+                text: bytes,
             },
             Err(error) => Held {
                 look: Look(look(&path).ok()),
                 hash: Box::default(),
                 compiled: Err(LoadError::Read(error)),
+                text: Vec::new(),
             },
         }
     }
@@ -173,6 +217,18 @@ fn read_anything(path: &str) -> Content {
         .read_to_end(&mut content)
         .map_err(failed)?;
     Ok((content, fingerprint))
+}
+
+/// Replaces a file in one step; readable to this user alone, for a routes file names much.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let directory = directory.unwrap_or_else(|| Path::new("."));
+    let mut file = NamedTempFile::new_in(directory)?;
+    file.write_all(bytes)?;
+    // A rename must never outrun what it renames.
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 fn hash(bytes: &[u8]) -> Box<str> {

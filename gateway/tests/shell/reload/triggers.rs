@@ -95,6 +95,51 @@ fn on_sighup_the_file_is_read_and_what_is_wrong_is_logged_whole() {
 }
 
 #[test]
+fn a_start_with_a_bad_file_serves_by_the_last_good_one_where_that_is_remembered() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("routes.yaml");
+    let last_good = directory.path().join("last-good.yaml");
+    let write = |yaml: &str| {
+        let text = whole(yaml).replace("output: \"${ACCESS_LOG}\"", "format: none");
+        fs::write(&path, text).unwrap();
+    };
+    let start = || {
+        let source = ConfigSource::file_with(&path, |_| None);
+        let source = source.remembered_at(Some(last_good.clone()));
+        Gateway::build_from(source, Options::unwatched())
+    };
+    let wrong = format!("{}nonsense: 1\n", file(&[], &[fixed("one", 200)]));
+    write(&wrong);
+    let error = start().err().expect("nothing is remembered");
+    assert!(error.to_string().contains("nonsense"), "{error}");
+
+    write(&file(&[], &[fixed("one", 200)]));
+    let gateway = start().unwrap_or_else(|error| panic!("{error}"));
+    let gateway = gateway.spawn().unwrap();
+    eventually("it is remembered", || last_good.exists().then_some(()));
+    write(&file(&[], &[fixed("one", 204)]));
+    let post = |admin| client().post(format!("http://{admin}/reload")).fetch();
+    assert_eq!(post(gateway.admin).status(), 200);
+    drop(gateway);
+
+    write(&wrong);
+    let gateway = start().unwrap_or_else(|error| panic!("{error}"));
+    let gateway = gateway.spawn().unwrap();
+    let one = || {
+        let url = format!("http://{}/one", gateway.addresses[0]);
+        client().get(url).fetch().status()
+    };
+    assert_eq!(one(), 204, "the one that was in force last");
+    let ready = client()
+        .get(format!("http://{}/readyz", gateway.admin))
+        .fetch();
+    assert_eq!(ready.json()["configuration"]["problems"], 1);
+    write(&file(&[], &[fixed("one", 201)]));
+    assert_eq!(post(gateway.admin).status(), 200);
+    assert_eq!(one(), 201, "mended");
+}
+
+#[test]
 fn a_token_that_is_configured_must_be_shown() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("token");
