@@ -61,6 +61,10 @@ impl DocumentPart {
         &self.source
     }
 
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.source, DocumentSource::File(_))
+    }
+
     /// Whether it is the file at this path, under this name.
     pub(super) fn is_of(&self, name: &str, path: &str) -> bool {
         let is_path =
@@ -68,7 +72,7 @@ impl DocumentPart {
         *self.stats.name == *name && is_path(&self.source)
     }
 
-    /// Swaps in the file that was read, once.
+    /// Swaps in the file that was read, once; from then on it can be started.
     pub(super) fn install(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = match std::mem::replace(&mut *state, State::Installing) {
@@ -88,9 +92,9 @@ impl DocumentPart {
         }
     }
 
-    /// What is waited for, as long as there is nothing.
+    /// What is waited for, as long as there is nothing; a file was read as this was made.
     pub(super) fn unanswered(&self) -> Option<String> {
-        let is_there = self.stats.confirmed().is_some();
+        let is_there = self.is_file() || self.stats.confirmed().is_some();
         (!is_there).then(|| self.stats.waiting_name())
     }
 }

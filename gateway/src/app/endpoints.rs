@@ -71,6 +71,13 @@ impl Feed {
         }
     }
 
+    /// Begins to ask, where there is anybody to ask.
+    pub(super) fn fetch(&self) {
+        if let Self::Asked(asked) = self {
+            asked.task.start();
+        }
+    }
+
     pub(super) fn start(&self) {
         match self {
             Self::Fixed(_) => {}

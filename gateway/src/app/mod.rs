@@ -244,9 +244,9 @@ impl Gateway {
         let now = clock.to_unix_seconds(Instant::now());
         let (reloads, asked) = Reloads::new(in_force, now);
         let refused = origin.as_ref().and_then(|origin| origin.refused(&clock));
-        refused
-            .iter()
-            .for_each(|outcome| reloads.note(outcome, now));
+        if let Some(outcome) = refused {
+            reloads.note(&outcome, now);
+        }
         let observed = Arc::new(Observed {
             live: Arc::clone(live),
             workers: workers

@@ -212,7 +212,19 @@ impl Parts {
         }))
     }
 
-    /// Swaps in what was read of files. From here on there is no way back.
+    /// Begins to ask for what has to be fetched, so that it is there when the plan comes into
+    /// force. What the plan before goes by is not changed, but for newer lists at a URL.
+    pub(super) fn fetch(&self) {
+        self.keys.iter().for_each(|part| part.task.start());
+        self.feeds.iter().for_each(Feed::fetch);
+        let fetched = self.documents().filter(|document| !document.is_file());
+        for document in fetched {
+            document.install();
+            document.start();
+        }
+    }
+
+    /// Swaps in what was read of files, and takes out what is there no more.
     pub(super) fn install(&self) {
         self.documents().for_each(DocumentPart::install);
         for (key, revocations) in self.keys.iter().zip(&self.revocations) {

@@ -96,10 +96,10 @@ impl Running {
         let context = &self.context;
         let prepare = Parts::prepare(&plan, settings, &self.parts, &mut self.sources, context);
         let parts = prepare.await?;
-        parts.install();
-        parts.start();
+        parts.fetch();
         let unanswered = first_answers(&plan, &parts, &self.parts).await;
         // From here to the end nothing is awaited, so that no set and no key changes meanwhile.
+        parts.install();
         let live_before = self.live.load_full();
         plan.succeed(&live_before.plan, |provider| {
             parts.is_trust_of(&self.parts, provider)
