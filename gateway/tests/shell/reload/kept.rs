@@ -238,6 +238,28 @@ fn a_deny_list_comes_changes_and_goes_without_a_fetch_of_keys() {
 }
 
 #[test]
+fn a_reload_that_is_refused_leaves_the_deny_list_as_it_is() {
+    let provider = KeyProvider::with(&[rs256()]);
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let list = |name: &str, subject: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, format!("revoked: [{{sub: {subject}}}]\n")).expect("it is written");
+        format!(", revocations: {{file: {}}}", path.display())
+    };
+    let first = list("one", "user-1");
+    let gateway = TestGateway::start_by_file(&guarded(&provider, "\"users:read\"", &first));
+    gateway.wait_until_ready();
+    let token = good_token();
+    assert_eq!(verdict(&gateway, &token), "401 jwt_revoked");
+    let second = guarded(&provider, "\"users:read\"", &list("two", "somebody"));
+    let missing = "api_keys: {partners: {file: /nowhere/list}}\n";
+    assert_eq!(gateway.reload(&format!("{missing}{second}")).status(), 422);
+    assert_eq!(verdict(&gateway, &token), "401 jwt_revoked");
+    gateway.reload_well(&second);
+    assert_eq!(verdict(&gateway, &token), "200");
+}
+
+#[test]
 fn a_new_upstream_has_its_endpoints_before_it_is_used_and_a_removed_one_is_asked_for_no_more() {
     let backend = Backend::replying("found");
     let registry = FakeCloudMap::start(Mood::Listing(vec![backend.address()]));
