@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Parser, Subcommand};
-use gateway_core::config::Source;
-use gateway_core::file::{Compiled, read};
+use gateway_core::file::Compiled;
 use mesh::client::Client;
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{Gateway, Program, Stop};
+use crate::app::{ConfigSource, Gateway, LoadError, Program, Stop};
 use crate::dev::{DevOptions, TokenOptions};
+use crate::files;
 use crate::upgrade::Launch;
 
 /// API gateway and service mesh for Amazon ECS.
@@ -62,6 +62,10 @@ struct RunArgs {
     /// The routes file.
     #[arg(long, short, env = "GATEWAY_CONFIG", value_name = "FILE")]
     config: PathBuf,
+    /// Remember the last good routes file here, and serve by it if the process starts while the
+    /// one of `--config` is bad. Without this such a start fails.
+    #[arg(long, env = "GATEWAY_LAST_GOOD", value_name = "FILE")]
+    last_good: Option<PathBuf>,
     /// Take over the listening sockets of the gateway that runs at `upgrade.socket` of the
     /// routes file, once this one is ready; exit 1 without having served if that fails.
     #[arg(long)]
@@ -138,34 +142,15 @@ fn start_log(filter: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 /// The file's text; what is not text is said with its place.
 fn read_text(path: &Path) -> anyhow::Result<String> {
-    let shown = path.display();
+    let shown = path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + memchr::memchr_iter(b'\n', good).count();
-        anyhow!("`{shown}` is not UTF-8 text: line {line} has a byte that belongs to no character")
-    })
+    Ok(files::text(&shown, bytes)?)
 }
 
-fn load(path: &Path) -> anyhow::Result<Compiled> {
-    let text = read_text(path)?;
-    let name = path.display().to_string();
-    let source = Source {
-        name: &name,
-        text: &text,
-    };
-    read(source, &environment).map_err(|problems| {
-        anyhow!(
-            "{name} has {}\n\n{problems}",
-            count(problems.len(), "problem")
-        )
-    })
+fn load(path: &Path) -> Result<Compiled, LoadError> {
+    ConfigSource::file(path).load_first().compiled
 }
 
 fn count(number: usize, thing: &str) -> String {
@@ -177,12 +162,12 @@ fn count(number: usize, thing: &str) -> String {
 
 fn run(args: &RunArgs, log: &str) -> anyhow::Result<()> {
     start_log(log)?;
-    let compiled = load(&args.config)?;
+    let source = ConfigSource::file(&args.config).remembered_at(args.last_good.clone());
     let program = Program {
         launch: Launch::of_this_process()?,
         takes_over: args.upgrade,
     };
-    Ok(Gateway::build_program(compiled, program)?.run(Stop::on_signals())?)
+    Ok(Gateway::build_program(source, program)?.run(Stop::on_signals())?)
 }
 
 fn check(args: &CheckArgs) -> ExitCode {

@@ -17,11 +17,10 @@ use gateway_core::file::{DocumentSource, ENDPOINT_FILE_BYTES_MAX, EndpointFile};
 
 use crate::clock::Clock;
 use crate::fetch::{FetchError, Fetcher};
+use crate::files::{FILE_INTERVAL, FileError};
 use crate::lifecycle::Lifecycle;
 use source::{Place, Reading};
 
-/// Time between two looks at a file.
-const FILE_INTERVAL: Duration = Duration::from_secs(2);
 /// The first pause after a failed fetch; each further one doubles it.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// No pause after a failed fetch is longer, unless the interval is.
@@ -84,15 +83,8 @@ impl Snapshot for EndpointFile {
 /// Why a document could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DocumentError {
-    #[error("cannot read `{path}`: {source}")]
-    File {
-        path: String,
-        source: std::io::Error,
-    },
-    #[error("`{path}` is larger than {bytes_max} bytes")]
-    TooLarge { path: String, bytes_max: usize },
-    #[error("`{path}` changes all the time")]
-    Unsettled { path: String },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("`{place}` is not UTF-8 text")]
@@ -125,6 +117,11 @@ impl DocumentStats {
         [("document", self.kind), ("name", &self.name)]
     }
 
+    /// What readiness calls it as long as it is not there.
+    pub(crate) fn waiting_name(&self) -> String {
+        format!("{} `{}`", self.kind, self.name)
+    }
+
     /// When the document at hand was last seen to be the current one, in seconds since 1970;
     /// `None` if there never was one.
     pub(crate) fn confirmed(&self) -> Option<u64> {
@@ -143,6 +140,8 @@ pub(crate) struct DocumentWatch {
     clock: Clock,
     interval: Duration,
     is_read: bool,
+    /// What was read of a file and is not installed yet.
+    first: Option<Parsed>,
 }
 
 /// What a reading without an error means.
@@ -202,6 +201,7 @@ impl DocumentWatch {
             clock,
             interval,
             is_read: false,
+            first: None,
         }
     }
 
@@ -211,18 +211,23 @@ impl DocumentWatch {
 
     /// What readiness waits for: a URL that has not been read yet. A file was read at the start.
     pub(crate) fn waiting_name(&self) -> Option<String> {
-        let DocumentStats { kind, name, .. } = &*self.stats;
-        (!self.is_read).then(|| format!("{kind} `{name}`"))
+        (!self.is_read).then(|| self.stats.waiting_name())
     }
 
-    /// Reads a file once, so that a wrong path or a broken file ends the start with an error.
+    /// Reads a file once, so that a wrong path or a broken file ends the start, or the reload,
+    /// with an error. It is installed by [`install_file`](Self::install_file).
     pub(crate) fn read_file_now(&mut self) -> Result<(), DocumentError> {
-        let Some(text) = self.place.read_file_now()? else {
-            return Ok(());
-        };
-        let parsed = parse(&self.parse, self.place.shown(), &text)?;
-        self.install(parsed);
+        if let Some(text) = self.place.read_file_now()? {
+            self.first = Some(parse(&self.parse, self.place.shown(), &text)?);
+        }
         Ok(())
+    }
+
+    /// Swaps in the file that was read.
+    pub(crate) fn install_file(&mut self) {
+        if let Some(parsed) = self.first.take() {
+            self.install(parsed);
+        }
     }
 
     /// Reads again and again until the runtime ends. Failures keep the document at hand.

@@ -13,6 +13,7 @@ mod cause;
 mod clock;
 mod documents;
 mod fetch;
+mod files;
 mod health_check;
 mod identity;
 mod io;
@@ -26,5 +27,5 @@ mod upstream;
 
 pub mod cli;
 
-pub use app::{Gateway, Handle, Options, StartError, Stop};
+pub use app::{ConfigSource, Gateway, Handle, Options, StartError, Stop};
 pub use lifecycle::Readiness;

@@ -243,6 +243,18 @@ impl Lifecycle {
         self.waiting_for.send_replace(waiting.collect());
     }
 
+    /// Forgets what readiness waits for and nobody wants any more; these are wanted.
+    pub(crate) fn wait_only_for(&self, names: &[String]) {
+        let was_last = self.waiting_for.send_if_modified(|waiting| {
+            let before = waiting.len();
+            waiting.retain(|awaited| names.contains(&awaited.name));
+            before > 0 && waiting.is_empty()
+        });
+        if was_last {
+            tracing::info!("ready");
+        }
+    }
+
     /// One thing that readiness waits for is not there yet, and why.
     pub(crate) fn delayed(&self, name: &str, cause: String) {
         self.waiting_for.send_if_modified(|waiting| {

@@ -27,7 +27,7 @@ const SHELL: &[Floor] = &[
         "telemetry",
         "upgrade",
     ],
-    &["io", "lifecycle", "fetch"],
+    &["io", "lifecycle", "fetch", "files"],
     &["clock", "cause"],
 ];
 

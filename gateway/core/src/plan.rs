@@ -2,6 +2,8 @@
 //!
 //! A plan never changes. A reload makes a new one; a request keeps the one it began with.
 
+mod succession;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -35,6 +37,8 @@ pub struct Plan {
     pub identity_headers: NameSet,
     /// Whom to believe about earlier hops.
     pub forwarded: Forwarded,
+    /// No provider and no policy has this number or a higher one.
+    pub next_number: u64,
 }
 
 /// One route.

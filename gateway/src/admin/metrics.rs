@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use gateway_core::plan::{Action, Plan};
 use gateway_core::words::reason::Reason;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -20,28 +19,24 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::reload::Reloads;
 use crate::clock::Clock;
-use crate::discovery::watch::Discovery;
 use crate::documents::DocumentStats;
-use crate::jwks::KeyStats;
 use crate::lifecycle::Lifecycle;
 use crate::proxy::Live;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::cells::{
     BUCKETS_MICROS, Counter, DurationsSum, STATUS_CLASSES, UpstreamCells, WorkerCells,
 };
+use crate::telemetry::ledger::Ledger;
 
 /// Everything that a scrape or a probe looks at.
 pub(crate) struct Observed {
     pub(crate) live: Arc<ArcSwap<Live>>,
     pub(crate) workers: Vec<Arc<WorkerCells>>,
-    /// By the cluster's index; static upstreams have none.
-    pub(crate) discovery: Vec<Option<Discovery>>,
-    /// By the provider's index.
-    pub(crate) keys: Vec<Arc<KeyStats>>,
-    pub(crate) documents: Vec<Arc<DocumentStats>>,
     pub(crate) access_log: Option<Arc<AccessLog>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) reloads: Arc<Reloads>,
     pub(crate) clock: Clock,
 }
 
@@ -60,7 +55,7 @@ impl Collector for Scrape {
     }
 }
 
-type Labels<'a> = [(&'a str, &'a str)];
+pub(super) type Labels<'a> = [(&'a str, &'a str)];
 
 impl Observed {
     /// All metrics as text.
@@ -74,14 +69,15 @@ impl Observed {
 
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let live = self.live.load();
-        encode_routes(&live, encoder)?;
-        self.encode_upstreams(&live, encoder)?;
-        keys::encode(&live, &self.keys, encoder)?;
-        self.encode_documents(encoder)?;
+        encode_routes(&live.ledger, encoder)?;
+        Self::encode_upstreams(&live, encoder)?;
+        keys::encode(&live, encoder)?;
+        self.encode_documents(&live.watched.documents, encoder)?;
+        self.reloads.encode(encoder)?;
         self.encode_process(encoder)
     }
 
-    fn encode_upstreams(&self, live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    fn encode_upstreams(live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Pick = fn(&UpstreamCells) -> &Counter;
         let counters: [(&str, &str, Pick); 6] = [
             ("gateway_upstream_tries", "Tries, by upstream", |cells| {
@@ -113,12 +109,11 @@ impl Observed {
                 |cells| &cells.connect_failures,
             ),
         ];
-        let clusters = || live.plan.clusters.iter().enumerate();
         for (name, help, pick) in counters {
             let mut family = Family::counter(encoder, name, help)?;
-            for (index, cluster) in clusters() {
-                let count = sum(live.cells.iter().map(|cells| pick(&cells.upstreams[index])));
-                family.count(&[("upstream", &cluster.name)], count)?;
+            for (upstream, cells) in live.ledger.upstreams() {
+                let count = sum(cells.iter().map(|cells| pick(cells)));
+                family.count(&[("upstream", upstream)], count)?;
             }
         }
         let mut family = Family::new(
@@ -127,27 +122,31 @@ impl Observed {
             "From the start of the last try to its answer's head, by upstream",
             MetricType::Histogram,
         )?;
-        for (index, cluster) in clusters() {
+        for (upstream, cells) in live.ledger.upstreams() {
             let mut total = DurationsSum::default();
-            for cells in &live.cells {
-                cells.upstreams[index].duration.sum_into(&mut total);
+            for cells in cells {
+                cells.duration.sum_into(&mut total);
             }
-            family.histogram(&[("upstream", &cluster.name)], &total)?;
+            family.histogram(&[("upstream", upstream)], &total)?;
         }
-        picks::encode(live, encoder)?;
+        picks::encode(&live.ledger, encoder)?;
         health::encode(live, encoder)?;
         usage::encode(live, encoder)?;
-        discovery::encode(live, &self.discovery, encoder)
+        discovery::encode(live, encoder)
     }
 
-    fn encode_documents(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    fn encode_documents(
+        &self,
+        documents: &[Arc<DocumentStats>],
+        encoder: &mut DescriptorEncoder<'_>,
+    ) -> fmt::Result {
         let now = self.clock.to_unix_seconds(Instant::now());
         let mut family = Family::counter(
             encoder,
             "gateway_document_readings",
             "Looks at files of API keys and of endpoints and at deny lists, by outcome",
         )?;
-        for stats in &self.documents {
+        for stats in documents {
             for (outcome, count) in [
                 ("changed", &stats.changed),
                 ("unchanged", &stats.unchanged),
@@ -165,7 +164,7 @@ impl Observed {
             "gateway_document_age_seconds",
             "Seconds since the document in use was last seen to be the current one",
         )?;
-        for stats in &self.documents {
+        for stats in documents {
             if let Some(confirmed) = stats.confirmed() {
                 family.set(&stats.labels(), now.saturating_sub(confirmed))?;
             }
@@ -175,7 +174,7 @@ impl Observed {
             "gateway_document_entries",
             "Entries of the document in use",
         )?;
-        for stats in &self.documents {
+        for stats in documents {
             family.set(&stats.labels(), stats.entries.load(Ordering::Relaxed))?;
         }
         Ok(())
@@ -254,35 +253,22 @@ impl Observed {
     }
 }
 
-fn encode_routes(live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let plan = &live.plan;
-    let names = plan.routes.iter().map(|route| &*route.name).chain(["none"]);
-    let names: Vec<&str> = names.collect();
+fn encode_routes(ledger: &Ledger, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let mut family = Family::counter(
         encoder,
         "gateway_requests",
         "Requests, by route, upstream and class of status",
     )?;
-    for (index, name) in names.iter().enumerate() {
-        let slots = live
-            .cells
-            .first()
-            .map_or(0, |cells| cells.routes[index].requests.len());
-        for slot in 0..slots {
-            let upstream = upstream_of_slot(plan, index, slot);
-            for (class, class_name) in STATUS_CLASSES.iter().enumerate() {
-                let count = sum(live
-                    .cells
-                    .iter()
-                    .map(|cells| &cells.routes[index].requests[slot][class]));
-                if count > 0 {
-                    let labels = [
-                        ("route", *name),
-                        ("upstream", upstream),
-                        ("status_class", class_name),
-                    ];
-                    family.count(&labels, count)?;
-                }
+    for (route, upstream, counts) in ledger.answers() {
+        for (class, class_name) in STATUS_CLASSES.iter().enumerate() {
+            let count = sum(counts.iter().map(|counts| &counts.classes[class]));
+            if count > 0 {
+                let labels = [
+                    ("route", route),
+                    ("upstream", upstream),
+                    ("status_class", class_name),
+                ];
+                family.count(&labels, count)?;
             }
         }
     }
@@ -291,14 +277,13 @@ fn encode_routes(live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Resul
         "gateway_answers_by_reason",
         "Requests that did not get the upstream's whole answer, by route and reason",
     )?;
-    for (index, name) in names.iter().enumerate() {
+    for (route, counts) in ledger.routes() {
         for reason in Reason::ALL {
-            let count = sum(live
-                .cells
+            let count = sum(counts
                 .iter()
-                .map(|cells| &cells.routes[index].reasons[*reason as usize]));
+                .map(|counts| &counts.reasons[*reason as usize]));
             if count > 0 {
-                family.count(&[("route", name), ("reason", reason.code())], count)?;
+                family.count(&[("route", route), ("reason", reason.code())], count)?;
             }
         }
     }
@@ -308,28 +293,14 @@ fn encode_routes(live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Resul
         "From a request's head to the end of its answer, by route",
         MetricType::Histogram,
     )?;
-    for (index, name) in names.iter().enumerate() {
+    for (route, counts) in ledger.routes() {
         let mut total = DurationsSum::default();
-        for cells in &live.cells {
-            cells.routes[index].duration.sum_into(&mut total);
+        for counts in counts {
+            counts.duration.sum_into(&mut total);
         }
-        family.histogram(&[("route", name)], &total)?;
+        family.histogram(&[("route", route)], &total)?;
     }
     Ok(())
-}
-
-/// The upstream of a route's slot; the last slot is for answers of the gateway's own.
-fn upstream_of_slot(plan: &Plan, route: usize, slot: usize) -> &str {
-    let Some(route) = plan.routes.get(route) else {
-        return "none";
-    };
-    match &route.action {
-        Action::Forward(backends) => backends
-            .clusters()
-            .nth(slot)
-            .map_or("none", |cluster| &plan.clusters[cluster].name),
-        Action::Respond(_) | Action::RespondKeys => "none",
-    }
 }
 
 fn sum<'a>(counters: impl Iterator<Item = &'a Counter>) -> u64 {
@@ -337,10 +308,10 @@ fn sum<'a>(counters: impl Iterator<Item = &'a Counter>) -> u64 {
 }
 
 /// One metric with all its label sets.
-struct Family<'e>(MetricEncoder<'e>);
+pub(super) struct Family<'e>(MetricEncoder<'e>);
 
 impl<'e> Family<'e> {
-    fn new(
+    pub(super) fn new(
         encoder: &'e mut DescriptorEncoder<'_>,
         name: &'e str,
         help: &str,
@@ -349,7 +320,7 @@ impl<'e> Family<'e> {
         Ok(Self(encoder.encode_descriptor(name, help, None, kind)?))
     }
 
-    fn counter(
+    pub(super) fn counter(
         encoder: &'e mut DescriptorEncoder<'_>,
         name: &'e str,
         help: &str,
@@ -357,7 +328,7 @@ impl<'e> Family<'e> {
         Self::new(encoder, name, help, MetricType::Counter)
     }
 
-    fn gauge(
+    pub(super) fn gauge(
         encoder: &'e mut DescriptorEncoder<'_>,
         name: &'e str,
         help: &str,
@@ -365,7 +336,7 @@ impl<'e> Family<'e> {
         Self::new(encoder, name, help, MetricType::Gauge)
     }
 
-    fn count(&mut self, labels: &Labels<'_>, count: u64) -> fmt::Result {
+    pub(super) fn count(&mut self, labels: &Labels<'_>, count: u64) -> fmt::Result {
         if labels.is_empty() {
             return self.0.encode_counter::<NoLabelSet, _, u64>(&count, None);
         }
@@ -375,7 +346,7 @@ impl<'e> Family<'e> {
             .encode_counter::<NoLabelSet, _, u64>(&count, None)
     }
 
-    fn set(&mut self, labels: &Labels<'_>, value: u64) -> fmt::Result {
+    pub(super) fn set(&mut self, labels: &Labels<'_>, value: u64) -> fmt::Result {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         if labels.is_empty() {
             return self.0.encode_gauge(&value);

@@ -1,8 +1,12 @@
-//! The admin listener: health, readiness, metrics, public keys. Loopback by default.
+//! The admin listener: health, readiness, metrics, public keys, reloads. Loopback by default.
 
+mod access;
 mod metrics;
+mod reload;
 
+pub(crate) use access::Access;
 pub(crate) use metrics::Observed;
+pub(crate) use reload::{Applied, Ask, InForce, Outcome, Place, Refused, Reloads};
 
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
@@ -12,8 +16,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service;
 use serde_json::json;
@@ -25,6 +29,7 @@ use crate::identity;
 pub(crate) struct Admin {
     pub(crate) listener: Option<StdListener>,
     pub(crate) observed: Arc<Observed>,
+    pub(crate) access: Arc<Access>,
 }
 
 #[async_trait]
@@ -47,9 +52,12 @@ impl Service for Admin {
             // A probe must reach the process that serves. One that leaves for good goes on
             // answering: it is asked whether it is still ready.
             let end = Arc::clone(&lifecycle);
-            axum::serve(listener, router(Arc::clone(&self.observed)))
-                .with_graceful_shutdown(async move { end.handed_over().await })
-                .await
+            axum::serve(
+                listener,
+                router(Arc::clone(&self.observed), Arc::clone(&self.access)),
+            )
+            .with_graceful_shutdown(async move { end.handed_over().await })
+            .await
         };
         if let Err(error) = serve.await {
             tracing::error!(%error, "the admin listener broke down");
@@ -65,24 +73,29 @@ impl Service for Admin {
     }
 }
 
-fn router(observed: Arc<Observed>) -> Router {
+fn router(observed: Arc<Observed>, access: Arc<Access>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(render))
         .route("/internal/jwks.json", get(keys))
+        .route("/reload", post(reload::reload))
+        .layer(Extension(access))
         .fallback(missing)
         .with_state(observed)
 }
 
 async fn ready(State(observed): State<Arc<Observed>>) -> Response {
-    let (status, body) = match observed.lifecycle.unready() {
+    let (status, mut body) = match observed.lifecycle.unready() {
         None => (StatusCode::OK, json!({"status": "ready"})),
         Some(waiting) => (
             StatusCode::SERVICE_UNAVAILABLE,
             json!({"status": "not ready", "waiting_for": waiting}),
         ),
     };
+    if let Some(words) = observed.reloads.words() {
+        body["configuration"] = words;
+    }
     (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
@@ -109,6 +122,6 @@ async fn keys(State(observed): State<Arc<Observed>>) -> Response {
 }
 
 async fn missing() -> Response {
-    let text = "the admin listener serves /healthz, /readyz, /metrics and /internal/jwks.json\n";
+    let text = "the admin listener serves /healthz, /readyz, /metrics, /internal/jwks.json and POST /reload\n";
     (StatusCode::NOT_FOUND, text).into_response()
 }

@@ -1,75 +1,173 @@
-//! Who watches which upstream's endpoints: sources that are alike are watched once.
+//! Who watches which upstream's endpoints: sources that are alike are watched once, by as many
+//! upstreams as want them, and from one plan to the next.
 
 use std::env;
 use std::sync::Arc;
-use std::time::Duration;
 
 use gateway_core::cluster::Instance;
-use gateway_core::file::{CloudMap, Dns, DnsName, EndpointSource, NameServers, Settings};
-use gateway_core::words::time::Millis;
+use gateway_core::file::{
+    CloudMap, Dns, DnsName, DocumentSource, EndpointFile, EndpointSource, NameServers, Settings,
+};
+use gateway_core::plan::Plan;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
 
 use super::Cause;
+use super::documents::DocumentPart;
+use super::parts::Context;
+use super::task::Task;
 use crate::discovery::cloud_map::{ClientError, CloudMapClient, CloudMapService};
 use crate::discovery::dns::{DnsError, DnsResolver, TtlBounds};
 use crate::discovery::own_zone::{METADATA_VARIABLE, own_zone};
 use crate::discovery::watch::{Discovery, WatchOptions, Watcher};
 use crate::discovery::{FoundEndpoint, Source};
 use crate::fetch::Fetcher;
-use crate::proxy::Live;
 
-/// What asks for endpoints, and who listens.
-#[derive(Default)]
-pub(super) struct Watches {
-    /// One for each source that differs from the others.
-    pub(super) watchers: Vec<Watcher<Source>>,
-    /// By the cluster's index; none for lists in files.
-    pub(super) discoveries: Vec<Option<Discovery>>,
+/// Where the endpoints of one upstream come from.
+#[derive(Clone)]
+pub(super) enum Feed {
+    /// The routes file itself.
+    Fixed(Vec<Instance>),
+    /// A source that is asked again and again.
+    Asked(Arc<Asked>),
+    /// A file of their own.
+    File(Arc<FileFeed>),
 }
 
-/// Prepares discovery; static upstreams get their endpoints here and now.
-pub(super) fn watches(live: &Live, settings: &Settings, now: Millis) -> Result<Watches, Cause> {
-    let mut sources = Sources::new(&settings.name_servers);
-    let mut prepared = Watches::default();
-    let mut known: Vec<(&EndpointSource, Discovery)> = Vec::new();
-    let clusters = live.plan.clusters.iter().enumerate();
-    for ((index, cluster), wanted) in clusters.zip(&settings.endpoint_sources) {
-        if let EndpointSource::Static(instances) = wanted {
-            live.publish(index, instances.iter().cloned(), now);
+/// A source, and the loop that asks it.
+pub(super) struct Asked {
+    source: EndpointSource,
+    /// Who is asked for a name.
+    name_servers: Option<NameServers>,
+    pub(super) discovery: Discovery,
+    task: Task,
+}
+
+/// What a file of endpoints said last; `None` before it is installed.
+pub(super) type FileFound = watch::Receiver<Option<Arc<[Instance]>>>;
+
+/// A file of endpoints of one upstream.
+pub(super) struct FileFeed {
+    pub(super) document: DocumentPart,
+    pub(super) found: FileFound,
+}
+
+impl Feed {
+    /// The endpoints of the moment; `None` before the first answer.
+    pub(super) fn current(&self) -> Option<Vec<Instance>> {
+        match self {
+            Self::Fixed(instances) => Some(instances.clone()),
+            Self::Asked(asked) => {
+                let state = asked.discovery.state();
+                let found = state.answered().then(|| state.found.endpoints().iter());
+                found.map(|found| found.map(instance).collect())
+            }
+            Self::File(file) => Some(file.found.borrow().as_ref()?.to_vec()),
         }
-        if let Some((_, discovery)) = known.iter().find(|(source, _)| is_shared(source, wanted)) {
-            prepared.discoveries.push(Some(discovery.clone()));
-            continue;
-        }
-        let Some((source, interval)) = sources.source(&cluster.name, wanted)? else {
-            prepared.discoveries.push(None);
-            continue;
-        };
-        let options = WatchOptions {
-            interval,
-            ..WatchOptions::default()
-        };
-        let names = sharing(live, settings, wanted);
-        let (watcher, discovery) = Watcher::new(names, source, options, fastrand::Rng::new());
-        known.push((wanted, discovery.clone()));
-        prepared.watchers.push(watcher);
-        prepared.discoveries.push(Some(discovery));
     }
-    Ok(prepared)
+
+    pub(super) fn discovery(&self) -> Option<&Discovery> {
+        match self {
+            Self::Asked(asked) => Some(&asked.discovery),
+            Self::Fixed(_) | Self::File(_) => None,
+        }
+    }
+
+    /// Begins to ask, where there is anybody to ask.
+    pub(super) fn fetch(&self) {
+        if let Self::Asked(asked) = self {
+            asked.task.start();
+        }
+    }
+
+    pub(super) fn start(&self) {
+        match self {
+            Self::Fixed(_) => {}
+            Self::Asked(asked) => asked.task.start(),
+            Self::File(file) => file.document.start(),
+        }
+    }
+
+    /// Whether it is one and the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Asked(one), Self::Asked(other)) => Arc::ptr_eq(one, other),
+            (Self::File(one), Self::File(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+/// Prepares what feeds each upstream of a plan; what is among `before` goes on as it is.
+pub(super) async fn feeds(
+    plan: &Plan,
+    settings: &Settings,
+    before: &[Feed],
+    sources: &mut Sources,
+    context: &Context,
+) -> Result<Vec<Feed>, Cause> {
+    let mut feeds: Vec<Feed> = Vec::with_capacity(plan.clusters.len());
+    for (cluster, wanted) in plan.clusters.iter().zip(&settings.endpoint_sources) {
+        let feed = match wanted {
+            EndpointSource::Static(instances) => Feed::Fixed(instances.clone()),
+            EndpointSource::File(path) => {
+                let kept = before
+                    .iter()
+                    .find(|feed| is_file_of(feed, &cluster.name, path));
+                match kept {
+                    Some(kept) => kept.clone(),
+                    None => Feed::File(Arc::new(file(&cluster.name, path, context).await?)),
+                }
+            }
+            EndpointSource::CloudMap(_) | EndpointSource::Dns(_) => {
+                let mut known = feeds.iter().chain(before);
+                let name_servers = &settings.name_servers;
+                if let Some(known) = known.find(|feed| is_asked_for(feed, wanted, name_servers)) {
+                    known.clone()
+                } else {
+                    let names = sharing(plan, settings, wanted);
+                    let asked = sources
+                        .ask(&cluster.name, names, wanted, name_servers)
+                        .await?;
+                    Feed::Asked(Arc::new(asked))
+                }
+            }
+        };
+        feeds.push(feed);
+    }
+    Ok(feeds)
 }
 
 /// Whether one watch does for both. A port or an interval of its own makes another question.
-fn is_shared(one: &EndpointSource, other: &EndpointSource) -> bool {
-    match one {
-        EndpointSource::CloudMap(_) | EndpointSource::Dns(_) => one == other,
-        EndpointSource::Static(_) | EndpointSource::File(_) => false,
-    }
+fn is_asked_for(feed: &Feed, wanted: &EndpointSource, name_servers: &NameServers) -> bool {
+    let Feed::Asked(asked) = feed else {
+        return false;
+    };
+    let by_same = asked
+        .name_servers
+        .as_ref()
+        .is_none_or(|by| by == name_servers);
+    asked.source == *wanted && by_same
+}
+
+fn is_file_of(feed: &Feed, upstream: &str, path: &str) -> bool {
+    matches!(feed, Feed::File(file) if file.document.is_of(upstream, path))
+}
+
+async fn file(upstream: &str, path: &str, context: &Context) -> Result<FileFeed, Cause> {
+    let (sender, found) = watch::channel(None);
+    let install = move |file: EndpointFile| {
+        sender.send_replace(Some(file.instances.into()));
+    };
+    let source = DocumentSource::File(path.to_owned());
+    let document = DocumentPart::read(upstream, &source, install, context).await?;
+    Ok(FileFeed { document, found })
 }
 
 /// The upstreams of one watch, as its log lines name them.
-fn sharing(live: &Live, settings: &Settings, source: &EndpointSource) -> Arc<str> {
-    let clusters = live.plan.clusters.iter().zip(&settings.endpoint_sources);
-    let names = clusters.filter(|(_, other)| is_shared(source, other));
+fn sharing(plan: &Plan, settings: &Settings, source: &EndpointSource) -> Arc<str> {
+    let clusters = plan.clusters.iter().zip(&settings.endpoint_sources);
+    let names = clusters.filter(|(_, other)| *other == source);
     let names: Vec<_> = names.map(|(cluster, _)| &*cluster.name).collect();
     names.join(", ").into()
 }
@@ -86,69 +184,81 @@ pub(super) fn instance(endpoint: &FoundEndpoint) -> Instance {
 }
 
 /// Clients that several upstreams share; each is made when the first upstream wants it.
-struct Sources<'a> {
+#[derive(Default)]
+pub(super) struct Sources {
     cloud_map: Vec<(Option<String>, CloudMapClient)>,
-    name_servers: &'a NameServers,
-    dns: Option<DnsResolver>,
+    dns: Option<(NameServers, DnsResolver)>,
 }
 
-impl<'a> Sources<'a> {
-    fn new(name_servers: &'a NameServers) -> Self {
-        Self {
-            cloud_map: Vec::new(),
-            name_servers,
-            dns: None,
-        }
-    }
-
-    /// What to ask, and how often; none for lists in files.
-    fn source(
+impl Sources {
+    /// Prepares the loop that asks a source; `names` are the upstreams that share it.
+    async fn ask(
         &mut self,
         upstream: &str,
+        names: Arc<str>,
         wanted: &EndpointSource,
-    ) -> Result<Option<(Source, Duration)>, Cause> {
+        name_servers: &NameServers,
+    ) -> Result<Asked, Cause> {
         let upstream = || upstream.to_owned();
-        Ok(match wanted {
-            EndpointSource::Static(_) | EndpointSource::File(_) => None,
+        let (source, interval) = match wanted {
             EndpointSource::CloudMap(wanted) => {
-                let client = self.cloud_map(wanted.endpoint.as_deref());
+                let client = self.cloud_map(wanted.endpoint.as_deref()).await;
                 let client = client.map_err(|source| Cause::CloudMap {
                     upstream: upstream(),
                     source,
                 })?;
                 let service = client.service(service(wanted));
-                Some((Source::CloudMap(service), wanted.interval))
+                (Source::CloudMap(service), wanted.interval)
             }
             EndpointSource::Dns(wanted) => {
-                let source = self.name(wanted).map_err(|source| Cause::Dns {
-                    upstream: upstream(),
-                    source,
-                })?;
+                let source = self
+                    .name(wanted, name_servers)
+                    .map_err(|source| Cause::Dns {
+                        upstream: upstream(),
+                        source,
+                    })?;
                 // The interval holds where there is no time to live: after a failure.
-                Some((source, wanted.min_ttl))
+                (source, wanted.min_ttl)
             }
+            EndpointSource::Static(_) | EndpointSource::File(_) => {
+                unreachable!("lists are not asked")
+            }
+        };
+        let options = WatchOptions {
+            interval,
+            ..WatchOptions::default()
+        };
+        let (watcher, discovery) = Watcher::new(names, source, options, fastrand::Rng::new());
+        let is_name = matches!(wanted, EndpointSource::Dns(_));
+        Ok(Asked {
+            source: wanted.clone(),
+            name_servers: is_name.then(|| name_servers.clone()),
+            discovery,
+            task: Task::new(watcher.run(std::future::pending())),
         })
     }
 
-    fn cloud_map(&mut self, endpoint: Option<&str>) -> Result<&CloudMapClient, ClientError> {
+    async fn cloud_map(&mut self, endpoint: Option<&str>) -> Result<&CloudMapClient, ClientError> {
         let known = self
             .cloud_map
             .iter()
             .position(|(known, _)| known.as_deref() == endpoint);
         let index = known.unwrap_or(self.cloud_map.len());
         if known.is_none() {
-            // Region and credentials are looked up once, before anything is served.
-            let client = runtime().block_on(CloudMapClient::connect(endpoint))?;
+            // Region and credentials are looked up once, before anything is served by them.
+            let client = CloudMapClient::connect(endpoint).await?;
             self.cloud_map.push((endpoint.map(str::to_owned), client));
         }
         Ok(&self.cloud_map[index].1)
     }
 
-    fn name(&mut self, wanted: &Dns) -> Result<Source, DnsError> {
-        if self.dns.is_none() {
-            self.dns = Some(DnsResolver::new(self.name_servers)?);
-        }
-        let resolver = self.dns.as_ref().expect("made above");
+    fn name(&mut self, wanted: &Dns, servers: &NameServers) -> Result<Source, DnsError> {
+        let known = self.dns.take().filter(|(known, _)| known == servers);
+        let known = match known {
+            Some(known) => known,
+            None => (servers.clone(), DnsResolver::new(servers)?),
+        };
+        let (_, resolver) = self.dns.insert(known);
         let ttl = TtlBounds {
             min: wanted.min_ttl,
             max: wanted.max_ttl,
@@ -189,7 +299,7 @@ pub(super) fn zone(settings: &Settings, fetcher: &Fetcher) -> Option<Arc<str>> {
 }
 
 /// A runtime for what is asked before anything is served.
-fn runtime() -> Runtime {
+pub(super) fn runtime() -> Runtime {
     let mut builder = Builder::new_current_thread();
     let runtime = builder.enable_all().build();
     runtime.expect("a runtime can be made at the start")
@@ -208,6 +318,9 @@ mod tests {
             let url = "http://127.0.0.1:1";
             format!("{{cloud_map: {{namespace: n, service: s, endpoint: \"{url}\"{more}}}}}")
         };
+        let directory = tempfile::tempdir().unwrap();
+        let list = directory.path().join("list");
+        std::fs::write(&list, "[\"127.0.0.1:9\"]").unwrap();
         let upstreams = [
             ("a", cloud_map("")),
             ("b", cloud_map(", attributes: {version: \"2\"}")),
@@ -215,7 +328,7 @@ mod tests {
             ("d", "{static: [\"127.0.0.1:1\"]}".to_owned()),
             ("e", cloud_map(", attributes: {version: \"2\"}")),
             ("f", cloud_map(", port: 81")),
-            ("g", "{file: {path: /nowhere}}".to_owned()),
+            ("g", format!("{{file: {{path: {}}}}}", list.display())),
         ];
         let lines = upstreams.map(|(name, source)| format!("  {name}: {source}\n"));
         let text = format!(
@@ -229,15 +342,27 @@ mod tests {
         };
         let compiled =
             file::read(source, &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
-        let live = Live::new(compiled.plan, 1, Vec::new());
-        let watches = watches(&live, &compiled.settings, 0).unwrap();
-        assert_eq!(watches.watchers.len(), 3);
-        let shown = watches.discoveries.iter().map(|discovery| {
-            let names = discovery.as_ref().map(Discovery::upstream);
-            names.unwrap_or("-").to_owned()
+        let context = Context::for_tests();
+        let mut sources = Sources::default();
+        let runtime = runtime();
+        let mut feeds = |before: &[Feed]| {
+            let (plan, settings) = (&compiled.plan, &compiled.settings);
+            let feeds = feeds(plan, settings, before, &mut sources, &context);
+            runtime
+                .block_on(feeds)
+                .unwrap_or_else(|error| panic!("{error}"))
+        };
+        let first = feeds(&[]);
+        let shown = first.iter().map(|feed| {
+            let names = feed.discovery().map(Discovery::upstream);
+            names.unwrap_or("-")
         });
         let shown: Vec<_> = shown.collect();
         assert_eq!(shown, ["a, c", "b, e", "a, c", "-", "b, e", "f", "-"]);
-        assert_eq!(live.endpoints[3].load().endpoints().len(), 1);
+        assert!(first[0].is(&first[2]) && first[1].is(&first[4]));
+        assert_eq!(first[3].current().map(|found| found.len()), Some(1));
+        for (one, other) in first.iter().zip(&feeds(&first)) {
+            assert!(one.is(other) || matches!(one, Feed::Fixed(_)), "it goes on");
+        }
     }
 }

@@ -4,43 +4,48 @@
 //! the table of listening sockets, and waits for the end.
 
 mod background;
+mod documents;
 mod endpoints;
+mod parts;
+mod reload;
+mod running;
 mod sockets;
 mod stop;
+mod task;
+mod upstreams;
 
+pub use reload::ConfigSource;
+pub(crate) use reload::LoadError;
 pub(crate) use sockets::Program;
 pub use stop::{Handle, Stop};
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use gateway_core::auth::api_keys::ApiKeys;
-use gateway_core::auth::revocation::Revocations;
-use gateway_core::file::{
-    AccessLogOutput, Compiled, DocumentSource, EndpointFile, EndpointSource, Settings,
-    ShutdownTimes,
-};
+use gateway_core::file::{AccessLogOutput, Compiled, Settings, ShutdownTimes};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 
-use crate::admin::{Admin, Observed};
+use crate::admin::{Access, Admin, InForce, Observed, Reloads};
 use crate::clock::Clock;
 use crate::discovery::cloud_map::ClientError;
 use crate::discovery::dns::DnsError;
-use crate::documents::{DocumentError, DocumentWatch};
+use crate::documents::DocumentError;
 use crate::fetch::Fetcher;
-use crate::identity::{NoKey, Rotator};
-use crate::jwks::{
-    KeyClock, KeyError, KeyWatch, Shared, StateDirectory, StateDirectoryError, WantedKeys,
-};
+use crate::files::FILE_INTERVAL;
+use crate::identity::NoKey;
+use crate::jwks::{KeyClock, KeyError, StateDirectory, StateDirectoryError};
 use crate::lifecycle::{Lifecycle, Readiness};
-use crate::proxy::{Live, Worker};
+use crate::proxy::Worker;
 use crate::server::{Acceptor, BindError, seats};
 use crate::telemetry::access_log::{AccessLog, Buffer, Output, WriterThread};
 use crate::upgrade::{PlaceError, TakeOverError};
-use background::{Background, health, waiting};
-use endpoints::{watches, zone};
+use background::Background;
+use endpoints::zone;
+use parts::Context;
+use reload::{Origin, Reloader};
+use running::Running;
 use sockets::{Failure, Sockets};
 use stop::Leave;
 
@@ -51,6 +56,8 @@ pub struct StartError(#[from] Cause);
 
 #[derive(Debug, thiserror::Error)]
 enum Cause {
+    #[error(transparent)]
+    Config(#[from] LoadError),
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(
@@ -111,19 +118,36 @@ pub struct Options {
     /// By how much the intervals, pauses and ages of the key engine pass faster than real time;
     /// default 1. Limits on fetches and on requests that wait stay as they are.
     pub key_time_factor: u32,
+    /// Time between two looks whether the configuration is another one; default 2 s.
+    pub config_interval: Duration,
 }
 
 impl Options {
     /// As in production, but with a key engine whose hours pass this much faster.
     #[must_use]
     pub fn accelerated(key_time_factor: u32) -> Self {
-        Self { key_time_factor }
+        Self {
+            key_time_factor,
+            ..Self::default()
+        }
+    }
+
+    /// As in production, but the configuration is read again only when somebody asks for it.
+    #[must_use]
+    pub fn unwatched() -> Self {
+        Self {
+            config_interval: Duration::from_hours(24 * 365),
+            ..Self::default()
+        }
     }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { key_time_factor: 1 }
+        Self {
+            key_time_factor: 1,
+            config_interval: FILE_INTERVAL,
+        }
     }
 }
 
@@ -143,26 +167,52 @@ impl Gateway {
     /// As [`Gateway::build`].
     #[doc(hidden)]
     pub fn build_with(compiled: Compiled, options: Options) -> Result<Self, StartError> {
-        Ok(Self::try_build(compiled, options, None)?)
+        Ok(Self::try_build(compiled, None, options, None)?)
+    }
+
+    /// The same by a place of configuration, which is read again while the gateway runs.
+    ///
+    /// # Errors
+    /// As [`Gateway::build`], and everything that is wrong with the configuration.
+    pub fn build_from(source: ConfigSource, options: Options) -> Result<Self, StartError> {
+        Ok(Self::try_build_from(source, options, None)?)
     }
 
     /// The same for a process that is nothing but this gateway: it can replace another one, and
     /// be replaced.
-    pub(crate) fn build_program(compiled: Compiled, program: Program) -> Result<Self, StartError> {
-        Ok(Self::try_build(
-            compiled,
-            Options::default(),
-            Some(program),
-        )?)
+    pub(crate) fn build_program(
+        source: ConfigSource,
+        program: Program,
+    ) -> Result<Self, StartError> {
+        reload::survive_hangup();
+        let options = Options::default();
+        Ok(Self::try_build_from(source, options, Some(program))?)
+    }
+
+    fn try_build_from(
+        source: ConfigSource,
+        options: Options,
+        program: Option<Program>,
+    ) -> Result<Self, Cause> {
+        // A process that is to replace one that serves had better not, if its file is bad.
+        let (compiled, origin) = match &program {
+            Some(program) if program.takes_over => Origin::read(source)?,
+            _ => Origin::read_or_last_good(source)?,
+        };
+        Self::try_build(compiled, Some(origin), options, program)
     }
 
     fn try_build(
         compiled: Compiled,
+        origin: Option<Origin>,
         options: Options,
         program: Option<Program>,
     ) -> Result<Self, Cause> {
-        let Compiled { plan, settings } = compiled;
-        let clock = Clock::new();
+        let Compiled {
+            plan,
+            settings,
+            outline,
+        } = compiled;
         let lifecycle = Arc::new(Lifecycle::default());
         let mut sockets = Sockets::open(&settings, program.as_ref(), &lifecycle)?;
         let addresses = sockets
@@ -173,33 +223,16 @@ impl Gateway {
         let admin = sockets.admin.local_addr()?;
 
         let count = worker_count(&settings);
-        let fetcher = Fetcher::new()?;
-        let key_clock = KeyClock::new(clock.clone(), options.key_time_factor);
-        let sources = settings.key_sources.iter();
-        let wanted = sources.map(|source| Arc::new(WantedKeys::new(source, key_clock.clone())));
-        let rotator = settings
-            .internal_identity
-            .as_ref()
-            .map(|identity| Rotator::new(identity, clock.clone()))
-            .transpose()?;
-        let live = Live {
-            signer: rotator.as_ref().map(Rotator::signer),
-            zone: zone(&settings, &fetcher),
-            ..Live::new(plan, count, wanted.collect())
-        };
-        let live = Arc::new(ArcSwap::from_pointee(live));
-        let keys = key_watches(&live.load(), &settings, &fetcher, &key_clock)?;
-        let documents = document_watches(&live.load_full(), &settings, &fetcher, &clock)?;
-        let watches = watches(&live.load(), &settings, clock.now_ms())?;
-        let (checks, health) = health(&live.load(), &settings);
-        lifecycle.wait_for(waiting(&live.load(), &watches, &documents));
-
+        let context = context(&settings, options, &lifecycle)?;
+        let clock = context.clock.clone();
+        let running = Running::begin(plan, &settings, count, context)?;
+        let live = running.live();
         let (access_log, writer) = open_log(settings.access_log.as_ref())?.unzip();
         let workers: Vec<_> = (0..count)
             .map(|index| {
                 Arc::new(Worker::new(
                     index,
-                    Arc::clone(&live),
+                    Arc::clone(live),
                     clock.clone(),
                     Buffer::new(access_log.clone()),
                     Arc::default(),
@@ -207,19 +240,25 @@ impl Gateway {
                 ))
             })
             .collect();
+        let in_force = InForce::first(origin.as_ref().map(|origin| &*origin.hash));
+        let now = clock.to_unix_seconds(Instant::now());
+        let (reloads, asked) = Reloads::new(in_force, now);
+        let refused = origin.as_ref().and_then(|origin| origin.refused(&clock));
+        if let Some(outcome) = refused {
+            reloads.note(&outcome, now);
+        }
         let observed = Arc::new(Observed {
-            live: Arc::clone(&live),
+            live: Arc::clone(live),
             workers: workers
                 .iter()
                 .map(|worker| Arc::clone(&worker.cells))
                 .collect(),
-            discovery: watches.discoveries.clone(),
-            keys: keys.iter().map(KeyWatch::stats).collect(),
-            documents: documents.iter().map(DocumentWatch::stats).collect(),
             access_log,
             lifecycle: Arc::clone(&lifecycle),
+            reloads: Arc::clone(&reloads),
             clock: clock.clone(),
         });
+        let access = Arc::new(Access::new(settings.admin_token.clone(), admin));
 
         let mut server = Server::new_with_opt_and_conf(None, pingora_settings());
         server.bootstrap();
@@ -227,22 +266,26 @@ impl Gateway {
         for service in services {
             server.add_service(service);
         }
+        let reloader = origin.map(|origin| Reloader {
+            origin,
+            asked,
+            reloads,
+            is_program: program.is_some(),
+            look_interval: options.config_interval,
+            started: settings.clone(),
+            outline,
+        });
         server.add_service(Background {
-            live,
-            keys,
-            documents,
-            rotator,
-            watches,
-            checks,
-            health,
+            running: Some(running),
+            reloader,
             clock,
-            lifecycle: Arc::clone(&lifecycle),
         });
         let failure = Failure::default();
         let host = sockets.host(program, &failure, &lifecycle);
         server.add_service(Admin {
             listener: Some(sockets.admin),
             observed,
+            access,
         });
         server.add_service(Acceptor {
             listeners: sockets.listeners,
@@ -324,6 +367,23 @@ impl Gateway {
     }
 }
 
+fn context(
+    settings: &Settings,
+    options: Options,
+    lifecycle: &Arc<Lifecycle>,
+) -> Result<Context, Cause> {
+    let (clock, fetcher) = (Clock::new(), Fetcher::new()?);
+    let state = settings.state_directory.as_deref();
+    Ok(Context {
+        zone: zone(settings, &fetcher),
+        key_clock: KeyClock::new(clock.clone(), options.key_time_factor),
+        state: state.map(StateDirectory::open).transpose()?,
+        lifecycle: Arc::clone(lifecycle),
+        clock,
+        fetcher,
+    })
+}
+
 fn worker_count(settings: &Settings) -> usize {
     settings
         .workers
@@ -357,98 +417,4 @@ fn open_log(
         }
     };
     Ok(Some(AccessLog::start(output)?))
-}
-
-fn key_watches(
-    live: &Live,
-    settings: &Settings,
-    fetcher: &Fetcher,
-    clock: &KeyClock,
-) -> Result<Vec<KeyWatch>, Cause> {
-    let state = settings.state_directory.as_deref();
-    let state = state.map(StateDirectory::open).transpose()?;
-    live.plan
-        .providers
-        .iter()
-        .zip(&settings.key_sources)
-        .enumerate()
-        .map(|(index, (provider, source))| {
-            let shared = Shared {
-                trust: Arc::clone(&live.trusts[index]),
-                wanted: Arc::clone(&live.wanted[index]),
-            };
-            let clock = clock.clone();
-            KeyWatch::start(
-                &provider.name,
-                source,
-                shared,
-                clock,
-                fetcher,
-                state.as_ref(),
-            )
-            .map_err(|source| Cause::Keys {
-                provider: provider.name.to_string(),
-                source,
-            })
-        })
-        .collect()
-}
-
-/// Prepares the files of API keys and of endpoints, and the deny lists; files are read here and now.
-fn document_watches(
-    live: &Arc<Live>,
-    settings: &Settings,
-    fetcher: &Fetcher,
-    clock: &Clock,
-) -> Result<Vec<DocumentWatch>, Cause> {
-    let lists = live.plan.api_keys.iter().zip(&live.api_keys);
-    let api_keys = lists
-        .zip(&settings.api_key_files)
-        .map(|((list, current), path)| {
-            let (source, current) = (DocumentSource::File(path.clone()), Arc::clone(current));
-            let install = move |keys: ApiKeys| current.store(Arc::new(keys));
-            DocumentWatch::new(&list.name, &source, install, fetcher, clock.clone())
-        });
-    let providers = live.plan.providers.iter().zip(&live.trusts);
-    let revocations =
-        providers
-            .zip(&settings.revocations)
-            .filter_map(|((provider, trust), source)| {
-                let (source, trust) = (source.as_ref()?, Arc::clone(trust));
-                // Keys are swapped in on the same thread, so that neither undoes the other.
-                let install = move |revoked: Revocations| {
-                    let next = trust.load().with_revocations(revoked);
-                    trust.store(Arc::new(next));
-                };
-                let watch =
-                    DocumentWatch::new(&provider.name, source, install, fetcher, clock.clone());
-                Some(watch)
-            });
-    let clusters = live.plan.clusters.iter().enumerate();
-    let sources = clusters.zip(&settings.endpoint_sources);
-    let endpoints = sources.filter_map(|((index, cluster), source)| {
-        let EndpointSource::File(path) = source else {
-            return None;
-        };
-        let (live, now) = (Arc::clone(live), clock.clone());
-        let install = move |file: EndpointFile| live.publish(index, file.instances, now.now_ms());
-        let source = DocumentSource::File(path.clone());
-        let watch = DocumentWatch::new(&cluster.name, &source, install, fetcher, clock.clone());
-        Some(watch)
-    });
-    api_keys
-        .chain(revocations)
-        .chain(endpoints)
-        .map(|mut watch| match watch.read_file_now() {
-            Ok(()) => Ok(watch),
-            Err(source) => {
-                let stats = watch.stats();
-                Err(Cause::Document {
-                    kind: stats.kind,
-                    name: stats.name.to_string(),
-                    source,
-                })
-            }
-        })
-        .collect()
 }

@@ -1,9 +1,5 @@
 //! Where a document is, and what was last seen there.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
@@ -12,15 +8,12 @@ use reqwest::header::HeaderValue;
 
 use super::{BACKOFF_MAX, BACKOFF_MIN, DocumentError};
 use crate::fetch::{Fetched, Fetcher, Get};
+use crate::files::{FileError, Fingerprint, SETTLE_TIME, look, read_file, read_settled};
 
 /// Time for one fetch, redirects and body included.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a list may be sent as.
 const ACCEPT: &str = "application/json, application/yaml;q=0.9, */*;q=0.1";
-/// Time in which a file must not have changed to be taken for whole.
-pub(super) const SETTLE_TIME: Duration = Duration::from_millis(250);
-/// Readings of a file that changes under them.
-const READINGS_MAX: usize = 8;
 /// Doublings of the pause after a failure.
 const DOUBLINGS_MAX: u32 = 10;
 
@@ -62,28 +55,6 @@ struct Seen {
 enum Mark {
     File(Option<Fingerprint>),
     Url(Option<HeaderValue>),
-}
-
-/// What changes when a file is written, replaced, or reached by another link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fingerprint {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Fingerprint {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
 }
 
 impl Place {
@@ -184,7 +155,7 @@ impl Place {
         // A network file system may take its time; this thread has other things to do.
         let read = tokio::task::spawn_blocking(move || {
             if known.is_some_and(|known| look(&path).is_ok_and(|now| now == known)) {
-                return Ok(None);
+                return Ok::<_, FileError>(None);
             }
             read_settled(&path, bytes_max, settle_time).map(Some)
         });
@@ -236,49 +207,4 @@ fn digest_of(content: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
     let digest = digest(&SHA256, content);
     let bytes = digest.as_ref().try_into();
     bytes.expect("SHA-256 has this length")
-}
-
-fn look(path: &str) -> io::Result<Fingerprint> {
-    let metadata = Path::new(path).metadata()?;
-    // Opening a pipe would wait for its writer.
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    Ok(Fingerprint::of(&metadata))
-}
-
-/// Reads a file that is the same before and some time after.
-fn read_settled(
-    path: &str,
-    bytes_max: usize,
-    settle_time: Duration,
-) -> Result<(Vec<u8>, Fingerprint), DocumentError> {
-    for _ in 0..READINGS_MAX {
-        let (content, fingerprint) = read_file(path, bytes_max)?;
-        std::thread::sleep(settle_time);
-        if look(path).is_ok_and(|now| now == fingerprint) {
-            return Ok((content, fingerprint));
-        }
-    }
-    Err(DocumentError::Unsettled { path: path.into() })
-}
-
-fn read_file(path: &str, bytes_max: usize) -> Result<(Vec<u8>, Fingerprint), DocumentError> {
-    let failed = |source| DocumentError::File {
-        path: path.into(),
-        source,
-    };
-    look(path).map_err(failed)?;
-    let file = File::open(path).map_err(failed)?;
-    let fingerprint = Fingerprint::of(&file.metadata().map_err(failed)?);
-    let mut content = Vec::new();
-    // The length that a file says to have need not be the one it has when it is read.
-    file.take(bytes_max as u64 + 1)
-        .read_to_end(&mut content)
-        .map_err(failed)?;
-    if content.len() > bytes_max {
-        let path = path.into();
-        return Err(DocumentError::TooLarge { path, bytes_max });
-    }
-    Ok((content, fingerprint))
 }

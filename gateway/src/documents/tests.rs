@@ -107,6 +107,7 @@ async fn a_file_is_read_again_however_it_is_replaced() {
     let path = directory.write("list", &list(&["a"]));
     let mut watched = Watched::file(&path);
     watched.watch.read_file_now().unwrap();
+    watched.watch.install_file();
     assert!(
         watched.watch.waiting_name().is_none(),
         "a file is there at once"
@@ -146,6 +147,7 @@ async fn what_cannot_be_used_keeps_the_last_good_document() {
     let path = directory.write("list", &list(&["a"]));
     let mut watched = Watched::file(&path);
     watched.watch.read_file_now().unwrap();
+    watched.watch.install_file();
     for (content, message) in [
         ("".as_bytes(), "the file is empty"),
         (b"revoked: [{jti: a}, {jti", "line 1"),
@@ -190,6 +192,7 @@ async fn a_file_that_is_the_same_is_not_installed_again() {
     let path = directory.write("list", &list(&["a"]));
     let mut watched = Watched::file(&path);
     watched.watch.read_file_now().unwrap();
+    watched.watch.install_file();
     let (stats, installed) = (watched.watch.stats(), watched.list.load_full());
     for _ in 0..3 {
         assert!(matches!(watched.look().await, Ok(Outcome::Current)));
@@ -206,6 +209,7 @@ async fn a_file_that_is_being_written_is_left_until_it_is_whole() {
     let path = directory.write("list", &list(&["a", "b"]));
     let mut watched = Watched::file(&path);
     watched.watch.read_file_now().unwrap();
+    watched.watch.install_file();
     let is_writing = Arc::new(AtomicBool::new(true));
     let writer = {
         let (is_writing, path) = (Arc::clone(&is_writing), path.clone());
@@ -290,6 +294,7 @@ async fn a_list_from_a_url_is_fetched_again_and_says_readiness_once() {
     *published.status.lock().unwrap() = Some(StatusCode::BAD_GATEWAY);
     let mut watched = Watched::url(&url);
     watched.watch.read_file_now().unwrap();
+    watched.watch.install_file();
     let name = watched.watch.waiting_name().expect("nothing was read yet");
     assert_eq!(name, "revocations `main`");
     let lifecycle = Arc::new(Lifecycle::default());

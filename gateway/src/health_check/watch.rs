@@ -37,6 +37,16 @@ impl HealthWatch {
         }
     }
 
+    pub(crate) fn upstream(&self) -> &str {
+        &self.upstream
+    }
+
+    /// The same for the set of another plan.
+    pub(crate) fn following(mut self, endpoints: &Arc<ArcSwap<EndpointSet>>) -> Self {
+        self.endpoints = Arc::clone(endpoints);
+        self
+    }
+
     /// Called once a second.
     pub(crate) fn tick(&mut self, now: Millis) {
         let set = self.endpoints.load_full();

@@ -40,6 +40,14 @@ impl KeyStats {
         self.confirmed_at.store(at, Ordering::Relaxed);
     }
 
+    /// When they last were, on the engine's clock.
+    pub(super) fn confirmed_at(&self) -> Option<Millis> {
+        match self.confirmed_at.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(at),
+        }
+    }
+
     pub(super) fn count_fetch(&self, trigger: Trigger, outcome: Outcome) {
         self.fetches[trigger as usize][outcome as usize].fetch_add(1, Ordering::Relaxed);
     }

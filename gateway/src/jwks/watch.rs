@@ -89,6 +89,15 @@ impl KeyWatch {
         Arc::clone(&self.stats)
     }
 
+    /// The keys at hand are those of another loop on the same place, and as old as they were there.
+    pub(crate) fn inherit(&mut self, earlier: &KeyStats) {
+        if self.freshness.confirmed_at().is_none()
+            && let Some(at) = earlier.confirmed_at()
+        {
+            self.confirm(at);
+        }
+    }
+
     fn take_what_is_there(&mut self, place: &KeyPlace) -> Result<(), KeyError> {
         let keys = |source| KeyError::Keys {
             place: "the routes file".into(),

@@ -11,12 +11,14 @@ mod forward;
 mod headers;
 mod intake;
 mod known;
+mod live;
 pub(crate) mod record;
 mod reply;
 mod unknown_key;
 mod worker;
 
-pub(crate) use worker::{Connection, Live, Worker};
+pub(crate) use live::{Live, Watched};
+pub(crate) use worker::{Connection, Worker};
 
 use std::sync::Arc;
 

@@ -12,7 +12,8 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use mesh::trace::TraceContext;
 
-use super::worker::{Connection, Pinned, Worker};
+use super::live::Pinned;
+use super::worker::{Connection, Worker};
 use crate::clock::micros;
 use crate::telemetry::cells::UpstreamCells;
 use crate::telemetry::line::{LineWriter, key};
@@ -99,10 +100,10 @@ impl Record {
             .backend
             .map_or(cells.requests.len() - 1, |(position, _)| position);
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        cells.requests[slot][class].add(1);
-        cells.duration.observe(elapsed);
+        cells.requests[slot].classes[class].add(1);
+        cells.counts.duration.observe(elapsed);
         if let Some(reason) = reason {
-            cells.reasons[reason as usize].add(1);
+            cells.counts.reasons[reason as usize].add(1);
         }
         if let Some(micros) = self.upstream_micros {
             self.upstream_cells()

@@ -5,15 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, Guard};
-use gateway_core::auth::Snapshots;
-use gateway_core::auth::api_keys::ApiKeys;
+use arc_swap::ArcSwap;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
-use gateway_core::auth::trust::Trust;
 use gateway_core::auth::unknown::UnknownKeys;
-use gateway_core::cluster::{EndpointSet, Instance};
 use gateway_core::file::Limits;
-use gateway_core::plan::{Action, Cluster, Plan};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::time::Millis;
 use http::HeaderValue;
@@ -23,107 +18,14 @@ use mesh::trace::TraceContext;
 
 use super::intake;
 use super::known::KnownAddresses;
+use super::live::{Live, Pinned};
 use super::record::Record;
 use crate::clock::Clock;
-use crate::identity::Signer;
 use crate::io::ConnectionState;
-use crate::jwks::WantedKeys;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::access_log;
-use crate::telemetry::cells::{Cells, WorkerCells};
+use crate::telemetry::cells::WorkerCells;
 use crate::upstream::Pool;
-
-/// A plan, and the snapshots of keys and endpoints that belong to it.
-#[derive(Debug)]
-pub(crate) struct Live {
-    pub(crate) plan: Plan,
-    /// What is believed of each provider, by its index.
-    pub(crate) trusts: Vec<Arc<ArcSwap<Trust>>>,
-    /// The API keys of each list, by its index.
-    pub(crate) api_keys: Vec<Arc<ArcSwap<ApiKeys>>>,
-    /// How requests ask a provider for a key, by its index.
-    pub(crate) wanted: Vec<Arc<WantedKeys>>,
-    /// By the cluster's index.
-    pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
-    /// There where the plan has an upstream that gets the gateway's own tokens.
-    pub(crate) signer: Option<Arc<Signer>>,
-    /// The availability zone that the gateway runs in, where it is known.
-    pub(crate) zone: Option<Arc<str>>,
-    /// By the worker's index.
-    pub(crate) cells: Vec<Arc<Cells>>,
-}
-
-impl Live {
-    /// A plan with no keys, no endpoints and no signer yet.
-    pub(crate) fn new(plan: Plan, workers: usize, wanted: Vec<Arc<WantedKeys>>) -> Self {
-        let backends = || {
-            plan.routes.iter().map(|route| match &route.action {
-                Action::Forward(backends) => backends.count(),
-                Action::Respond(_) | Action::RespondKeys => 0,
-            })
-        };
-        let shares = || {
-            let limits = plan.clusters.iter().map(|cluster| cluster.limits);
-            limits.map(|limits| limits.share(workers))
-        };
-        Self {
-            trusts: plan.providers.iter().map(|_| Arc::default()).collect(),
-            api_keys: plan.api_keys.iter().map(|_| Arc::default()).collect(),
-            wanted,
-            endpoints: plan.clusters.iter().map(no_endpoints).collect(),
-            cells: (0..workers)
-                .map(|_| Arc::new(Cells::new(backends(), shares())))
-                .collect(),
-            signer: None,
-            zone: None,
-            plan,
-        }
-    }
-}
-
-impl Live {
-    /// Swaps in what discovery found of a cluster; endpoints that stay keep their load and health.
-    /// Called by one thread at a time for each cluster.
-    pub(crate) fn publish(
-        &self,
-        cluster: usize,
-        found: impl IntoIterator<Item = Instance>,
-        now: Millis,
-    ) {
-        let balancer = &self.plan.clusters[cluster].balancer;
-        let endpoints = &self.endpoints[cluster];
-        let zone = self.zone.as_deref();
-        let set = EndpointSet::succeeding(&endpoints.load(), found, balancer, zone, now);
-        endpoints.store(Arc::new(set));
-    }
-}
-
-/// The set that the first discovered one succeeds.
-fn no_endpoints(cluster: &Cluster) -> Arc<ArcSwap<EndpointSet>> {
-    let set = EndpointSet::with_rules(cluster.outliers);
-    Arc::new(ArcSwap::from_pointee(set))
-}
-
-impl Snapshots for Live {
-    type Trust = Guard<Arc<Trust>>;
-    type ApiKeys = Guard<Arc<ApiKeys>>;
-
-    fn trust(&self, provider: usize) -> Self::Trust {
-        self.trusts[provider].load()
-    }
-
-    fn api_keys(&self, list: usize) -> Self::ApiKeys {
-        self.api_keys[list].load()
-    }
-}
-
-/// What a request keeps for its life. Made once per worker and plan, so that the count of
-/// its holders lies in memory that only one worker touches.
-#[derive(Debug)]
-pub(crate) struct Pinned {
-    pub(crate) live: Arc<Live>,
-    pub(crate) cells: Arc<Cells>,
-}
 
 /// One worker: a thread whose connections, upstream connections, token cache and counters
 /// no other thread touches. Its locks are never waited for.
@@ -155,7 +57,7 @@ impl Worker {
         cells: Arc<WorkerCells>,
         lifecycle: Arc<Lifecycle>,
     ) -> Self {
-        let pinned = pin(current.load_full(), index);
+        let pinned = Pinned::new(current.load_full(), index);
         Self {
             index,
             clock,
@@ -181,12 +83,7 @@ impl Worker {
         parts: Parts,
     ) -> Box<Record> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::ptr::eq(
-            &raw const **self.current.load(),
-            Arc::as_ptr(&state.pinned.live),
-        ) {
-            state.pinned = pin(self.current.load_full(), self.index);
-        }
+        self.follow_plan(&mut state);
         let pinned = Arc::clone(&state.pinned);
         let is_trusted = pinned.live.plan.forwarded.is_trusted(connection.peer.ip());
         let random = &mut state.random;
@@ -225,6 +122,14 @@ impl Worker {
         })
     }
 
+    /// Takes the plan in force, if it is another one.
+    fn follow_plan(&self, state: &mut State) {
+        let pinned = Arc::as_ptr(&state.pinned.live);
+        if !std::ptr::eq(&raw const **self.current.load(), pinned) {
+            state.pinned = Pinned::new(self.current.load_full(), self.index);
+        }
+    }
+
     /// Lends the token cache.
     pub(crate) fn with_tokens<T>(&self, with: impl FnOnce(&mut TokenCache) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -255,8 +160,14 @@ impl Worker {
     pub(crate) fn tick(&self) {
         self.log.flush();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = &mut state.known_addresses;
-        known.update(&self.current.load().endpoints);
+        // A worker without requests must not keep an old plan alive.
+        self.follow_plan(&mut state);
+        let State {
+            pinned,
+            known_addresses: known,
+            ..
+        } = &mut *state;
+        known.update(&pinned.live.endpoints);
         self.pool
             .sweep(self.clock.now_ms(), |address| known.contains(address));
         drop(state);
@@ -266,11 +177,6 @@ impl Worker {
             .connections_idle_upstream
             .set(self.pool.len() as u64);
     }
-}
-
-fn pin(live: Arc<Live>, worker: usize) -> Arc<Pinned> {
-    let cells = Arc::clone(&live.cells[worker]);
-    Arc::new(Pinned { live, cells })
 }
 
 /// One client's connection.

@@ -1,7 +1,7 @@
 //! Counters of one worker: plain cells that only their worker writes, summed when scraped.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gateway_core::cluster::balance::{Origin, Pick};
@@ -73,23 +73,48 @@ pub(crate) struct DurationsSum {
     pub(crate) micros: u64,
 }
 
-/// Counters of one route.
+/// Answers by class of status, of one route and one of its upstreams.
+///
+/// Aligned, as all counters that are allocated one by one, so that no two workers write to one
+/// line of the processor's cache, or to a pair that it fetches together.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct StatusCounts {
+    pub(crate) classes: [Counter; STATUS_CLASSES.len()],
+}
+
+/// What else is counted of one route.
 #[derive(Debug)]
-pub(crate) struct RouteCells {
-    /// By status class, for each backend; the last slot is for answers of the gateway's own.
-    pub(crate) requests: Vec<[Counter; STATUS_CLASSES.len()]>,
+#[repr(align(128))]
+pub(crate) struct RouteCounts {
     pub(crate) duration: Durations,
     pub(crate) reasons: [Counter; Reason::ALL.len()],
+}
+
+impl Default for RouteCounts {
+    fn default() -> Self {
+        Self {
+            duration: Durations::default(),
+            reasons: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
+/// One route of one plan: its counters, which outlive the plan, and what does not.
+#[derive(Debug)]
+pub(crate) struct RouteCells {
+    /// For each backend; the last slot is for answers of the gateway's own.
+    pub(crate) requests: Vec<Arc<StatusCounts>>,
+    pub(crate) counts: Arc<RouteCounts>,
     /// The time left as most of its requests tell it to the upstream, made once.
     pub(crate) usual_deadline: OnceLock<HeaderValue>,
 }
 
 impl RouteCells {
-    fn new(backends: usize) -> Self {
+    pub(super) fn new(requests: Vec<Arc<StatusCounts>>, counts: Arc<RouteCounts>) -> Self {
         Self {
-            requests: (0..=backends).map(|_| Default::default()).collect(),
-            duration: Durations::default(),
-            reasons: std::array::from_fn(|_| Counter::default()),
+            requests,
+            counts,
             usual_deadline: OnceLock::new(),
         }
     }
@@ -97,6 +122,7 @@ impl RouteCells {
 
 /// Counters of one upstream, and what the worker decides by them.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct UpstreamCells {
     pub(crate) duration: Durations,
     pub(crate) tries: Counter,
@@ -130,7 +156,7 @@ impl PickCells {
 }
 
 impl UpstreamCells {
-    fn within(share: Limits) -> Self {
+    pub(super) fn within(share: Limits) -> Self {
         Self {
             usage: Usage::within(share),
             ..Self::default()
@@ -138,27 +164,15 @@ impl UpstreamCells {
     }
 }
 
-/// All counters of one worker under one plan.
+/// All counters of one worker, by the indices of one plan.
 #[derive(Debug)]
 pub(crate) struct Cells {
     /// One for each route, and a last one for requests that matched none.
     pub(crate) routes: Vec<RouteCells>,
-    pub(crate) upstreams: Vec<UpstreamCells>,
+    pub(crate) upstreams: Vec<Arc<UpstreamCells>>,
 }
 
 impl Cells {
-    /// `backends` holds the number of backends of each route, `shares` this worker's share of the
-    /// limits of each upstream.
-    pub(crate) fn new(
-        backends: impl Iterator<Item = usize>,
-        shares: impl Iterator<Item = Limits>,
-    ) -> Self {
-        Self {
-            routes: backends.chain([0]).map(RouteCells::new).collect(),
-            upstreams: shares.map(UpstreamCells::within).collect(),
-        }
-    }
-
     /// The cells of a route, or of the requests that matched none.
     pub(crate) fn route(&self, index: Option<usize>) -> &RouteCells {
         &self.routes[index.unwrap_or(self.routes.len() - 1)]

@@ -2,4 +2,5 @@
 
 pub(crate) mod access_log;
 pub(crate) mod cells;
+pub(crate) mod ledger;
 pub(crate) mod line;

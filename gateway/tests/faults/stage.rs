@@ -102,6 +102,12 @@ impl GatewayProcess {
         self.process.signal(Signal::SIGTERM);
     }
 
+    /// Has it read its routes file again, and waits for this line of its log.
+    pub(crate) fn reload(&self, told: &str) {
+        self.process.signal(Signal::SIGHUP);
+        self.process.wait_for(told);
+    }
+
     /// Waits until it has left in good order.
     pub(crate) fn has_left(self) {
         let (code, _) = self.process.ended();
@@ -138,7 +144,8 @@ impl Stage {
     /// Three instances at addresses that a gateway's file names.
     pub(crate) fn with_static_instances(form: Form) -> Self {
         let mut stage = Self::without_gateway(form);
-        stage.start_gateway(&stage.listed(), "");
+        let upstream = stage.static_upstream();
+        stage.start_gateway(&upstream, "");
         stage
     }
 
@@ -147,13 +154,16 @@ impl Stage {
         let mut stage = Self::without_gateway(form);
         let socket = stage.directory.path().join("upgrade.sock");
         let upgrade = format!("upgrade: {{socket: \"{}\"}}\n", socket.display());
-        stage.start_gateway(&stage.listed(), &upgrade);
+        let upstream = stage.static_upstream();
+        stage.start_gateway(&upstream, &upgrade);
         stage
     }
 
-    fn listed(&self) -> String {
+    /// The upstream that lists all instances.
+    pub(crate) fn static_upstream(&self) -> String {
         let addresses = self.addresses().map(|address| format!("\"{address}\""));
-        format!("static: [{}]", addresses.collect::<Vec<_>>().join(", "))
+        let addresses = addresses.collect::<Vec<_>>().join(", ");
+        format!("static: [{addresses}]")
     }
 
     /// A gateway that finds the instances by this Cloud Map.
@@ -173,9 +183,14 @@ impl Stage {
     }
 
     fn start_gateway(&mut self, source: &str, more: &str) {
-        let text = format!("{ROUTES}{more}upstreams: {{orders: {{{source}}}}}\n");
-        std::fs::write(self.routes(), text).expect("a folder of the suite's own");
+        self.write_routes(source, more);
         self.start_another_gateway();
+    }
+
+    /// Writes the file for gateways; `more` comes after all else.
+    pub(crate) fn write_routes(&self, upstream: &str, more: &str) {
+        let text = format!("{ROUTES}{more}upstreams: {{orders: {{{upstream}}}}}\n");
+        std::fs::write(self.routes(), text).expect("a folder of the suite's own");
     }
 
     /// One more by the same file.

@@ -18,6 +18,7 @@ mod identity;
 mod keys;
 mod lifecycle;
 mod program;
+mod reload;
 mod requests;
 mod resilience;
 mod retries;

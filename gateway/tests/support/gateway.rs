@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use gateway::{Gateway, Handle, Options};
+use gateway::{ConfigSource, Gateway, Handle, Options};
 use gateway_core::config::Source;
 use gateway_core::file::{self, Settings};
 use http::Method;
@@ -27,6 +27,9 @@ admin: {address: \"127.0.0.1:0\"}
 access_log: {output: \"${ACCESS_LOG}\"}
 ";
 
+/// The name of the file that a gateway reads again.
+const ROUTES: &str = "routes.yaml";
+
 /// One route for everything.
 pub(crate) const ONE_ROUTE: &str = "
 upstreams: {backend: {static: [\"${BACKEND}\"]}}
@@ -38,7 +41,7 @@ routes:
 pub(crate) struct TestGateway {
     handle: Handle,
     access_log: PathBuf,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl TestGateway {
@@ -73,12 +76,7 @@ impl TestGateway {
     ) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let access_log = directory.path().join("access.log");
-        let workers = if yaml.contains("workers:") {
-            ""
-        } else {
-            "workers: 1\n"
-        };
-        let text = format!("{PREAMBLE}{workers}{yaml}");
+        let text = whole(yaml);
         let source = Source {
             name: "the test's file",
             text: &text,
@@ -98,8 +96,60 @@ impl TestGateway {
         Self {
             handle: gateway.spawn().expect("a thread can be started"),
             access_log,
-            _directory: directory,
+            directory,
         }
+    }
+
+    /// A gateway that reads its file again when it is asked to: [`Self::routes`] is where it lies. Variables are put
+    /// in as it is written.
+    pub(crate) fn start_by_file(yaml: &str) -> Self {
+        Self::start_by_file_with(yaml, Options::unwatched())
+    }
+
+    /// The same, and it looks by itself whether the file is another one.
+    pub(crate) fn start_watching_file(yaml: &str) -> Self {
+        Self::start_by_file_with(yaml, Options::default())
+    }
+
+    fn start_by_file_with(yaml: &str, options: Options) -> Self {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let access_log = directory.path().join("access.log");
+        let path = directory.path().join(ROUTES);
+        std::fs::write(&path, whole(yaml)).expect("a file can be written");
+        let log = access_log.display().to_string();
+        let source = ConfigSource::file_with(path, move |name| {
+            (name == "ACCESS_LOG").then(|| log.clone())
+        });
+        let gateway = Gateway::build_from(source, options);
+        let gateway = gateway.unwrap_or_else(|error| panic!("{error}"));
+        Self {
+            handle: gateway.spawn().expect("a thread can be started"),
+            access_log,
+            directory,
+        }
+    }
+
+    /// The file of a gateway that reads it again.
+    pub(crate) fn routes(&self) -> PathBuf {
+        self.directory.path().join(ROUTES)
+    }
+
+    /// Writes that file anew, and has it read.
+    pub(crate) fn reload(&self, yaml: &str) -> Reply {
+        std::fs::write(self.routes(), whole(yaml)).expect("a file can be written");
+        self.post_admin("/reload").fetch()
+    }
+
+    /// The same, where nothing may be wrong with it.
+    pub(crate) fn reload_well(&self, yaml: &str) -> Value {
+        let reply = self.reload(yaml);
+        assert_eq!(reply.status(), 200, "{}", reply.text());
+        reply.json()
+    }
+
+    /// Tells the admin listener.
+    pub(crate) fn post_admin(&self, path: &str) -> RequestBuilder {
+        client().post(format!("http://{}{path}", self.admin_address()))
     }
 
     /// One route for everything, to one upstream.
@@ -194,6 +244,16 @@ impl TestGateway {
     pub(crate) fn join(self) {
         self.handle.join();
     }
+}
+
+/// A whole file.
+pub(crate) fn whole(yaml: &str) -> String {
+    let workers = if yaml.contains("workers:") {
+        ""
+    } else {
+        "workers: 1\n"
+    };
+    format!("{PREAMBLE}{workers}{yaml}")
 }
 
 /// Waits until an access log holds this many lines, and reads them.

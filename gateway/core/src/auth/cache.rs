@@ -27,9 +27,9 @@ const HASHED_BYTES: usize = 32;
 #[derive(Debug)]
 pub struct Entry {
     /// The policy under which it was verified.
-    pub policy_id: u32,
-    /// The index of the provider whose token it is.
-    pub provider: usize,
+    pub policy_id: u64,
+    /// The number of the provider whose token it is.
+    pub provider: u64,
     /// The generation of the provider's trust under which the verdict last held.
     pub generation: u64,
     /// What the verdict rests on.
@@ -85,8 +85,8 @@ impl TokenCache {
     /// costs no signature.
     pub fn get(
         &mut self,
-        policy_id: u32,
-        provider: usize,
+        policy_id: u64,
+        provider: u64,
         token: &[u8],
         trust: &Trust,
         now: UnixSeconds,
@@ -136,7 +136,7 @@ impl TokenCache {
         });
     }
 
-    fn hash(&self, policy_id: u32, token: &[u8]) -> u64 {
+    fn hash(&self, policy_id: u64, token: &[u8]) -> u64 {
         hash_of(&self.hasher, policy_id, token)
     }
 }
@@ -154,7 +154,7 @@ impl Entry {
     }
 }
 
-fn hash_of(hasher: &RandomState, policy_id: u32, token: &[u8]) -> u64 {
+fn hash_of(hasher: &RandomState, policy_id: u64, token: &[u8]) -> u64 {
     let tail = &token[token.len().saturating_sub(HASHED_BYTES)..];
     hasher.hash_one((policy_id, tail))
 }
@@ -165,7 +165,7 @@ mod tests {
     use crate::auth::keys::KeyRing;
 
     /// The token of an entry that holds from second 10 to 100, vouched for by the first key.
-    fn entry(policy_id: u32, token: &str) -> Entry {
+    fn entry(policy_id: u64, token: &str) -> Entry {
         Entry {
             policy_id,
             provider: 0,

@@ -23,8 +23,10 @@ const KEY_ID_BYTES_MAX: usize = 256;
 const NUMERIC_DATE_MAX: f64 = 253_402_300_799.0;
 
 /// A provider of tokens, as compiled from the routes file.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Provider {
+    /// Distinguishes this provider from every other one, those of earlier plans included.
+    pub id: u64,
     /// Its name in the routes file.
     pub name: Box<str>,
     /// What `iss` must be.
@@ -52,8 +54,8 @@ pub struct Verified<'t> {
     pub claims: Map<String, Value>,
     /// The claims as they came, in base64url.
     pub payload: &'t str,
-    /// The index of the provider whose token it is.
-    pub provider: usize,
+    /// The number of the provider whose token it is.
+    pub provider: u64,
     /// The provider's issuer.
     pub issuer: &'t str,
     /// What the verdict rests on beside the time.
@@ -133,7 +135,7 @@ pub(super) fn verify<'t, T: AsRef<Trust>>(
                 return Ok(Verified {
                     claims,
                     payload: parts.payload,
-                    provider: candidate.index,
+                    provider: candidate.provider.id,
                     issuer: &candidate.provider.issuer,
                     proof,
                     generation: candidate.trust.as_ref().generation(),
@@ -168,7 +170,7 @@ fn check<T: AsRef<Trust>>(
     let times = check_times(candidate.provider, claims, now)?;
     let trust = candidate.trust.as_ref();
     let key = check_signature(trust.keys(), algorithm, header.key_id(), parts);
-    let key = key.map_err(|unproven| unproven.denied(candidate.index, header))?;
+    let key = key.map_err(|unproven| unproven.denied(candidate, header))?;
     let proof = trust.prove(key, claims, times.issued_at, now)?;
     Ok((proof, times))
 }
@@ -280,10 +282,11 @@ enum Unproven {
 }
 
 impl Unproven {
-    fn denied(self, provider: usize, header: &Header) -> Denied {
+    fn denied<T>(self, candidate: &Candidate<'_, T>, header: &Header) -> Denied {
         let wanted_key = match self {
             Unproven::NoSuchKey(_) | Unproven::NoneOfUnnamed => Some(WantedKey {
-                provider,
+                provider: candidate.index,
+                number: candidate.provider.id,
                 id: header.key_id().map(Into::into),
             }),
             _ => None,

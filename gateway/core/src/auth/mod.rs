@@ -75,8 +75,9 @@ impl Auth {
 /// One way to be let in.
 #[derive(Debug, PartialEq)]
 pub struct Policy {
-    /// Distinguishes this policy from every other one in the token cache.
-    pub id: u32,
+    /// Distinguishes this policy from every other one in the token cache, those of earlier plans
+    /// included.
+    pub id: u64,
     /// What the caller shows.
     pub credential: Credential,
     /// Where the caller must be; anywhere if this is empty.
@@ -164,6 +165,8 @@ pub struct Denied {
 pub struct WantedKey {
     /// The provider's index in the plan.
     pub provider: usize,
+    /// The provider's number: what is remembered of a key outlives the plan.
+    pub number: u64,
     /// The key's id, where the token names one.
     pub id: Option<Box<str>>,
 }
@@ -309,7 +312,7 @@ impl Policy {
             let provider = &providers[index];
             let token = token(provider, headers)?;
             let trust = snapshots.trust(index);
-            if let Some(caller) = cache.get(self.id, index, token, &trust, now) {
+            if let Some(caller) = cache.get(self.id, provider.id, token, &trust, now) {
                 return Ok(caller);
             }
             let candidate = Candidate {
@@ -329,7 +332,7 @@ impl Policy {
                 Ok(token) if shown.is_none_or(|shown| shown == token) => {
                     shown = Some(token);
                     let trust = snapshots.trust(index);
-                    if let Some(caller) = cache.get(self.id, index, token, &trust, now) {
+                    if let Some(caller) = cache.get(self.id, provider.id, token, &trust, now) {
                         return Ok(caller);
                     }
                     candidates.push((index, provider, trust));

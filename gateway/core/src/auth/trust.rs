@@ -71,6 +71,16 @@ impl Trust {
         }
     }
 
+    /// The same with no deny list.
+    #[must_use]
+    pub fn without_revocations(&self) -> Self {
+        Self {
+            keys: Arc::clone(&self.keys),
+            revoked: None,
+            generation: self.generation + 1,
+        }
+    }
+
     /// The keys.
     #[must_use]
     pub fn keys(&self) -> &KeyRing {
@@ -81,6 +91,12 @@ impl Trust {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Whether there is a deny list, an empty one included.
+    #[must_use]
+    pub fn has_revocations(&self) -> bool {
+        self.revoked.is_some()
     }
 
     /// Entries of the deny list.

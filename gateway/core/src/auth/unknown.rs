@@ -78,6 +78,7 @@ mod tests {
     fn key(provider: usize, id: &str) -> WantedKey {
         WantedKey {
             provider,
+            number: 7,
             id: Some(id.into()),
         }
     }
@@ -88,14 +89,20 @@ mod tests {
         unknown.remember(key(0, "a"), 100);
         let nameless = WantedKey {
             provider: 1,
+            number: 7,
             id: None,
         };
         unknown.remember(nameless.clone(), 100);
+        let another_plans = WantedKey {
+            number: 8,
+            ..key(0, "a")
+        };
         for (wanted, now, is_there) in [
             (key(0, "a"), 100, true),
             (key(0, "a"), 100 + MEMORY - 1, true),
             (key(0, "a"), 100 + MEMORY, false),
             (key(1, "a"), 100, false),
+            (another_plans, 100, false),
             (key(0, "b"), 100, false),
             (key(0, ""), 100, false),
             (nameless, 100, true),

@@ -44,13 +44,38 @@ impl Limits {
 
 /// What one worker holds for an upstream, within its share of the limits.
 ///
-/// Its counts have one writer, that worker: plain loads and stores, no read-modify-write.
+/// Its counts have one writer, that worker: plain loads and stores, no read-modify-write. They
+/// outlive a plan, and so the share may change under them.
 #[derive(Debug, Default)]
 pub struct Usage {
-    share: Limits,
+    share: Share,
     connections: Arc<AtomicU32>,
     pending: Arc<AtomicU32>,
     requests: AtomicU32,
+}
+
+/// The most of each, as in [`Limits`].
+#[derive(Debug)]
+struct Share {
+    connections: AtomicU32,
+    pending: AtomicU32,
+    requests: AtomicU32,
+}
+
+impl Share {
+    fn of(limits: Limits) -> Self {
+        Self {
+            connections: AtomicU32::new(limits.connections_max),
+            pending: AtomicU32::new(limits.pending_max),
+            requests: AtomicU32::new(limits.requests_max),
+        }
+    }
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self::of(Limits::default())
+    }
 }
 
 /// One connection, or one request that waits for one; counted until dropped.
@@ -62,15 +87,28 @@ impl Usage {
     #[must_use]
     pub fn within(share: Limits) -> Self {
         Self {
-            share,
+            share: Share::of(share),
             ..Self::default()
         }
+    }
+
+    /// Another share from now on. What is held beyond it is not taken away.
+    pub fn resize(&self, share: Limits) {
+        let Limits {
+            connections_max,
+            pending_max,
+            requests_max,
+        } = share;
+        let own = &self.share;
+        own.connections.store(connections_max, Ordering::Relaxed);
+        own.pending.store(pending_max, Ordering::Relaxed);
+        own.requests.store(requests_max, Ordering::Relaxed);
     }
 
     /// Counts a request, if there is room for one: then [`Usage::end_request`] takes it away.
     #[must_use]
     pub fn begin_request(&self) -> bool {
-        begin(&self.requests, self.share.requests_max)
+        begin(&self.requests, &self.share.requests)
     }
 
     /// A request has ended.
@@ -81,13 +119,13 @@ impl Usage {
     /// Counts a request that waits for a connection to be opened, if there is room for one.
     #[must_use]
     pub fn wait(&self) -> Option<Held> {
-        Held::begin(&self.pending, self.share.pending_max)
+        Held::begin(&self.pending, &self.share.pending)
     }
 
     /// Counts a connection, if there is room for one.
     #[must_use]
     pub fn connect(&self) -> Option<Held> {
-        Held::begin(&self.connections, self.share.connections_max)
+        Held::begin(&self.connections, &self.share.connections)
     }
 
     /// Whether a connection is counted here.
@@ -116,7 +154,7 @@ impl Usage {
 }
 
 impl Held {
-    fn begin(count: &Arc<AtomicU32>, most: u32) -> Option<Self> {
+    fn begin(count: &Arc<AtomicU32>, most: &AtomicU32) -> Option<Self> {
         begin(count, most).then(|| Self(Arc::clone(count)))
     }
 }
@@ -127,9 +165,9 @@ impl Drop for Held {
     }
 }
 
-fn begin(count: &AtomicU32, most: u32) -> bool {
+fn begin(count: &AtomicU32, most: &AtomicU32) -> bool {
     let now = count.load(Ordering::Relaxed);
-    if now >= most {
+    if now >= most.load(Ordering::Relaxed) {
         return false;
     }
     count.store(now + 1, Ordering::Relaxed);
@@ -178,5 +216,20 @@ mod tests {
         let counts = (usage.requests(), usage.pending(), usage.connections());
         assert_eq!(counts, (1, 1, 1));
         assert!(usage.counts(&two.unwrap()) && !usage.counts(&waiting.unwrap()));
+    }
+
+    #[test]
+    fn a_smaller_share_holds_for_what_comes() {
+        let limits = |requests_max| Limits {
+            requests_max,
+            ..Limits::default()
+        };
+        let usage = Usage::within(limits(2));
+        assert!(usage.begin_request() && usage.begin_request());
+        usage.resize(limits(1));
+        usage.end_request();
+        assert!(!usage.begin_request(), "one is held still");
+        usage.end_request();
+        assert!(usage.begin_request());
     }
 }

@@ -83,6 +83,11 @@ impl EndpointSet {
         &self.endpoints
     }
 
+    /// What is known of each endpoint, as its source said it.
+    pub fn instances(&self) -> impl Iterator<Item = Instance> + '_ {
+        self.endpoints.iter().map(|it| it.instance.clone())
+    }
+
     /// The health of all of them together.
     #[must_use]
     pub fn health(&self) -> &SetHealth {

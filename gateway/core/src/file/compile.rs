@@ -8,7 +8,7 @@ use http::HeaderName;
 
 use super::load_balancers::Attributes;
 use super::settings::Sources;
-use super::{RoutesFile, Settings, identity, load_balancers};
+use super::{Outline, RoutesFile, Settings, identity, load_balancers};
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::credential::Place;
 use crate::auth::jwt::Provider;
@@ -33,6 +33,8 @@ pub struct Compiled {
     pub plan: Plan,
     /// What the process works by.
     pub settings: Settings,
+    /// What the file defines.
+    pub outline: Outline,
 }
 
 /// Reads, checks and compiles a routes file.
@@ -102,7 +104,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
             Some(format!("write `version: {VERSION}`")),
         );
     }
-    let (providers, key_sources): (Vec<Provider>, Vec<_>) = file
+    let (mut providers, key_sources): (Vec<Provider>, Vec<_>) = file
         .jwt_providers
         .iter()
         .map(|(name, spec)| spec.compile(name, check))
@@ -130,7 +132,8 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         places: providers.iter().map(|it| it.places.clone()).collect(),
     };
     let mut routes = routes(file, &names, check);
-    number_policies(&mut routes);
+    number_providers(&mut providers);
+    let next_number = number_policies(&mut routes).max(providers.len() as u64);
     let mut identity_headers = identity_headers(&routes);
     identity::check_uses(file, check);
     let internal_identity = file.internal_identity.as_ref().map(|spec| {
@@ -168,8 +171,13 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
             trusted_proxies: networks.iter().map(|network| network.0).collect(),
             is_standard_sent: file.forwarded.send_standard,
         },
+        next_number,
     };
-    Some(Compiled { plan, settings })
+    Some(Compiled {
+        plan,
+        settings,
+        outline: Outline::of(file),
+    })
 }
 
 fn routes(file: &RoutesFile, names: &Names<'_>, check: &mut Checker<'_>) -> Vec<Route> {
@@ -256,10 +264,17 @@ pub(super) fn split_help(message: &str) -> (String, Option<String>) {
     }
 }
 
+fn number_providers(providers: &mut [Provider]) {
+    for (provider, number) in providers.iter_mut().zip(0..) {
+        provider.id = number;
+    }
+}
+
 /// Equal policies get one number: a token that was verified for one of them is known to all.
-fn number_policies(routes: &mut [Route]) {
+/// Returns the next number.
+fn number_policies(routes: &mut [Route]) -> u64 {
     // By their text first, because a file may have thousands.
-    let mut known: HashMap<String, Vec<(&Policy, u32)>> = HashMap::new();
+    let mut known: HashMap<String, Vec<(&Policy, u64)>> = HashMap::new();
     let mut ids = Vec::new();
     let mut next = 0;
     for policy in policies(routes) {
@@ -280,6 +295,7 @@ fn number_policies(routes: &mut [Route]) {
     for (policy, id) in all.zip(ids) {
         policy.id = id;
     }
+    next
 }
 
 fn policies(routes: &[Route]) -> impl Iterator<Item = &Policy> {

@@ -3,6 +3,7 @@
 //! Two stages: the first says what the user wrote, the second is all that the proxy sees.
 
 mod address;
+mod admin;
 mod api_keys;
 mod auth;
 mod compile;
@@ -14,6 +15,7 @@ mod key_sources;
 mod load_balancers;
 mod name_servers;
 mod outliers;
+mod outline;
 mod providers;
 mod retries;
 mod revocations;
@@ -33,6 +35,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use address::{Address, NameServer, Network};
+pub use admin::{AdminSpec, AdminToken};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, read};
@@ -47,13 +50,14 @@ pub use load_balancers::{
 };
 pub use name_servers::{NameServers, NameServersSpec};
 pub use outliers::{OutlierSpec, SuccessRateSpec};
+pub use outline::{Change, Changes, Outline};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
 pub use retries::{BackoffSpec, HoldSpec, RetryCondition, RetrySpec, StatusMethodsSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
 pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, RouteSpec};
 pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
 pub use settings::{
-    AccessLogFormat, AccessLogOutput, AccessLogSpec, AdminSpec, ForwardedSpec, Limits, LimitsSpec,
+    AccessLogFormat, AccessLogOutput, AccessLogSpec, ForwardedSpec, Limits, LimitsSpec,
     ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
 };
 pub use sources::{CloudMap, CloudMapSpec, Dns, DnsName, DnsSpec, EndpointSource, FileSpec};

@@ -160,6 +160,7 @@ impl ProviderSpec {
             );
         }
         let provider = Provider {
+            id: 0,
             name: name.into(),
             issuer: self.issuer.as_str().into(),
             audiences: self

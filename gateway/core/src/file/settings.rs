@@ -10,7 +10,8 @@ use super::compile::Checker;
 use super::endpoints::{ZONE_HELP, is_zone};
 use super::revocations::DocumentSource;
 use super::{
-    Address, EndpointSource, HealthCheck, KeySource, NameServers, Network, RoutesFile, Upgrade,
+    Address, AdminToken, EndpointSource, HealthCheck, KeySource, NameServers, Network, RoutesFile,
+    Upgrade,
 };
 use crate::framing::HeadLimits;
 use crate::identity::InternalIdentity;
@@ -22,22 +23,6 @@ use crate::words::units::{ByteSize, HumanDuration};
 pub struct ListenerSpec {
     /// `address:port`; port 0 takes a free one.
     pub address: Address,
-}
-
-/// The admin listener.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AdminSpec {
-    /// `address:port`; default `127.0.0.1:9090`, which other machines cannot reach.
-    pub address: Address,
-}
-
-impl Default for AdminSpec {
-    fn default() -> Self {
-        Self {
-            address: Address(DEFAULT_ADMIN),
-        }
-    }
 }
 
 /// The access log.
@@ -163,6 +148,8 @@ pub struct Settings {
     pub listeners: Vec<SocketAddr>,
     /// Where health, readiness and metrics are served.
     pub admin: SocketAddr,
+    /// What allows changes at the admin listener; `None` where no token is asked for.
+    pub admin_token: Option<AdminToken>,
     /// Worker threads; `None` means one a core.
     pub workers: Option<usize>,
     /// Where access lines go; `None` turns them off.
@@ -195,8 +182,6 @@ pub struct Settings {
 
 /// Where clients connect unless the file says otherwise.
 const DEFAULT_LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
-/// Where health, readiness and metrics are served unless the file says otherwise.
-const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 /// The time after which ECS kills a task that was told to stop, unless configured otherwise.
 const ECS_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest `stopTimeout` that Fargate takes.
@@ -225,6 +210,7 @@ impl Settings {
         Self {
             listeners,
             admin: file.admin.address.0,
+            admin_token: file.admin.token(check),
             workers: file.workers.map(|workers| workers as usize),
             access_log: match file.access_log.format {
                 AccessLogFormat::Json => Some(access_log(&file.access_log.output, check)),

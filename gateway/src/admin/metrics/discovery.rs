@@ -11,16 +11,12 @@ use crate::discovery::watch::Discovery;
 use crate::proxy::Live;
 
 /// Upstreams that share a source show the same numbers: they are its questions, asked once.
-pub(super) fn encode(
-    live: &Live,
-    discoveries: &[Option<Discovery>],
-    encoder: &mut DescriptorEncoder<'_>,
-) -> fmt::Result {
+pub(super) fn encode(live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let upstreams: Vec<(&str, &Discovery)> = live
         .plan
         .clusters
         .iter()
-        .zip(discoveries)
+        .zip(&live.watched.discoveries)
         .filter_map(|(cluster, discovery)| Some((&*cluster.name, discovery.as_ref()?)))
         .collect();
     if let Some(zone) = &live.zone {

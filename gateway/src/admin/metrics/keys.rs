@@ -11,12 +11,9 @@ use super::Family;
 use crate::jwks::{Asked, KeyStats, Outcome};
 use crate::proxy::Live;
 
-/// All metrics of keys; `stats` by the provider's index.
-pub(super) fn encode(
-    live: &Live,
-    stats: &[Arc<KeyStats>],
-    encoder: &mut DescriptorEncoder<'_>,
-) -> fmt::Result {
+/// All metrics of keys.
+pub(super) fn encode(live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let stats = &live.watched.keys;
     encode_ages(live, stats, encoder)?;
     encode_fetches(live, stats, encoder)?;
     encode_unknown(live, encoder)

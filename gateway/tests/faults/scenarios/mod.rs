@@ -10,6 +10,7 @@ mod instances;
 mod leaving;
 #[cfg(feature = "real-parts")]
 mod moto;
+mod reload;
 mod upgrade;
 
 use crate::report::{Expected, Played};
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         moto::ROWS,
         leaving::ROWS,
         upgrade::ROWS,
+        reload::ROWS,
     ];
     files.concat()
 }

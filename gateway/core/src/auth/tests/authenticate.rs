@@ -83,7 +83,7 @@ impl Worker {
     }
 }
 
-fn policy(id: u32, requirements: Requirements) -> Auth {
+fn policy(id: u64, requirements: Requirements) -> Auth {
     let name = HeaderName::from_static;
     let claims = vec![
         ("sub".into(), name("x-user-id")),

@@ -156,6 +156,7 @@ fn trust(ring: KeyRing) -> Trust {
 
 fn provider() -> Provider {
     Provider {
+        id: 0,
         name: "main".into(),
         issuer: ISSUER.into(),
         audiences: vec!["api".into(), "other".into()],

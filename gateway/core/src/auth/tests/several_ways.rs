@@ -66,7 +66,7 @@ impl Gate {
     }
 }
 
-fn one_of(id: u32, credential: Credential, networks: &[&str], scope: &str) -> Policy {
+fn one_of(id: u64, credential: Credential, networks: &[&str], scope: &str) -> Policy {
     let scopes = ScopeRule {
         all: scope.split_whitespace().map(str::to_owned).collect(),
         ..ScopeRule::default()

@@ -100,7 +100,7 @@ fn backends(compiled: &Compiled, route: usize) -> Vec<&str> {
 
 #[test]
 fn the_smallest_file_has_the_documented_defaults() {
-    let Compiled { plan, settings } = compiled(SMALLEST);
+    let Compiled { plan, settings, .. } = compiled(SMALLEST);
     assert_eq!(settings.listeners, ["0.0.0.0:8080".parse().unwrap()]);
     assert_eq!(settings.admin, "127.0.0.1:9090".parse().unwrap());
     assert_eq!(settings.workers, None);
@@ -137,7 +137,7 @@ fn the_smallest_file_has_the_documented_defaults() {
 
 #[test]
 fn lists_of_api_keys_have_a_file_and_a_header() {
-    let Compiled { plan, settings } = compiled(FULL);
+    let Compiled { plan, settings, .. } = compiled(FULL);
     let lists: Vec<_> = plan
         .api_keys
         .iter()
@@ -226,7 +226,7 @@ fn connections_to_an_upstream_are_as_the_file_says() {
 
 #[test]
 fn the_gateways_own_tokens_are_as_the_file_says() {
-    let Compiled { plan, settings } = compiled(FULL);
+    let Compiled { plan, settings, .. } = compiled(FULL);
     let identity = settings.internal_identity.unwrap();
     assert_eq!(&*identity.issuer, "edge");
     assert_eq!(identity.lifetime, Duration::from_secs(30));
@@ -260,7 +260,7 @@ routes: [{name: all, match: {path_prefix: /}, auth: none, backends: [{upstream: 
 
 #[test]
 fn providers_and_their_keys_share_their_indices() {
-    let Compiled { plan, settings } = compiled(FULL);
+    let Compiled { plan, settings, .. } = compiled(FULL);
     let names: Vec<_> = plan
         .providers
         .iter()
@@ -411,7 +411,7 @@ fn a_provider_has_its_keys_in_one_of_five_places() {
 
 #[test]
 fn upstreams_and_their_endpoints_share_their_indices() {
-    let Compiled { plan, settings } = compiled(FULL);
+    let Compiled { plan, settings, .. } = compiled(FULL);
     let names: Vec<_> = plan.clusters.iter().map(|cluster| &*cluster.name).collect();
     assert_eq!(names, ["byname", "legacy", "products", "users"]);
     assert_eq!(plan.clusters[0].connect_timeout, Duration::from_millis(250));

@@ -1,0 +1,172 @@
+//! The configuration in force and all that runs by it; how another one takes its place.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use gateway_core::file::Settings;
+use gateway_core::plan::Plan;
+use tokio::time::{Instant, sleep};
+
+use super::Cause;
+use super::endpoints::{Sources, runtime};
+use super::parts::{Context, Parts};
+use super::upstreams::{Upstream, health, succeed};
+use crate::health_check::HealthWatch;
+use crate::proxy::Live;
+use crate::telemetry::ledger::Ledger;
+
+/// How long a new configuration waits for the first answers about what is new in it: endpoints,
+/// keys, deny lists. Then it comes into force all the same.
+const FIRST_ANSWERS_MAX: Duration = Duration::from_secs(5);
+/// Pause between two looks whether they are there.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// Earlier plans that are kept here until the last request of each has ended, so that no worker
+/// takes the time to take one apart.
+const EARLIER_MAX: usize = 32;
+
+/// What looks at the health of upstreams, once a second.
+pub(super) type HealthWatches = Arc<Mutex<Vec<HealthWatch>>>;
+
+pub(super) struct Running {
+    live: Arc<ArcSwap<Live>>,
+    earlier: Vec<Arc<Live>>,
+    parts: Parts,
+    upstreams: Vec<Upstream>,
+    health: HealthWatches,
+    sources: Sources,
+    pub(super) context: Context,
+}
+
+impl Running {
+    /// Prepares the first configuration; nothing runs before [`start`](Self::start). Files are
+    /// read here and now.
+    pub(super) fn begin(
+        plan: Plan,
+        settings: &Settings,
+        workers: usize,
+        context: Context,
+    ) -> Result<Self, Cause> {
+        let mut sources = Sources::default();
+        let before = Parts::default();
+        let prepare = Parts::prepare(&plan, settings, &before, &mut sources, &context);
+        let parts = runtime().block_on(prepare)?;
+        parts.install();
+        let waiting = parts.unanswered(&plan, &before);
+        context.lifecycle.wait_for(waiting);
+        let upstreams = succeed(&[], &plan, settings, &parts, &context);
+        let health = health(Vec::new(), &upstreams);
+        let live = live(plan, &Ledger::new(workers), &parts, &upstreams, &context);
+        Ok(Self {
+            live: Arc::new(ArcSwap::from_pointee(live)),
+            earlier: Vec::new(),
+            parts,
+            upstreams,
+            health: Arc::new(Mutex::new(health)),
+            sources,
+            context,
+        })
+    }
+
+    /// Where workers find the plan in force.
+    pub(super) fn live(&self) -> &Arc<ArcSwap<Live>> {
+        &self.live
+    }
+
+    pub(super) fn health(&self) -> HealthWatches {
+        Arc::clone(&self.health)
+    }
+
+    /// Begins what runs beside the workers.
+    pub(super) fn start(&self) {
+        self.parts.start();
+        self.upstreams.iter().for_each(Upstream::start);
+    }
+
+    /// Puts another configuration in force; what it has in common with the one before goes on.
+    /// Returns what is new in it and has not been read in time.
+    ///
+    /// # Errors
+    /// What would have ended a start; nothing has changed then.
+    pub(super) async fn change(
+        &mut self,
+        mut plan: Plan,
+        settings: &Settings,
+    ) -> Result<Vec<String>, Cause> {
+        let context = &self.context;
+        let prepare = Parts::prepare(&plan, settings, &self.parts, &mut self.sources, context);
+        let parts = prepare.await?;
+        parts.fetch();
+        let unanswered = first_answers(&plan, &parts, &self.parts).await;
+        // From here to the end nothing is awaited, so that no set and no key changes meanwhile.
+        parts.install();
+        let live_before = self.live.load_full();
+        plan.succeed(&live_before.plan, |provider| {
+            parts.is_trust_of(&self.parts, provider)
+        });
+        let upstreams = succeed(&self.upstreams, &plan, settings, &parts, context);
+        let next = live(plan, &live_before.ledger, &parts, &upstreams, context);
+        let wanted = parts.unanswered(&next.plan, &Parts::default());
+        self.live.store(Arc::new(next));
+        context.lifecycle.wait_only_for(&wanted);
+        {
+            let mut health_watches = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            *health_watches = health(std::mem::take(&mut health_watches), &upstreams);
+        }
+        // What only the old ones had ends here.
+        self.parts = parts;
+        self.upstreams = upstreams;
+        self.start();
+        self.earlier.push(live_before);
+        self.clear();
+        Ok(unanswered)
+    }
+
+    /// Takes apart the earlier plans that no request has any more.
+    pub(super) fn clear(&mut self) {
+        self.earlier.retain(|live| Arc::strong_count(live) > 1);
+        let beyond = self.earlier.len().saturating_sub(EARLIER_MAX);
+        self.earlier.drain(..beyond);
+    }
+}
+
+/// Waits for what is new, within the bound; returns what is not there.
+async fn first_answers(plan: &Plan, parts: &Parts, before: &Parts) -> Vec<String> {
+    let deadline = Instant::now() + FIRST_ANSWERS_MAX;
+    loop {
+        let unanswered = parts.unanswered(plan, before);
+        if unanswered.is_empty() || Instant::now() >= deadline {
+            return unanswered;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn live(
+    plan: Plan,
+    before: &Ledger,
+    parts: &Parts,
+    upstreams: &[Upstream],
+    context: &Context,
+) -> Live {
+    let (ledger, cells) = before.succeed(&plan);
+    Live {
+        trusts: parts.keys.iter().map(|it| Arc::clone(&it.trust)).collect(),
+        wanted: parts.keys.iter().map(|it| Arc::clone(&it.wanted)).collect(),
+        api_keys: parts
+            .api_keys
+            .iter()
+            .map(|it| Arc::clone(&it.current))
+            .collect(),
+        endpoints: upstreams
+            .iter()
+            .map(|it| Arc::clone(&it.endpoints))
+            .collect(),
+        signer: parts.signer(),
+        zone: context.zone.clone(),
+        watched: parts.watched(),
+        cells,
+        ledger,
+        plan,
+    }
+}
