@@ -2,6 +2,7 @@
 //! correction.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -18,6 +19,11 @@ use crate::identity::Rotator;
 use crate::jwks::{KeyWatch, waiting_name};
 use crate::lifecycle::Lifecycle;
 use crate::proxy::Live;
+
+/// Between two looks at the limits that find themselves.
+const ADAPT_PAUSE: Duration = Duration::from_millis(50);
+/// The same where there is none: a reload may bring one.
+const ADAPT_IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Prepares the active checks, of upstreams that have them, and what looks at the health of all.
 pub(super) fn health(live: &Live, settings: &Settings) -> (Vec<Checks>, Vec<HealthWatch>) {
@@ -104,7 +110,8 @@ impl Service for Background {
         for checks in self.checks.drain(..) {
             tokio::spawn(checks.run());
         }
-        let mut seconds = tokio::time::interval(std::time::Duration::from_secs(1));
+        tokio::spawn(adapt(Arc::clone(&self.live), self.clock.clone()));
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
         loop {
             seconds.tick().await;
             self.clock.resync();
@@ -121,6 +128,22 @@ impl Service for Background {
 
     fn threads(&self) -> Option<usize> {
         Some(1)
+    }
+}
+
+/// Lets the limits that find themselves move.
+async fn adapt(live: Arc<ArcSwap<Live>>, clock: Clock) {
+    loop {
+        let now = Instant::now();
+        let is_any = live
+            .load()
+            .adapt(clock.to_ms(now), clock.to_unix_seconds(now));
+        let pause = if is_any {
+            ADAPT_PAUSE
+        } else {
+            ADAPT_IDLE_PAUSE
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 

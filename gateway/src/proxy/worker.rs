@@ -11,11 +11,11 @@ use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
 use gateway_core::auth::trust::Trust;
 use gateway_core::auth::unknown::UnknownKeys;
-use gateway_core::cluster::{EndpointSet, Instance};
+use gateway_core::cluster::{AdaptiveLimit, EndpointSet, Instance, Usage};
 use gateway_core::file::Limits;
 use gateway_core::plan::{Action, Cluster, Plan};
 use gateway_core::words::reason::Reason;
-use gateway_core::words::time::Millis;
+use gateway_core::words::time::{Millis, UnixSeconds};
 use http::HeaderValue;
 use http::request::Parts;
 use mesh::request_id::RequestId;
@@ -45,6 +45,8 @@ pub(crate) struct Live {
     pub(crate) wanted: Vec<Arc<WantedKeys>>,
     /// By the cluster's index.
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
+    /// The limits that find themselves, by the cluster's index.
+    pub(crate) adaptive: Vec<Option<Arc<AdaptiveLimit>>>,
     /// There where the plan has an upstream that gets the gateway's own tokens.
     pub(crate) signer: Option<Arc<Signer>>,
     /// The availability zone that the gateway runs in, where it is known.
@@ -62,9 +64,22 @@ impl Live {
                 Action::Respond(_) | Action::RespondKeys => 0,
             })
         };
-        let shares = || {
-            let limits = plan.clusters.iter().map(|cluster| cluster.limits);
-            limits.map(|limits| limits.share(workers))
+        let adaptive: Vec<_> = plan
+            .clusters
+            .iter()
+            .map(|cluster| {
+                let rules = cluster.adaptive?;
+                let limit = AdaptiveLimit::new(rules, cluster.priorities, workers);
+                Some(Arc::new(limit))
+            })
+            .collect();
+        let usages = || {
+            let clusters = plan.clusters.iter().zip(&adaptive);
+            clusters.map(|(cluster, adaptive)| {
+                Usage::within(cluster.limits.share(workers))
+                    .shared_by(cluster.priorities)
+                    .adapting(adaptive.as_ref())
+            })
         };
         Self {
             trusts: plan.providers.iter().map(|_| Arc::default()).collect(),
@@ -72,12 +87,25 @@ impl Live {
             wanted,
             endpoints: plan.clusters.iter().map(no_endpoints).collect(),
             cells: (0..workers)
-                .map(|_| Arc::new(Cells::new(backends(), shares())))
+                .map(|_| Arc::new(Cells::new(backends(), usages())))
                 .collect(),
+            adaptive,
             signer: None,
             zone: None,
             plan,
         }
+    }
+
+    /// Lets the limits that find themselves move; whether there are any. Called some times in a
+    /// tenth of a second, by one thread.
+    pub(crate) fn adapt(&self, now: Millis, civil: UnixSeconds) -> bool {
+        for (index, limit) in self.adaptive.iter().enumerate() {
+            if let Some(limit) = limit {
+                let usages = self.cells.iter().map(|cells| &cells.upstreams[index].usage);
+                limit.tick(usages, now, civil);
+            }
+        }
+        self.adaptive.iter().any(Option::is_some)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gateway_core::cluster::balance::{Origin, Pick};
-use gateway_core::cluster::{Limits, RetryBudget, Usage};
+use gateway_core::cluster::{RetryBudget, Usage};
 use gateway_core::words::reason::Reason;
 use http::HeaderValue;
 
@@ -108,6 +108,35 @@ pub(crate) struct UpstreamCells {
     pub(crate) connections_opened: Counter,
     pub(crate) connect_failures: Counter,
     pub(crate) picks: PickCells,
+    /// By the discriminant of the outcome.
+    pub(crate) hedges: [Counter; HedgeOutcome::ALL.len()],
+}
+
+/// What became of a second try while the first was slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HedgeOutcome {
+    /// Its answer came first.
+    Won,
+    /// The first try's answer came first.
+    Lost,
+    /// Neither had a good answer.
+    Failed,
+    /// It was not made: no budget, no room within the limits, or no other endpoint.
+    Denied,
+}
+
+impl HedgeOutcome {
+    pub(crate) const ALL: [Self; 4] = [Self::Won, Self::Lost, Self::Failed, Self::Denied];
+
+    /// The word of metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Won => "won",
+            Self::Lost => "lost",
+            Self::Failed => "failed",
+            Self::Denied => "denied",
+        }
+    }
 }
 
 /// From where endpoints were chosen.
@@ -128,9 +157,9 @@ impl PickCells {
 }
 
 impl UpstreamCells {
-    fn within(share: Limits) -> Self {
+    fn of(usage: Usage) -> Self {
         Self {
-            usage: Usage::within(share),
+            usage,
             ..Self::default()
         }
     }
@@ -145,15 +174,15 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
-    /// `backends` holds the number of backends of each route, `shares` this worker's share of the
-    /// limits of each upstream.
+    /// `backends` holds the number of backends of each route, `usages` what this worker may have of
+    /// each upstream.
     pub(crate) fn new(
         backends: impl Iterator<Item = usize>,
-        shares: impl Iterator<Item = Limits>,
+        usages: impl Iterator<Item = Usage>,
     ) -> Self {
         Self {
             routes: backends.chain([0]).map(RouteCells::new).collect(),
-            upstreams: shares.map(UpstreamCells::within).collect(),
+            upstreams: usages.map(UpstreamCells::of).collect(),
         }
     }
 

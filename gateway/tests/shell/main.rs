@@ -16,6 +16,7 @@ mod health;
 mod identity;
 mod keys;
 mod lifecycle;
+mod overload;
 mod program;
 mod requests;
 mod resilience;

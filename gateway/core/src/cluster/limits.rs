@@ -6,7 +6,11 @@
 //! rounding may let up to one more a worker pass.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::adaptive::{AdaptiveLimit, Samples};
+use super::{Outcome, Priority, PriorityShares};
 
 /// The limits of one upstream, over all workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +49,43 @@ impl Limits {
 /// What one worker holds for an upstream, within its share of the limits.
 ///
 /// Its counts have one writer, that worker: plain loads and stores, no read-modify-write.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Usage {
     share: Limits,
+    /// Requests that there may be for one more to be let in, by priority.
+    rooms: [u32; Priority::ALL.len()],
+    adaptive: Option<Adaptive>,
     connections: Arc<AtomicU32>,
     pending: Arc<AtomicU32>,
     requests: AtomicU32,
+    shed: [AtomicU64; Priority::ALL.len()],
+}
+
+/// A limit that finds itself, and what this worker adds to it.
+#[derive(Debug)]
+struct Adaptive {
+    limit: Arc<AdaptiveLimit>,
+    samples: Box<Samples>,
+}
+
+/// Why a request is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// The limit on requests is reached.
+    AtLimit,
+    /// What is left is for more important requests, or the adaptive limit is reached.
+    Shed,
 }
 
 /// One connection, or one request that waits for one; counted until dropped.
 #[derive(Debug)]
 pub struct Held(Arc<AtomicU32>);
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self::within(Limits::default())
+    }
+}
 
 impl Usage {
     /// Nothing is held yet.
@@ -63,14 +93,78 @@ impl Usage {
     pub fn within(share: Limits) -> Self {
         Self {
             share,
-            ..Self::default()
+            rooms: PriorityShares::default().rooms(share.requests_max),
+            adaptive: None,
+            connections: Arc::default(),
+            pending: Arc::default(),
+            requests: AtomicU32::default(),
+            shed: Default::default(),
         }
     }
 
-    /// Counts a request, if there is room for one: then [`Usage::end_request`] takes it away.
+    /// The same, of which less important requests may fill only these shares.
     #[must_use]
-    pub fn begin_request(&self) -> bool {
-        begin(&self.requests, self.share.requests_max)
+    pub fn shared_by(self, shares: PriorityShares) -> Self {
+        Self {
+            rooms: shares.rooms(self.share.requests_max),
+            ..self
+        }
+    }
+
+    /// The same, within an adaptive limit too.
+    #[must_use]
+    pub fn adapting(self, limit: Option<&Arc<AdaptiveLimit>>) -> Self {
+        let adaptive = limit.map(|limit| Adaptive {
+            limit: Arc::clone(limit),
+            samples: Box::default(),
+        });
+        Self { adaptive, ..self }
+    }
+
+    /// Counts a request, if there is room for one: then [`Usage::end_request`] takes it away.
+    ///
+    /// # Errors
+    /// [`Busy`] where there is none; it is counted as shed where others would have been let in.
+    pub fn begin_request(&self, priority: Priority) -> Result<(), Busy> {
+        let now = self.requests.load(Ordering::Relaxed);
+        if now >= self.share.requests_max {
+            return Err(Busy::AtLimit);
+        }
+        let room = self.rooms[priority as usize];
+        let is_shed = now >= room
+            || self
+                .adaptive
+                .as_ref()
+                .is_some_and(|adaptive| now >= adaptive.limit.room(priority));
+        if is_shed {
+            let shed = &self.shed[priority as usize];
+            shed.store(shed.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            return Err(Busy::Shed);
+        }
+        self.requests.store(now + 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes in how a try ended, where there is an adaptive limit to know it.
+    pub fn observe(&self, outcome: Outcome, took: Duration) {
+        if let Some(adaptive) = &self.adaptive {
+            adaptive.samples.observe(outcome, took);
+        }
+    }
+
+    pub(super) fn samples(&self) -> Option<&Samples> {
+        self.adaptive.as_ref().map(|adaptive| &*adaptive.samples)
+    }
+
+    /// Requests of a priority that were shed so far.
+    #[must_use]
+    pub fn shed(&self, priority: Priority) -> u64 {
+        self.shed[priority as usize].load(Ordering::Relaxed)
+    }
+
+    /// Requests of any priority that were shed so far.
+    pub(super) fn shed_in_all(&self) -> u64 {
+        Priority::ALL.iter().map(|it| self.shed(*it)).sum()
     }
 
     /// A request has ended.
@@ -144,6 +238,7 @@ fn end(count: &AtomicU32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::AdaptiveRules;
 
     #[test]
     fn shares_add_up_to_the_limit_or_to_less_than_one_a_worker_more() {
@@ -165,10 +260,10 @@ mod tests {
             pending_max: 1,
             requests_max: 1,
         });
-        assert!(usage.begin_request());
-        assert!(!usage.begin_request());
+        assert_eq!(usage.begin_request(Priority::Normal), Ok(()));
+        assert_eq!(usage.begin_request(Priority::Normal), Err(Busy::AtLimit));
         usage.end_request();
-        assert!(usage.begin_request());
+        assert_eq!(usage.begin_request(Priority::Normal), Ok(()));
         let (one, two) = (usage.connect(), usage.connect());
         assert!(one.is_some() && two.is_some() && usage.connect().is_none());
         drop(one);
@@ -178,5 +273,40 @@ mod tests {
         let counts = (usage.requests(), usage.pending(), usage.connections());
         assert_eq!(counts, (1, 1, 1));
         assert!(usage.counts(&two.unwrap()) && !usage.counts(&waiting.unwrap()));
+    }
+
+    #[test]
+    fn what_is_less_important_is_shed_before_the_limit_is_reached() {
+        let limits = Limits {
+            requests_max: 10,
+            ..Limits::default()
+        };
+        let shares = PriorityShares::below(Priority::Critical);
+        let usage = Usage::within(limits).shared_by(shares);
+        for (priority, room) in Priority::ALL.into_iter().zip([10, 9, 8, 6]).rev() {
+            while usage.begin_request(priority).is_ok() {}
+            assert_eq!(usage.requests(), room, "{priority:?}");
+        }
+        let shed = Priority::ALL.map(|priority| usage.shed(priority));
+        assert_eq!(shed, [0, 1, 1, 1], "the limit itself sheds nobody");
+        assert_eq!(usage.shed_in_all(), 3);
+    }
+
+    #[test]
+    fn the_lower_of_the_two_limits_holds() {
+        for (requests_max, initial, expected) in [(10, 4, 4), (3, 4, 3)] {
+            let limits = Limits {
+                requests_max,
+                ..Limits::default()
+            };
+            let rules = AdaptiveRules {
+                initial,
+                ..AdaptiveRules::default()
+            };
+            let limit = AdaptiveLimit::new(rules, PriorityShares::default(), 1);
+            let usage = Usage::within(limits).adapting(Some(&Arc::new(limit)));
+            while usage.begin_request(Priority::Normal).is_ok() {}
+            assert_eq!(usage.requests(), expected, "{requests_max} {initial}");
+        }
     }
 }

@@ -13,6 +13,7 @@ mod identity;
 mod key_sources;
 mod load_balancers;
 mod outliers;
+mod overload;
 mod providers;
 mod retries;
 mod revocations;
@@ -45,6 +46,7 @@ pub use load_balancers::{
     WhenEmpty, ZoneAware, ZoneSpec,
 };
 pub use outliers::{OutlierSpec, SuccessRateSpec};
+pub use overload::{HedgeSpec, PriorityName};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
 pub use retries::{BackoffSpec, RetryCondition, RetrySpec, StatusMethodsSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
@@ -56,7 +58,7 @@ pub use settings::{
 };
 pub use sources::{CloudMap, CloudMapSpec, Dns, DnsName, DnsSpec, EndpointSource, FileSpec};
 pub use upgrade::{Upgrade, UpgradeSpec};
-pub use upstream_limits::UpstreamLimitsSpec;
+pub use upstream_limits::{Adaptive, AdaptiveSpec, UpstreamLimitsSpec};
 pub use upstreams::UpstreamSpec;
 
 /// A routes file, as written.

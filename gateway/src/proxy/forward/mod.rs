@@ -11,9 +11,9 @@ mod request;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_core::cluster::Outcome;
 use gateway_core::cluster::balance::{Choice, SubsetChoice, Tried};
 use gateway_core::cluster::retry::Failure;
+use gateway_core::cluster::{Busy, Outcome};
 use gateway_core::plan::{Backends, Cluster, Route};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
@@ -82,11 +82,15 @@ pub(super) async fn forward(
     let cluster = &plan.clusters[cluster_index];
     record.backend = Some((position, cluster_index));
     let cells = &pinned.cells.upstreams[cluster_index];
-    if !cells.usage.begin_request() {
-        return reply::reject(record, at_limit("requests"));
+    let route = &plan.routes[record.route.expect("set before forwarding")];
+    if let Err(busy) = cells.usage.begin_request(route.priority) {
+        let rejection = match busy {
+            Busy::AtLimit => at_limit("requests"),
+            Busy::Shed => Rejection::with_detail(Reason::RequestShed, route.priority.as_str()),
+        };
+        return reply::reject(record, rejection);
     }
     record.counted_at = Some(cluster_index);
-    let route = &plan.routes[record.route.expect("set before forwarding")];
     let now = record.worker.clock.to_ms(record.started);
     cells.budget.deposit(route.retries.budget_percent, now);
     let mut forwarding = Forwarding {
@@ -264,6 +268,7 @@ impl Forwarding<'_> {
             let lease = record.lease.as_ref().expect("leased before");
             let now = record.worker.clock.to_ms(span.sent_at + took);
             lease.report(outcome, took, now);
+            self.cells.usage.observe(outcome, took);
         }
         match exchange {
             Ok(reply) => self.judge(reply),
