@@ -287,6 +287,8 @@ impl Gradient {
         let Some(median_micros) = seen.median_micros() else {
             return;
         };
+        // A queue that is still growing hides what halving it would show.
+        let is_rising = is_faster(self.median_micros, median_micros);
         self.median_micros = median_micros;
         if self.base_micros == 0.0 {
             self.base_micros = median_micros;
@@ -295,7 +297,10 @@ impl Gradient {
             self.go_on_probing(probe, is_in_use);
         } else if !is_in_use {
             self.follow();
-        } else if seen.shed > 0 && (!self.is_base_sure || self.probed_in != Some(period)) {
+        } else if seen.shed > 0
+            && !is_rising
+            && (!self.is_base_sure || self.probed_in != Some(period))
+        {
             self.probed_in = Some(period);
             self.halve(self.here());
         } else {
