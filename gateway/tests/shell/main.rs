@@ -13,6 +13,7 @@ mod discovery;
 mod framing;
 mod headers;
 mod health;
+mod hedging;
 mod identity;
 mod keys;
 mod lifecycle;

@@ -145,6 +145,17 @@ impl Usage {
         Ok(())
     }
 
+    /// Counts one more try of a request that is counted already, if there is room even for what is
+    /// least important: then [`Usage::end_request`] takes it away. A refusal is not counted.
+    #[must_use]
+    pub fn begin_extra(&self) -> bool {
+        let priority = Priority::Low;
+        let room = self.rooms[priority as usize];
+        let adaptive = self.adaptive.as_ref();
+        let most = adaptive.map_or(room, |it| room.min(it.limit.room(priority)));
+        begin(&self.requests, most)
+    }
+
     /// Takes in how a try ended, where there is an adaptive limit to know it.
     pub fn observe(&self, outcome: Outcome, took: Duration) {
         if let Some(adaptive) = &self.adaptive {
