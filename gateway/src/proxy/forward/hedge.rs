@@ -50,7 +50,7 @@ enum By {
 impl Forwarding<'_> {
     /// Whether a second try may begin beside the next one.
     pub(super) fn may_hedge(&self, method: &Method) -> bool {
-        self.route.hedge.is_some() && !self.is_hedged && method.is_idempotent()
+        self.hedge.is_some() && method.is_idempotent()
     }
 
     /// A try that has its endpoint, and another beside it if that is slow.
@@ -60,7 +60,7 @@ impl Forwarding<'_> {
         way: Way,
         body: RequestBody,
     ) -> Result<Reply, Failed> {
-        let after = self.route.hedge.map_or(Duration::MAX, |hedge| hedge.after);
+        let after = self.hedge.map_or(Duration::MAX, |hedge| hedge.after);
         let began = Instant::now();
         let mut other = None;
         let (ended, by) = {
@@ -101,7 +101,7 @@ impl Forwarding<'_> {
         by: By,
         is_good: bool,
     ) {
-        self.is_hedged = true;
+        self.hedge = None;
         self.tried.add(second.lease.endpoint());
         let now = Instant::now();
         let now_ms = record.worker.clock.to_ms(now);

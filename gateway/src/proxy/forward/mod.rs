@@ -16,7 +16,7 @@ use std::time::Instant;
 use gateway_core::cluster::balance::{Choice, SubsetChoice, Tried};
 use gateway_core::cluster::retry::Failure;
 use gateway_core::cluster::{Busy, Held, Lease, Outcome};
-use gateway_core::plan::{Backends, Cluster, Route};
+use gateway_core::plan::{Backends, Cluster, Hedge, Route};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
 use gateway_core::words::time::Millis;
@@ -57,8 +57,8 @@ struct Forwarding<'a> {
     has_body: bool,
     /// There where the body is kept.
     replay: Option<Replay>,
-    /// There has been a second try beside a slow one.
-    is_hedged: bool,
+    /// When a second try begins; `None` once there has been one.
+    hedge: Option<Hedge>,
 }
 
 /// By what a try goes to its endpoint.
@@ -136,7 +136,7 @@ pub(super) async fn forward(
         token: Mutex::new(None),
         has_body: !incoming.is_end_stream(),
         replay: None,
-        is_hedged: false,
+        hedge: route.hedge,
     };
     let body_timeout = record.connection.body_timeout;
     let mut body = forwarding.body(&record, incoming);
