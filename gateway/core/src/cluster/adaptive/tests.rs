@@ -37,12 +37,12 @@ fn in_overload_goodput_stays_and_what_is_served_is_served_in_time() {
             let mut world = World::new(seed, UPSTREAM, load, NORMAL, 4);
             world.run(5);
             let limit = world.limit();
-            let served = world.run(60);
-            let goodput = share(served.count(), UPSTREAM.capacity() * 60.0);
+            let served = world.run(30);
+            let goodput = share(served.count(), UPSTREAM.capacity() * 30.0);
             let (median, p99) = (served.quantile_ms(0.5), served.quantile_ms(0.99));
             let mut without = World::unlimited(seed, UPSTREAM, load, NORMAL, 4);
             without.run(5);
-            let without = share(without.run(60).within_ms(1_000), UPSTREAM.capacity() * 60.0);
+            let without = share(without.run(30).within_ms(1_000), UPSTREAM.capacity() * 30.0);
             println!(
                 "{load} | {:.1} % | {median:.0} ms | {p99:.0} ms | {limit} | {:.1} %",
                 goodput * 100.0,
@@ -73,8 +73,8 @@ fn fast_and_slow_small_and_large_upstreams_are_found_alike() {
             };
             let mut world = World::new(seed, upstream, 3.0, NORMAL, 2);
             world.run(20);
-            let served = world.run(60);
-            let goodput = share(served.count(), upstream.capacity() * 60.0);
+            let served = world.run(30);
+            let goodput = share(served.count(), upstream.capacity() * 30.0);
             let times = |quantile| served.quantile_ms(quantile) / service_ms;
             let (median, p99) = (times(0.5), times(0.99));
             println!(
@@ -225,9 +225,9 @@ fn nothing_is_shed_where_there_is_no_overload() {
             let mut world = World::new(seed, UPSTREAM, load, NORMAL, 2);
             world.run(5);
             let before = world.shed();
-            world.run(120);
+            world.run(60);
             let shed = world.shed() - before;
-            let offered = UPSTREAM.capacity() * load * 120.0;
+            let offered = UPSTREAM.capacity() * load * 60.0;
             println!("load {load}: {shed} of {offered}");
             assert!(share(shed, offered) < 0.001, "{load}, seed {seed}: {shed}");
         }
