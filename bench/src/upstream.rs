@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use crate::cli::UpstreamArgs;
 use crate::{cores, output};
 
-/// How many addresses it listens on, so that a proxy has something to balance.
-pub(crate) const ADDRESSES: usize = 2;
+/// How many addresses it listens on at least, so that a proxy has something to balance.
+pub(crate) const ADDRESSES: u16 = 2;
 
 /// The largest body it offers; all bodies are kept in memory.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -86,25 +86,32 @@ pub(crate) enum ServesOn {
 /// A running upstream; dropping it closes its listeners and connections.
 pub(crate) struct Upstream {
     /// Where it listens.
-    pub(crate) addresses: [SocketAddr; ADDRESSES],
+    pub(crate) addresses: Vec<SocketAddr>,
     // Held only to be dropped: serving ends when this side is gone.
     _stop: oneshot::Sender<()>,
 }
 
 impl Upstream {
-    /// Binds every address and serves them on the caller's event loop, or on
+    /// Binds so many addresses, each a host of its own on loopback, and serves them on the caller's event loop, or on
     /// a thread that stays on a core.
     ///
     /// # Errors
     /// When a listener cannot be bound or the thread cannot be started.
-    pub(crate) async fn start(bodies: &[BodySize], serves_on: ServesOn) -> io::Result<Self> {
-        let mut listeners = Vec::with_capacity(ADDRESSES);
-        let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); ADDRESSES];
-        for address in &mut addresses {
-            let listener = TcpListener::bind(*address).await?;
-            *address = listener.local_addr()?;
-            listeners.push(listener.into_std()?);
+    pub(crate) async fn start(
+        bodies: &[BodySize],
+        serves_on: ServesOn,
+        addresses: u16,
+    ) -> io::Result<Self> {
+        let mut listeners = Vec::with_capacity(addresses.into());
+        for nth in 0..addresses {
+            // 127.0.0.1, 127.0.1.1 and so on: all of 127.0.0.0/8 is loopback (RFC 1122 section
+            // 3.2.1.3), on Linux without any set-up.
+            let [high, low] = nth.to_be_bytes();
+            let host = Ipv4Addr::new(127, high, low, 1);
+            listeners.push(TcpListener::bind((host, 0)).await?.into_std()?);
         }
+        let addresses = listeners.iter().map(std::net::TcpListener::local_addr);
+        let addresses = addresses.collect::<io::Result<_>>()?;
         let answers = Arc::new(Answers::new(bodies));
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = async move {
@@ -148,7 +155,7 @@ fn spawn_thread(core: usize, serving: impl Future<Output = ()> + Send + 'static)
 /// When it cannot listen.
 pub(crate) async fn run(arguments: UpstreamArgs) -> anyhow::Result<ExitCode> {
     let serves_on = arguments.core.map_or(ServesOn::CallersLoop, ServesOn::Core);
-    let upstream = Upstream::start(&arguments.bodies, serves_on)
+    let upstream = Upstream::start(&arguments.bodies, serves_on, ADDRESSES)
         .await
         .context("cannot start the upstream")?;
     for address in upstream.addresses {

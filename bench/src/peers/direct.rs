@@ -2,11 +2,12 @@
 //! bodies a proxy can be faster, since it writes them on a core of its own.
 
 use super::identity::Algorithm;
-use super::{Peer, Tokens};
+use super::{Peer, Scale, Tokens};
 
 pub(super) const PEER: Peer = Peer {
     name: "direct",
     about: "no proxy, for scale",
     tokens: Tokens::Same(Algorithm::Rs256),
+    scale: Scale::SMALL,
     proxy: None,
 };

@@ -1,12 +1,13 @@
 //! `HAProxy` that verifies a token on every request: it has no cache of verified tokens.
 
 use super::identity::Algorithm;
-use super::{Peer, Proxy, Tokens, haproxy};
+use super::{Peer, Proxy, Scale, Tokens, haproxy};
 
 pub(super) const PEER: Peer = Peer {
     name: "haproxy-jwt",
     about: "RS256 token verified, access log",
     tokens: Tokens::Same(Algorithm::Rs256),
+    scale: Scale::SMALL,
     proxy: Some(WITH_TOKEN),
 };
 
@@ -15,6 +16,7 @@ pub(super) const ES256: Peer = Peer {
     name: "haproxy-jwt-es256",
     about: "ES256 token verified, access log",
     tokens: Tokens::Same(Algorithm::Es256),
+    scale: Scale::SMALL,
     proxy: Some(WITH_TOKEN),
 };
 

@@ -34,7 +34,7 @@ use crate::cli::PeersArgs;
 use crate::output;
 
 /// Every peer, in the order of the report.
-const ALL: [&Peer; 10] = [
+const ALL: [&Peer; 17] = [
     &direct::PEER,
     &nginx::PEER,
     &haproxy::PEER,
@@ -45,10 +45,17 @@ const ALL: [&Peer; 10] = [
     &gateway::ES256,
     &gateway::RS256_UNCACHED,
     &gateway::ES256_UNCACHED,
+    &gateway::ENDPOINTS_100,
+    &gateway::ENDPOINTS_1000,
+    &nginx::ENDPOINTS_1000,
+    &haproxy::ENDPOINTS_1000,
+    &gateway::ROUTES_10,
+    &gateway::ROUTES_1000,
+    &gateway::ROUTES_10000,
 ];
 
 /// Those that run unless others are asked for: the first ones. The others answer questions
-/// about tokens alone, and would double the time.
+/// about tokens and about size, and would take three times as long.
 const BY_DEFAULT: usize = 6;
 
 /// The peer that ratios are taken against, unless others are named.
@@ -62,8 +69,27 @@ struct Peer {
     about: &'static str,
     /// What its requests carry.
     tokens: Tokens,
+    /// How large its configuration is.
+    scale: Scale,
     /// How to start it; `None` connects the client to the upstream.
     proxy: Option<Proxy>,
+}
+
+/// How large a configuration is, for peers whose template asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Scale {
+    /// Addresses of the upstream, all of which the one program serves.
+    endpoints: u16,
+    /// Routes, the one that requests take among them.
+    routes: u16,
+}
+
+impl Scale {
+    /// What is compared with other proxies.
+    const SMALL: Self = Self {
+        endpoints: 2,
+        routes: 1,
+    };
 }
 
 /// What the requests of a peer carry, whether or not it looks at it.

@@ -12,7 +12,7 @@ use super::callgrind::Valgrind;
 use super::identity::{AUDIENCE, ISSUER, Identity, SCOPE};
 use super::process::Running;
 use super::template::Values;
-use super::{Proxy, Ready};
+use super::{Proxy, Ready, Scale};
 use crate::client::{Answer, Connection, Expected, Failure, Request};
 use crate::upstream::{BodySize, Upstream};
 
@@ -38,6 +38,8 @@ pub(super) struct Surroundings<'a> {
     /// Connections that the load will hold.
     pub(super) connections: u16,
     pub(super) upstream: &'a Upstream,
+    /// How large the configuration is.
+    pub(super) scale: Scale,
     /// What counts the proxy's instructions from its start to its end.
     pub(super) counted_by: Option<&'a Valgrind>,
     /// Who signs the tokens that this proxy gets.
@@ -51,10 +53,18 @@ impl Surroundings<'_> {
         let mut values = Values::default();
         values.set("LISTEN", address.to_string());
         values.set("ADMIN", admin_address.to_string());
-        values.set("UPSTREAM_1", self.upstream.addresses[0].to_string());
-        values.set("UPSTREAM_2", self.upstream.addresses[1].to_string());
+        let upstreams = &self.upstream.addresses[..self.scale.endpoints.into()];
+        values.set_list(
+            "UPSTREAM",
+            upstreams.iter().map(SocketAddr::to_string).collect(),
+        );
+        let others = (1..self.scale.routes).map(|nth| nth.to_string());
+        values.set_list("OTHER_ROUTE", others.collect());
         values.set("CLIENT_CONNECTIONS", client_connections.to_string());
-        values.set("ALL_CONNECTIONS", (2 * client_connections).to_string());
+        // One for every client and server, as our gateway may keep.
+        let idle = client_connections * u32::from(self.scale.endpoints).div_ceil(2);
+        values.set("IDLE_UPSTREAM", idle.to_string());
+        values.set("ALL_CONNECTIONS", (client_connections + idle).to_string());
         values.set("DIR", directory.display().to_string());
         values.set("CONFIG", config.display().to_string());
         values.set("JWKS", self.identity.jwks_file.display().to_string());
@@ -259,10 +269,9 @@ mod tests {
         for name in [
             "LISTEN",
             "ADMIN",
-            "UPSTREAM_1",
-            "UPSTREAM_2",
             "CLIENT_CONNECTIONS",
             "ALL_CONNECTIONS",
+            "IDLE_UPSTREAM",
             "DIR",
             "CONFIG",
             "JWKS",
@@ -274,6 +283,8 @@ mod tests {
         ] {
             values.set(name, "value");
         }
+        values.set_list("UPSTREAM", vec!["value".to_owned()]);
+        values.set_list("OTHER_ROUTE", Vec::new());
         for peer in ALL {
             let Some(proxy) = &peer.proxy else { continue };
             for text in proxy.arguments.iter().chain([&proxy.template]) {
@@ -281,9 +292,9 @@ mod tests {
                 assert!(!filled.is_empty(), "{}", peer.name);
             }
             assert!(proxy.template.contains("@LISTEN@"), "{}", peer.name);
-            for upstream in ["@UPSTREAM_1@", "@UPSTREAM_2@"] {
-                assert!(proxy.template.contains(upstream), "{}", peer.name);
-            }
+            assert!(proxy.template.contains("@UPSTREAM@"), "{}", peer.name);
+            let grows = peer.scale.routes == 1 || proxy.template.contains("@OTHER_ROUTE@");
+            assert!(grows, "{}", peer.name);
         }
     }
 

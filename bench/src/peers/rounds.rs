@@ -19,7 +19,7 @@ use crate::cli::PeersArgs;
 use crate::client::{Requests, RunsOn, Workload};
 use crate::cores::{self, Placement};
 use crate::output;
-use crate::upstream::{BodySize, ServesOn, Upstream};
+use crate::upstream::{ADDRESSES, BodySize, ServesOn, Upstream};
 
 /// Bound on each request; one that takes longer makes the row invalid.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -127,7 +127,9 @@ impl<'a> Bench<'a> {
         } else {
             ServesOn::Core(placement.upstream)
         };
-        let upstream = Upstream::start(&arguments.bodies, upstream_serves_on)
+        let addresses = present.iter().map(|present| present.peer.scale.endpoints);
+        let addresses = addresses.max().unwrap_or_default().max(ADDRESSES);
+        let upstream = Upstream::start(&arguments.bodies, upstream_serves_on, addresses)
             .await
             .context("cannot start the upstream")?;
         Ok(Self {
@@ -215,8 +217,9 @@ impl<'a> Bench<'a> {
         present: &Present,
         body: &BodySize,
     ) -> anyhow::Result<Option<f64>> {
-        let mut counts = [0; callgrind::RUNS.len()];
-        for (count, requests_sent) in counts.iter_mut().zip(callgrind::RUNS) {
+        let mut counts = [0; 2];
+        let runs = callgrind::runs(present.peer.scale.endpoints);
+        for (count, requests_sent) in counts.iter_mut().zip(runs) {
             let Some(proxy) = self.start_proxy(present, body, Some(valgrind)).await? else {
                 return Ok(None);
             };
@@ -260,6 +263,7 @@ impl<'a> Bench<'a> {
             core: self.placement.proxy,
             connections: self.arguments.connections,
             upstream: &self.upstream,
+            scale: peer.scale,
             counted_by,
             identity: self.identities.of(peer.tokens.algorithm()),
         };

@@ -7,12 +7,21 @@ pub(super) struct UnknownPlaceholder(String);
 
 /// The values of one run's placeholders.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Values(Vec<(&'static str, String)>);
+pub(super) struct Values {
+    single: Vec<(&'static str, String)>,
+    lists: Vec<(&'static str, Vec<String>)>,
+}
 
 impl Values {
     /// Adds a value.
     pub(super) fn set(&mut self, name: &'static str, value: impl Into<String>) {
-        self.0.push((name, value.into()));
+        self.single.push((name, value.into()));
+    }
+
+    /// Adds a list: a line with its placeholder is written once for each value, with `@NTH@`
+    /// counting from 1.
+    pub(super) fn set_list(&mut self, name: &'static str, values: Vec<String>) {
+        self.lists.push((name, values));
     }
 
     /// The template with every placeholder replaced by its value. An `@` that
@@ -22,12 +31,36 @@ impl Values {
     /// When a placeholder has no value.
     pub(super) fn fill(&self, template: &str) -> Result<String, UnknownPlaceholder> {
         let mut filled = String::with_capacity(template.len());
-        let mut rest = template;
+        for line in template.split_inclusive('\n') {
+            let mut lists = self.lists.iter();
+            let list = lists.find(|(name, _)| line.contains(&format!("@{name}@")));
+            let Some((name, values)) = list else {
+                self.fill_line(line, &[], &mut filled)?;
+                continue;
+            };
+            for (nth, value) in (1..).zip(values) {
+                let nth = u32::to_string(&nth);
+                let own = [(*name, value.as_str()), ("NTH", nth.as_str())];
+                self.fill_line(line, &own, &mut filled)?;
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Fills one line, with values of its own beside those of all.
+    fn fill_line(
+        &self,
+        line: &str,
+        own: &[(&str, &str)],
+        filled: &mut String,
+    ) -> Result<(), UnknownPlaceholder> {
+        let mut rest = line;
         while let Some((before, after)) = rest.split_once('@') {
             filled.push_str(before);
             match after.split_once('@') {
                 Some((name, behind)) if is_name(name) => {
-                    filled.push_str(self.get(name)?);
+                    let own = own.iter().find(|(known, _)| *known == name);
+                    filled.push_str(own.map_or_else(|| self.get(name), |(_, value)| Ok(value))?);
                     rest = behind;
                 }
                 _ => {
@@ -37,11 +70,11 @@ impl Values {
             }
         }
         filled.push_str(rest);
-        Ok(filled)
+        Ok(())
     }
 
     fn get(&self, name: &str) -> Result<&str, UnknownPlaceholder> {
-        self.0
+        self.single
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, value)| value.as_str())
@@ -63,12 +96,16 @@ mod tests {
     fn placeholders_are_replaced_and_other_signs_kept() {
         let mut values = Values::default();
         values.set("DIR", "/tmp/x");
-        values.set("UPSTREAM_1", "127.0.0.1:1");
+        values.set("PORT", "1");
+        values.set_list("UPSTREAM", vec!["a:1".to_owned(), "b:2".to_owned()]);
+        values.set_list("NONE", Vec::new());
         for (template, expected) in [
+            ("log @DIR@/a; to @PORT@", "log /tmp/x/a; to 1"),
             (
-                "log @DIR@/a; to @UPSTREAM_1@",
-                "log /tmp/x/a; to 127.0.0.1:1",
+                "to:\n  s@NTH@ @UPSTREAM@ in @DIR@\nend",
+                "to:\n  s1 a:1 in /tmp/x\n  s2 b:2 in /tmp/x\nend",
             ),
+            ("a\n@NONE@\nb", "a\nb"),
             ("@DIR@@DIR@", "/tmp/x/tmp/x"),
             ("log ring@access and me@host", "log ring@access and me@host"),
             ("ring@access @DIR@", "ring@access /tmp/x"),

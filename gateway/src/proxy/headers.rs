@@ -107,8 +107,9 @@ impl Outgoing<'_> {
         let named = Named::of(received);
         // Made with room for ours: a clone would have to grow, which costs more than hashing anew.
         let mut headers = HeaderMap::with_capacity(received.len() + ADDED);
-        if let Some(host) = self.host() {
-            headers.insert(HOST, host);
+        let host = self.host();
+        if let Some(host) = &host {
+            headers.insert(HOST, host.clone());
         }
         for (name, value) in received {
             let goes_on = match fate(name.as_str()) {
@@ -125,7 +126,7 @@ impl Outgoing<'_> {
                 place.withhold(&mut headers);
             }
         }
-        self.add_forwarding(&mut headers);
+        self.add_forwarding(&mut headers, host);
         self.deadline.add_to(&mut headers, &self.parts.method);
         headers.insert(X_REQUEST_ID, self.request_id.clone());
         let trace = HeaderValue::from_bytes(&self.trace.encode());
@@ -152,7 +153,7 @@ impl Outgoing<'_> {
         }
     }
 
-    fn add_forwarding(&self, headers: &mut HeaderMap) {
+    fn add_forwarding(&self, headers: &mut HeaderMap, host: Option<HeaderValue>) {
         let received = &self.parts.headers;
         let peer = &self.connection.peer_header;
         headers.insert(VIA, via(received, self.parts.version));
@@ -161,11 +162,12 @@ impl Outgoing<'_> {
             .then(|| joined(received.get_all(X_FORWARDED_FOR), peer.as_bytes()))
             .flatten();
         headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| peer.clone()));
-        if !headers.contains_key(X_FORWARDED_PROTO) {
+        // Only from a trusted hop is there one to keep.
+        if !self.is_trusted || !headers.contains_key(X_FORWARDED_PROTO) {
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
         }
-        if !headers.contains_key(X_FORWARDED_HOST)
-            && let Some(host) = headers.get(HOST).cloned()
+        if let Some(host) = host
+            && (!self.is_trusted || !headers.contains_key(X_FORWARDED_HOST))
         {
             headers.insert(X_FORWARDED_HOST, host);
         }

@@ -16,7 +16,7 @@ use mesh::trace::TraceContext;
 use super::worker::{Connection, Pinned, Worker};
 use crate::clock::micros;
 use crate::telemetry::cells::UpstreamCells;
-use crate::telemetry::line::LineWriter;
+use crate::telemetry::line::{LineWriter, key};
 use crate::upstream::Link;
 
 /// One request. Travels with the answer's body; dropping it writes the access line, counts
@@ -127,48 +127,50 @@ impl Record {
         reason: Option<Reason>,
     ) {
         let plan = &self.pinned.live.plan;
-        line.plain("level", "info");
-        line.plain("message", "request");
+        line.constant(",\"level\":\"info\",\"message\":\"request\"");
         if !self.is_stand_in {
-            line.text("method", self.parts.method.as_str());
+            line.text(key!("method"), self.parts.method.as_str());
             // Without the query, which may hold secrets.
-            line.text("path", self.parts.uri.path());
+            line.text(key!("path"), self.parts.uri.path());
             if let Some(Ok(host)) = self.parts.headers.get(HOST).map(HeaderValue::to_str) {
-                line.text("host", host);
+                line.text(key!("host"), host);
             }
         }
-        line.number("status", status.as_u16().into());
+        line.number(key!("status"), status.as_u16().into());
         if let Some(reason) = reason {
-            line.plain("reason", reason.code());
+            line.plain(key!("reason"), reason.code());
         }
         if let Some(detail) = self.rejection.as_ref().and_then(|it| it.detail.as_deref()) {
-            line.text("detail", detail);
+            line.text(key!("detail"), detail);
         }
         if let Some(route) = self.route {
-            line.plain("route", &plan.routes[route].name);
+            line.plain(key!("route"), &plan.routes[route].name);
         }
         if let Some((_, cluster)) = self.backend {
-            line.text("upstream", &plan.clusters[cluster].name);
+            line.text(key!("upstream"), &plan.clusters[cluster].name);
         }
         if let Some(lease) = &self.lease {
-            line.plain("endpoint", &lease.endpoint().label);
+            line.plain(key!("endpoint"), &lease.endpoint().label);
         }
         let hedges = self.hedges.load(Ordering::Relaxed);
-        line.number("tries", (self.tries + hedges).into());
-        line.number("duration_us", micros(elapsed));
+        line.number(key!("tries"), (self.tries + hedges).into());
+        line.number(key!("duration_us"), micros(elapsed));
         if let Some(micros) = self.upstream_micros {
-            line.number("upstream_us", micros);
+            line.number(key!("upstream_us"), micros);
         }
-        line.number("bytes_sent", self.bytes_sent);
+        line.number(key!("bytes_sent"), self.bytes_sent);
         if self.is_trusted {
             let peer = self.connection.peer.ip();
             let client = plan.forwarded.client(peer, &self.parts.headers);
-            line.plain("client", &client.to_string());
+            line.plain(key!("client"), &client.to_string());
         } else {
-            line.plain("client", &self.connection.peer_text);
+            line.plain(key!("client"), &self.connection.peer_text);
         }
-        line.plain("request_id", self.request_id.to_str().unwrap_or_default());
-        line.hex("trace_id", self.trace.trace_id);
+        line.plain(
+            key!("request_id"),
+            self.request_id.to_str().unwrap_or_default(),
+        );
+        line.hex(key!("trace_id"), self.trace.trace_id);
     }
 }
 

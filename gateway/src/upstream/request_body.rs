@@ -58,8 +58,9 @@ pub(crate) enum RequestBody {
     Empty,
     /// Whatever comes, up to a bound.
     Stream(Box<RequestStream>),
-    /// The same, and what has gone is kept.
-    Kept(KeptBody),
+    /// The same, and what has gone is kept. Boxed as well: a request is moved a dozen times on
+    /// its way through hyper's client, and a copy of over 256 bytes costs twice as much.
+    Kept(Box<KeptBody>),
 }
 
 /// A streamed request body.
@@ -116,7 +117,7 @@ impl RequestBody {
             replay: replay.clone(),
             again: Bytes::new(),
         };
-        (Self::Kept(body), Some(replay))
+        (Self::Kept(Box::new(body)), Some(replay))
     }
 }
 
@@ -125,10 +126,11 @@ impl Replay {
     /// too long to be kept.
     pub(crate) fn body(&self) -> Option<RequestBody> {
         let again = self.with(|keeping| keeping.kept.as_deref().map(Bytes::copy_from_slice))?;
-        Some(RequestBody::Kept(KeptBody {
+        let body = KeptBody {
             replay: self.clone(),
             again,
-        }))
+        };
+        Some(RequestBody::Kept(Box::new(body)))
     }
 
     /// A second body beside the one under way; `None` unless all of it has come and is kept, for

@@ -14,14 +14,14 @@ use super::problem::{Position, Problem, Problems};
 use super::remedy::remedy;
 use super::tree::{Entry, Node, Scalar, Value, quote};
 
-/// Bytes that a file may have.
-pub const MAX_FILE_BYTES: usize = 1024 * 1024;
+/// Bytes that a file may have: room for 10,000 routes with all that a route may say.
+pub const MAX_FILE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Lists and maps that may nest, aliases included.
 pub const MAX_DEPTH: usize = 32;
 
 /// Keys and values that a file may have, after aliases are replaced.
-pub const MAX_NODES: usize = 100_000;
+pub const MAX_NODES: usize = 500_000;
 
 /// How much of a document is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

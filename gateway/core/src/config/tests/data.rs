@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use expect_test::expect;
 
-use super::super::{Bounds, MAX_NODES, Problems, Source, decode_data};
+use super::super::{Bounds, Problems, Source, decode_data};
 
 type Numbers = BTreeMap<String, Vec<u8>>;
 type Texts = BTreeMap<String, String>;
 
 const BOUNDS: Bounds = Bounds {
-    bytes: 4 * 1024 * 1024,
-    nodes: 3 * MAX_NODES,
+    bytes: Bounds::FILE.bytes + 64 * 1024,
+    nodes: 30_000,
 };
 
 fn source(text: &str) -> Source<'_> {
@@ -33,17 +33,18 @@ fn a_dollar_is_a_dollar() {
 #[test]
 fn bounds_are_those_of_the_caller() {
     let list = |count: usize| format!("a: [{}]", vec!["1"; count].join(","));
+    let text = format!("{}{}", list(20_000), " ".repeat(Bounds::FILE.bytes));
     let (numbers, positions) =
-        decode_data::<Numbers>(source(&list(2 * MAX_NODES)), BOUNDS).expect("within the bounds");
-    assert_eq!(numbers["a"].len(), 2 * MAX_NODES);
+        decode_data::<Numbers>(source(&text), BOUNDS).expect("within the bounds");
+    assert_eq!(numbers["a"].len(), 20_000);
     assert!(positions.is_given("a[7]") && !positions.is_given("b"));
     let told = refused(&list(BOUNDS.nodes)).brief(1);
     assert_eq!(
         told,
-        "line 1: a[299999]: the file has more than 300000 keys and values"
+        "line 1: a[29999]: the file has more than 30000 keys and values"
     );
     let told = refused(&" ".repeat(BOUNDS.bytes + 1)).brief(1);
-    assert_eq!(told, "the file is larger than 4096 KiB");
+    assert_eq!(told, "the file is larger than 8256 KiB");
 }
 
 #[test]

@@ -103,10 +103,10 @@ fn every_bound_is_an_error_and_not_a_crash() {
         1:37-1 any[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0]: lists and maps nest more than 32 deep | close what is open further up, or flatten it
         1:39-1 any[0]: this is not YAML: recursion limit exceeded | close what is open further up, or flatten it
         33:33-1 a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a: lists and maps nest more than 32 deep | close what is open further up, or flatten it
-        7:20-3 any[5][2]: the file has more than 100000 keys and values | what an alias stands for counts each time; split the file
+        8:10-3 any[6][0]: the file has more than 500000 keys and values | what an alias stands for counts each time; split the file
         32:11-4 any[30][0]: lists and maps nest more than 32 deep | close what is open further up, or flatten it
-        1:200005-1 any[99999]: the file has more than 100000 keys and values | what an alias stands for counts each time; split the file
-        : the file is larger than 1024 KiB | split it, or take out what is generated
+        1:1000005-1 any[499999]: the file has more than 500000 keys and values | what an alias stands for counts each time; split the file
+        : the file is larger than 8192 KiB | split it, or take out what is generated
     "]].assert_eq(&report);
 }
 
