@@ -17,7 +17,7 @@ use crate::auth::jwt::Provider;
 use crate::cluster::balance::{Balancer, SubsetChoice};
 use crate::cluster::health::OutlierRules;
 use crate::cluster::retry::RetryPolicy;
-use crate::cluster::{HashKey, Limits};
+use crate::cluster::{AdaptiveRules, HashKey, Limits, Priority, PriorityShares};
 use crate::route::RouteTable;
 
 /// The compiled routes file.
@@ -56,8 +56,19 @@ pub struct Route {
     pub per_try_timeout: Option<Duration>,
     /// Whether to try again.
     pub retries: RetryPolicy,
+    /// Whether a second try begins while the first is slow.
+    pub hedge: Option<Hedge>,
+    /// Whether its requests are shed before others.
+    pub priority: Priority,
     /// Bytes of a request body.
     pub body_bytes_max: u64,
+}
+
+/// When a second try begins while the first is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hedge {
+    /// After this time without an answer's head.
+    pub after: Duration,
 }
 
 impl Route {
@@ -182,6 +193,10 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// How much of the gateway it may hold.
     pub limits: Limits,
+    /// How the limit on its requests finds itself, where it does.
+    pub adaptive: Option<AdaptiveRules>,
+    /// How much of its limits each priority may fill.
+    pub priorities: PriorityShares,
     /// When an endpoint is left out.
     pub outliers: OutlierRules,
     /// What is kept open to its endpoints.

@@ -6,7 +6,7 @@ use gateway_core::config::{Problems, Source};
 use gateway_core::file;
 
 /// Each page with how many files it has at least: fewer would mean that they are not found.
-const PAGES: [(&str, &str, usize); 6] = [
+const PAGES: [(&str, &str, usize); 7] = [
     (
         "docs/authentication.md",
         include_str!("../../../docs/authentication.md"),
@@ -30,6 +30,11 @@ const PAGES: [(&str, &str, usize); 6] = [
     (
         "docs/resilience.md",
         include_str!("../../../docs/resilience.md"),
+        1,
+    ),
+    (
+        "docs/overload.md",
+        include_str!("../../../docs/overload.md"),
         1,
     ),
     ("docs/health.md", include_str!("../../../docs/health.md"), 1),

@@ -3,6 +3,7 @@
 mod discovery;
 mod health;
 mod keys;
+mod overload;
 mod picks;
 mod usage;
 
@@ -132,6 +133,7 @@ impl Observed {
         picks::encode(&live.ledger, encoder)?;
         health::encode(live, encoder)?;
         usage::encode(live, encoder)?;
+        overload::encode(live, encoder)?;
         discovery::encode(live, encoder)
     }
 

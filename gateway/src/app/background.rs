@@ -1,9 +1,10 @@
 //! What runs beside the workers: discovery, health, keys of others and our own, the clock's
 //! correction, reloads.
 
-use std::sync::PoisonError;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service;
@@ -11,6 +12,12 @@ use pingora_core::services::Service;
 use super::reload::Reloader;
 use super::running::{HealthWatches, Running};
 use crate::clock::Clock;
+use crate::proxy::Live;
+
+/// Between two looks at the limits that find themselves.
+const ADAPT_PAUSE: Duration = Duration::from_millis(50);
+/// The same where there is none: a reload may bring one.
+const ADAPT_IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Discovery, health, keys of others and our own, documents, the clock's correction and reloads,
 /// on one thread beside the workers.
@@ -34,6 +41,7 @@ impl Service for Background {
         };
         running.start();
         let ticking = tick(running.health(), self.clock.clone());
+        let adapting = adapt(Arc::clone(running.live()), self.clock.clone());
         let reloading = async {
             if let Some(reloader) = self.reloader.take() {
                 // Large, and made once.
@@ -41,7 +49,7 @@ impl Service for Background {
             }
         };
         // What runs goes on for as long as the process, also when nothing is reloaded any more.
-        tokio::join!(ticking, reloading);
+        tokio::join!(ticking, adapting, reloading);
     }
 
     fn name(&self) -> &'static str {
@@ -50,6 +58,22 @@ impl Service for Background {
 
     fn threads(&self) -> Option<usize> {
         Some(1)
+    }
+}
+
+/// Lets the limits that find themselves move, without end.
+async fn adapt(live: Arc<ArcSwap<Live>>, clock: Clock) {
+    loop {
+        let now = Instant::now();
+        let is_any = live
+            .load()
+            .adapt(clock.to_ms(now), clock.to_unix_seconds(now));
+        let pause = if is_any {
+            ADAPT_PAUSE
+        } else {
+            ADAPT_IDLE_PAUSE
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 

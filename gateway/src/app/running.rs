@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use gateway_core::cluster::AdaptiveLimit;
 use gateway_core::file::Settings;
-use gateway_core::plan::Plan;
+use gateway_core::plan::{Cluster, Plan};
 use tokio::time::{Instant, sleep};
 
 use super::Cause;
@@ -56,7 +57,11 @@ impl Running {
         context.lifecycle.wait_for(waiting);
         let upstreams = succeed(&[], &plan, settings, &parts, &context);
         let health = health(Vec::new(), &upstreams);
-        let live = live(plan, &Ledger::new(workers), &parts, &upstreams, &context);
+        let counted = Counted {
+            ledger: &Ledger::new(workers),
+            limits: &[],
+        };
+        let live = live(plan, counted, &parts, &upstreams, &context);
         Ok(Self {
             live: Arc::new(ArcSwap::from_pointee(live)),
             earlier: Vec::new(),
@@ -105,7 +110,15 @@ impl Running {
             parts.is_trust_of(&self.parts, provider)
         });
         let upstreams = succeed(&self.upstreams, &plan, settings, &parts, context);
-        let next = live(plan, &live_before.ledger, &parts, &upstreams, context);
+        let limits = live_before.plan.clusters.iter().zip(&live_before.adaptive);
+        let limits: Vec<_> = limits
+            .filter_map(|(cluster, limit)| Some((&*cluster.name, limit.as_ref()?)))
+            .collect();
+        let counted = Counted {
+            ledger: &live_before.ledger,
+            limits: &limits,
+        };
+        let next = live(plan, counted, &parts, &upstreams, context);
         let wanted = parts.unanswered(&next.plan, &Parts::default());
         self.live.store(Arc::new(next));
         context.lifecycle.wait_only_for(&wanted);
@@ -142,15 +155,40 @@ async fn first_answers(plan: &Plan, parts: &Parts, before: &Parts) -> Vec<String
     }
 }
 
+/// What was counted under the plan before.
+#[derive(Clone, Copy)]
+struct Counted<'a> {
+    ledger: &'a Ledger,
+    /// The limits that find themselves, by their upstreams' names.
+    limits: &'a [(&'a str, &'a Arc<AdaptiveLimit>)],
+}
+
+impl Counted<'_> {
+    /// The limit of an upstream that has one; what was found out goes on under the same rules.
+    fn limit(self, cluster: &Cluster, workers: usize) -> Option<Arc<AdaptiveLimit>> {
+        let (rules, shares) = (cluster.adaptive?, cluster.priorities);
+        let mut known = self.limits.iter();
+        let known =
+            known.find(|(name, limit)| **name == *cluster.name && limit.goes_by(rules, shares));
+        Some(match known {
+            Some((_, limit)) => Arc::clone(limit),
+            None => Arc::new(AdaptiveLimit::new(rules, shares, workers)),
+        })
+    }
+}
+
 fn live(
     plan: Plan,
-    before: &Ledger,
+    before: Counted<'_>,
     parts: &Parts,
     upstreams: &[Upstream],
     context: &Context,
 ) -> Live {
-    let (ledger, cells) = before.succeed(&plan);
-    Live {
+    let (ledger, cells) = before.ledger.succeed(&plan);
+    let limits = plan.clusters.iter();
+    let limits = limits.map(|cluster| before.limit(cluster, cells.len()));
+    let live = Live {
+        adaptive: limits.collect(),
         trusts: parts.keys.iter().map(|it| Arc::clone(&it.trust)).collect(),
         wanted: parts.keys.iter().map(|it| Arc::clone(&it.wanted)).collect(),
         api_keys: parts
@@ -168,5 +206,11 @@ fn live(
         cells,
         ledger,
         plan,
+    };
+    for (index, limit) in live.adaptive.iter().enumerate() {
+        if let Some(limit) = limit {
+            limit.apply(live.usages(index));
+        }
     }
+    live
 }

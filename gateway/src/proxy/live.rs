@@ -6,8 +6,9 @@ use arc_swap::{ArcSwap, Guard};
 use gateway_core::auth::Snapshots;
 use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::trust::Trust;
-use gateway_core::cluster::EndpointSet;
+use gateway_core::cluster::{AdaptiveLimit, EndpointSet, Usage};
 use gateway_core::plan::Plan;
+use gateway_core::words::time::{Millis, UnixSeconds};
 
 use crate::discovery::watch::Discovery;
 use crate::documents::DocumentStats;
@@ -29,6 +30,8 @@ pub(crate) struct Live {
     pub(crate) wanted: Vec<Arc<WantedKeys>>,
     /// By the cluster's index.
     pub(crate) endpoints: Vec<Arc<ArcSwap<EndpointSet>>>,
+    /// The limits that find themselves, by the cluster's index.
+    pub(crate) adaptive: Vec<Option<Arc<AdaptiveLimit>>>,
     /// There where the plan has an upstream that gets the gateway's own tokens.
     pub(crate) signer: Option<Arc<Signer>>,
     /// The availability zone that the gateway runs in, where it is known.
@@ -48,6 +51,25 @@ pub(crate) struct Watched {
     /// By the provider's index.
     pub(crate) keys: Vec<Arc<KeyStats>>,
     pub(crate) documents: Vec<Arc<DocumentStats>>,
+}
+
+impl Live {
+    /// Lets the limits that find themselves move; whether there are any. Called some times in a
+    /// tenth of a second, by one thread.
+    pub(crate) fn adapt(&self, now: Millis, civil: UnixSeconds) -> bool {
+        for (index, limit) in self.adaptive.iter().enumerate() {
+            if let Some(limit) = limit {
+                limit.tick(self.usages(index), now, civil);
+            }
+        }
+        self.adaptive.iter().any(Option::is_some)
+    }
+
+    /// What the workers hold for an upstream.
+    pub(crate) fn usages(&self, cluster: usize) -> impl Iterator<Item = &Usage> + Clone {
+        let cells = self.cells.iter();
+        cells.map(move |cells| &cells.upstreams[cluster].usage)
+    }
 }
 
 impl Snapshots for Live {

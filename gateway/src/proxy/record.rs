@@ -1,6 +1,7 @@
 //! What is known of one request, and what is written down when it has ended.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use gateway_core::auth::Caller;
@@ -39,6 +40,9 @@ pub(crate) struct Record {
     /// The cluster against whose limit on requests this one counts.
     pub(super) counted_at: Option<usize>,
     pub(super) tries: u32,
+    /// Second tries while the first was slow. Counted as they begin, while others look at this
+    /// record: a client may go away before they end.
+    pub(super) hedges: AtomicU32,
     /// From the last try's start to its answer's head, or to its failure.
     pub(super) upstream_micros: Option<u64>,
     pub(super) status: Option<StatusCode>,
@@ -149,7 +153,8 @@ impl Record {
         if let Some(lease) = &self.lease {
             line.plain(key!("endpoint"), &lease.endpoint().label);
         }
-        line.number(key!("tries"), self.tries.into());
+        let hedges = self.hedges.load(Ordering::Relaxed);
+        line.number(key!("tries"), (self.tries + hedges).into());
         line.number(key!("duration_us"), micros(elapsed));
         if let Some(micros) = self.upstream_micros {
             line.number(key!("upstream_us"), micros);

@@ -1,7 +1,7 @@
 //! What a worker owns, and what the workers share.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -113,6 +113,7 @@ impl Worker {
             lease: None,
             counted_at: None,
             tries: 0,
+            hedges: AtomicU32::new(0),
             upstream_micros: None,
             status: None,
             rejection: None,

@@ -136,6 +136,35 @@ pub(crate) struct UpstreamCells {
     pub(crate) connections_opened: Counter,
     pub(crate) connect_failures: Counter,
     pub(crate) picks: PickCells,
+    /// By the discriminant of the outcome.
+    pub(crate) hedges: [Counter; HedgeOutcome::ALL.len()],
+}
+
+/// What became of a second try while the first was slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HedgeOutcome {
+    /// Its answer came first.
+    Won,
+    /// The first try's answer came first.
+    Lost,
+    /// Neither had a good answer.
+    Failed,
+    /// It was not made: no budget, no room within the limits, or no other endpoint.
+    Denied,
+}
+
+impl HedgeOutcome {
+    pub(crate) const ALL: [Self; 4] = [Self::Won, Self::Lost, Self::Failed, Self::Denied];
+
+    /// The word of metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Won => "won",
+            Self::Lost => "lost",
+            Self::Failed => "failed",
+            Self::Denied => "denied",
+        }
+    }
 }
 
 /// From where endpoints were chosen.

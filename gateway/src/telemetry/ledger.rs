@@ -89,7 +89,7 @@ impl Ledger {
             let name = cluster.name.clone();
             let make = || UpstreamCells::within(share);
             let cells = name_in(&mut self.upstreams, name, generation, workers, make);
-            cells[worker].usage.resize(share);
+            cells[worker].usage.resize(share, cluster.priorities);
             Arc::clone(&cells[worker])
         });
         Cells {

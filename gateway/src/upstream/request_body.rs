@@ -133,6 +133,13 @@ impl Replay {
         Some(RequestBody::Kept(Box::new(body)))
     }
 
+    /// A second body beside the one under way; `None` unless all of it has come and is kept, for
+    /// only one body can read on.
+    pub(crate) fn body_beside(&self) -> Option<RequestBody> {
+        let has_ended = self.with(|keeping| keeping.stream.incoming.is_end_stream());
+        has_ended.then(|| self.body())?
+    }
+
     /// Whether all that has gone is kept.
     pub(crate) fn is_whole(&self) -> bool {
         self.with(|keeping| keeping.kept.is_some())

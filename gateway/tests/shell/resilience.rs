@@ -299,6 +299,45 @@ fn upstreams_learn_how_long_they_may_take_and_never_longer_than_the_client_waits
 }
 
 #[test]
+fn a_trusted_proxys_deadline_is_kept_and_what_does_not_meet_it_is_not_the_endpoints_fault() {
+    const REQUESTS: usize = 8;
+    let never = Gate::closed();
+    let hanging = never.clone();
+    let backend = Backend::answering(move |_request| {
+        let gate = hanging.clone();
+        async move {
+            gate.pass().await;
+            Response::new(full("never"))
+        }
+    });
+    for (trusted, deadline, is_kept) in [
+        ("127.0.0.0/8", "20", true),
+        ("127.0.0.0/8", "soon", false),
+        ("127.0.0.0/8", "60000", false),
+        ("10.0.0.0/8", "20", false),
+    ] {
+        let settings = format!(
+            "forwarded: {{trusted_proxies: [{trusted}]}}\ndefaults: {{timeout: 600ms, retries: {{attempts: 0}}}}"
+        );
+        let gateway = TestGateway::with(&settings, &backend);
+        let case = format!("{trusted} {deadline}");
+        for _ in 0..if is_kept { REQUESTS } else { 1 } {
+            let began = Instant::now();
+            let request = gateway.get("/").header("x-request-deadline", deadline);
+            assert_eq!(request.fetch().verdict(), "504 upstream_timeout", "{case}");
+            let is_early = began.elapsed() < Duration::from_millis(500);
+            assert!(is_early || !is_kept, "{case}: {:?}", began.elapsed());
+            assert!(
+                is_kept || began.elapsed() >= Duration::from_millis(590),
+                "{case}"
+            );
+        }
+        let healthy = "gateway_upstream_endpoints{upstream=\"backend\",state=\"healthy\"}";
+        assert_eq!(gateway.metrics().value(healthy), 1, "{case}");
+    }
+}
+
+#[test]
 fn requests_beyond_the_limit_fail_at_once_and_those_within_it_do_not() {
     let gate = Gate::closed();
     let waiting = gate.clone();
@@ -347,7 +386,17 @@ fn few_may_wait_for_a_connection() {
     gateway.wait_for_metric(pending, 2);
     let reply = gateway.get("/").fetch();
     assert_eq!(reply.verdict(), "503 upstream_overloaded");
-    assert_eq!(gateway.access_lines(1)[0]["detail"], "pending");
+    let line = &gateway.access_lines(1)[0];
+    assert_eq!(
+        (&line["detail"], line["tries"].as_u64()),
+        (&"pending".into(), Some(0))
+    );
+    let tries = "gateway_upstream_tries_total{upstream=\"backend\"}";
+    assert_eq!(
+        gateway.metrics().value(tries),
+        2,
+        "what was refused is no try"
+    );
     waiting.abort();
     // Clients that go away make room.
     gateway.wait_for_metric(pending, 0);

@@ -5,8 +5,12 @@
 //! still, a limit is exact only with one worker: a worker may refuse while another has room, and
 //! rounding may let up to one more a worker pass.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::adaptive::Samples;
+use super::{Outcome, Priority, PriorityShares};
 
 /// The limits of one upstream, over all workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +50,24 @@ impl Limits {
 ///
 /// Its counts have one writer, that worker: plain loads and stores, no read-modify-write. They
 /// outlive a plan, and so the share may change under them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Usage {
     share: Share,
+    /// There where an adaptive limit wants to know.
+    samples: OnceLock<Box<Samples>>,
     connections: Arc<AtomicU32>,
     pending: Arc<AtomicU32>,
     requests: AtomicU32,
+    shed: [AtomicU64; Priority::ALL.len()],
+}
+
+/// Why a request is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// The limit on requests is reached.
+    AtLimit,
+    /// What is left is for more important requests, or the adaptive limit is reached.
+    Shed,
 }
 
 /// The most of each, as in [`Limits`].
@@ -60,21 +76,39 @@ struct Share {
     connections: AtomicU32,
     pending: AtomicU32,
     requests: AtomicU32,
+    /// Requests that there may be for one more to be let in, by priority: of the limit on
+    /// requests, or of an adaptive one where that is lower.
+    rooms: [AtomicU32; Priority::ALL.len()],
 }
 
 impl Share {
     fn of(limits: Limits) -> Self {
-        Self {
-            connections: AtomicU32::new(limits.connections_max),
-            pending: AtomicU32::new(limits.pending_max),
-            requests: AtomicU32::new(limits.requests_max),
-        }
+        let share = Self {
+            connections: AtomicU32::default(),
+            pending: AtomicU32::default(),
+            requests: AtomicU32::default(),
+            rooms: Default::default(),
+        };
+        share.resize(limits, PriorityShares::default());
+        share
     }
-}
 
-impl Default for Share {
-    fn default() -> Self {
-        Self::of(Limits::default())
+    fn resize(&self, limits: Limits, priorities: PriorityShares) {
+        let Limits {
+            connections_max,
+            pending_max,
+            requests_max,
+        } = limits;
+        self.connections.store(connections_max, Ordering::Relaxed);
+        self.pending.store(pending_max, Ordering::Relaxed);
+        self.requests.store(requests_max, Ordering::Relaxed);
+        self.open(priorities.rooms(requests_max));
+    }
+
+    fn open(&self, rooms: [u32; Priority::ALL.len()]) {
+        for (room, value) in self.rooms.iter().zip(rooms) {
+            room.store(value, Ordering::Relaxed);
+        }
     }
 }
 
@@ -82,33 +116,82 @@ impl Default for Share {
 #[derive(Debug)]
 pub struct Held(Arc<AtomicU32>);
 
+impl Default for Usage {
+    fn default() -> Self {
+        Self::within(Limits::default())
+    }
+}
+
 impl Usage {
     /// Nothing is held yet.
     #[must_use]
     pub fn within(share: Limits) -> Self {
         Self {
             share: Share::of(share),
-            ..Self::default()
+            samples: OnceLock::new(),
+            connections: Arc::default(),
+            pending: Arc::default(),
+            requests: AtomicU32::default(),
+            shed: Default::default(),
         }
     }
 
-    /// Another share from now on. What is held beyond it is not taken away.
-    pub fn resize(&self, share: Limits) {
-        let Limits {
-            connections_max,
-            pending_max,
-            requests_max,
-        } = share;
-        let own = &self.share;
-        own.connections.store(connections_max, Ordering::Relaxed);
-        own.pending.store(pending_max, Ordering::Relaxed);
-        own.requests.store(requests_max, Ordering::Relaxed);
+    /// Another share from now on, of which less important requests may fill only a part. What is
+    /// held beyond it is not taken away.
+    pub fn resize(&self, share: Limits, priorities: PriorityShares) {
+        self.share.resize(share, priorities);
+    }
+
+    /// Within an adaptive limit from now on: lets this worker have so many requests of it.
+    pub(super) fn narrow(&self, requests_max: u32, priorities: PriorityShares) {
+        self.samples.get_or_init(Box::default);
+        let own = self.share.requests.load(Ordering::Relaxed);
+        self.share.open(priorities.rooms(own.min(requests_max)));
     }
 
     /// Counts a request, if there is room for one: then [`Usage::end_request`] takes it away.
+    ///
+    /// # Errors
+    /// [`Busy`] where there is none; it is counted as shed where others would have been let in.
+    pub fn begin_request(&self, priority: Priority) -> Result<(), Busy> {
+        if begin(&self.requests, &self.share.rooms[priority as usize]) {
+            return Ok(());
+        }
+        if self.requests() >= self.share.requests.load(Ordering::Relaxed) {
+            return Err(Busy::AtLimit);
+        }
+        let shed = &self.shed[priority as usize];
+        shed.store(shed.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        Err(Busy::Shed)
+    }
+
+    /// Counts one more try of a request that is counted already, if there is room even for what is
+    /// least important: then [`Usage::end_request`] takes it away. A refusal is not counted.
     #[must_use]
-    pub fn begin_request(&self) -> bool {
-        begin(&self.requests, &self.share.requests)
+    pub fn begin_extra(&self) -> bool {
+        begin(&self.requests, &self.share.rooms[Priority::Low as usize])
+    }
+
+    /// Takes in how a try ended, where there is an adaptive limit to know it.
+    pub fn observe(&self, outcome: Outcome, took: Duration) {
+        if let Some(samples) = self.samples() {
+            samples.observe(outcome, took);
+        }
+    }
+
+    pub(super) fn samples(&self) -> Option<&Samples> {
+        self.samples.get().map(|samples| &**samples)
+    }
+
+    /// Requests of a priority that were shed so far.
+    #[must_use]
+    pub fn shed(&self, priority: Priority) -> u64 {
+        self.shed[priority as usize].load(Ordering::Relaxed)
+    }
+
+    /// Requests of any priority that were shed so far.
+    pub(super) fn shed_in_all(&self) -> u64 {
+        Priority::ALL.iter().map(|it| self.shed(*it)).sum()
     }
 
     /// A request has ended.
@@ -182,6 +265,7 @@ fn end(count: &AtomicU32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::{AdaptiveLimit, AdaptiveRules};
 
     #[test]
     fn shares_add_up_to_the_limit_or_to_less_than_one_a_worker_more() {
@@ -203,10 +287,10 @@ mod tests {
             pending_max: 1,
             requests_max: 1,
         });
-        assert!(usage.begin_request());
-        assert!(!usage.begin_request());
+        assert_eq!(usage.begin_request(Priority::Normal), Ok(()));
+        assert_eq!(usage.begin_request(Priority::Normal), Err(Busy::AtLimit));
         usage.end_request();
-        assert!(usage.begin_request());
+        assert_eq!(usage.begin_request(Priority::Normal), Ok(()));
         let (one, two) = (usage.connect(), usage.connect());
         assert!(one.is_some() && two.is_some() && usage.connect().is_none());
         drop(one);
@@ -225,11 +309,49 @@ mod tests {
             ..Limits::default()
         };
         let usage = Usage::within(limits(2));
-        assert!(usage.begin_request() && usage.begin_request());
-        usage.resize(limits(1));
+        let begin = || usage.begin_request(Priority::Normal).is_ok();
+        assert!(begin() && begin());
+        usage.resize(limits(1), PriorityShares::default());
         usage.end_request();
-        assert!(!usage.begin_request(), "one is held still");
+        assert!(!begin(), "one is held still");
         usage.end_request();
-        assert!(usage.begin_request());
+        assert!(begin());
+    }
+
+    #[test]
+    fn what_is_less_important_is_shed_before_the_limit_is_reached() {
+        let limits = Limits {
+            requests_max: 10,
+            ..Limits::default()
+        };
+        let shares = PriorityShares::below(Priority::Critical);
+        let usage = Usage::within(limits);
+        usage.resize(limits, shares);
+        for (priority, room) in Priority::ALL.into_iter().zip([10, 9, 8, 6]).rev() {
+            while usage.begin_request(priority).is_ok() {}
+            assert_eq!(usage.requests(), room, "{priority:?}");
+        }
+        let shed = Priority::ALL.map(|priority| usage.shed(priority));
+        assert_eq!(shed, [0, 1, 1, 1], "the limit itself sheds nobody");
+        assert_eq!(usage.shed_in_all(), 3);
+    }
+
+    #[test]
+    fn the_lower_of_the_two_limits_holds() {
+        for (requests_max, initial, expected) in [(10, 4, 4), (3, 4, 3)] {
+            let limits = Limits {
+                requests_max,
+                ..Limits::default()
+            };
+            let rules = AdaptiveRules {
+                initial,
+                ..AdaptiveRules::default()
+            };
+            let limit = AdaptiveLimit::new(rules, PriorityShares::default(), 1);
+            let usage = Usage::within(limits);
+            limit.apply([&usage]);
+            while usage.begin_request(Priority::Normal).is_ok() {}
+            assert_eq!(usage.requests(), expected, "{requests_max} {initial}");
+        }
     }
 }

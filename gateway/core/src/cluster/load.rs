@@ -89,6 +89,15 @@ impl Load {
         self.store(next, now);
     }
 
+    /// Takes in a try that was given up after some time: only what is longer than expected says
+    /// anything.
+    pub(super) fn report_at_least(&self, took: Duration, now: Millis) {
+        let took = took.as_secs_f32();
+        if took > self.expected_seconds(now) {
+            self.store(took, now);
+        }
+    }
+
     /// A probe was answered: what made the endpoint look bad is over, and with the estimate of
     /// then it would get nothing to show it by.
     pub(super) fn begin_anew(&self, took: Duration, now: Millis) {
@@ -237,6 +246,16 @@ mod tests {
         }
         let load = seen(&[(0, ERROR, 0); 100]);
         assert_eq!(load.expected(0), Some(ms(60_000)), "the bound");
+    }
+
+    #[test]
+    fn a_try_that_was_outrun_makes_an_endpoint_look_slower_but_never_faster() {
+        for (took, expected) in [(5, 10), (10, 10), (200, 200)] {
+            let load = seen(&[(0, OK, 10)]);
+            load.report_at_least(ms(took), 0);
+            let got = load.expected(0).unwrap();
+            assert_eq!(got.as_millis(), expected, "{took}");
+        }
     }
 
     #[test]

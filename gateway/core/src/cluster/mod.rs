@@ -15,8 +15,11 @@
 //! | `retry.rs` | whether a failed try may be made again, and when |
 //! | `budget.rs` | how many retries an upstream gets |
 //! | `limits.rs` | how much of the gateway an upstream may hold |
+//! | `adaptive.rs`, `adaptive/` | a limit on requests that finds itself |
+//! | `priority.rs` | whose requests are shed first |
 //! | `deadline.rs` | how an upstream is told how long it may take |
 
+mod adaptive;
 mod alias;
 pub mod balance;
 mod budget;
@@ -29,6 +32,7 @@ mod limits;
 mod load;
 mod maglev;
 mod pool;
+mod priority;
 pub mod retry;
 mod set;
 #[cfg(test)]
@@ -36,13 +40,15 @@ mod tests;
 mod view;
 mod zone;
 
+pub use adaptive::{AdaptiveLimit, AdaptiveRules};
 pub use budget::RetryBudget;
 pub use endpoint::{Endpoint, Instance};
 pub use health::{Health, HealthState, SetHealth};
 pub use key::HashKey;
 pub use lease::{Lease, Outcome};
-pub use limits::{Held, Limits, Usage};
+pub use limits::{Busy, Held, Limits, Usage};
 pub use load::Load;
+pub use priority::{Priority, PriorityShares};
 pub use set::EndpointSet;
 pub use view::Subset;
 pub use zone::ZonePreference;

@@ -8,7 +8,7 @@ use http::HeaderName;
 
 use super::load_balancers::Attributes;
 use super::settings::Sources;
-use super::{Outline, RoutesFile, Settings, identity, load_balancers};
+use super::{Outline, RoutesFile, Settings, identity, load_balancers, overload};
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::credential::Place;
 use crate::auth::jwt::Provider;
@@ -115,7 +115,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         .map(|(name, spec)| spec.compile(name, check))
         .unzip();
     let subsets = load_balancers::subsets(&file.routes, check);
-    let (clusters, endpoint_sources): (Vec<Cluster>, _) = file
+    let (mut clusters, endpoint_sources): (Vec<Cluster>, _) = file
         .upstreams
         .iter()
         .map(|(name, spec)| spec.compile(name, subsets.get(name.as_str()), check))
@@ -134,6 +134,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
     let mut routes = routes(file, &names, check);
     number_providers(&mut providers);
     let next_number = number_policies(&mut routes).max(providers.len() as u64);
+    overload::share_limits(&mut clusters, &routes);
     let mut identity_headers = identity_headers(&routes);
     identity::check_uses(file, check);
     let internal_identity = file.internal_identity.as_ref().map(|spec| {

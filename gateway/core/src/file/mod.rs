@@ -16,6 +16,7 @@ mod load_balancers;
 mod name_servers;
 mod outliers;
 mod outline;
+mod overload;
 mod providers;
 mod retries;
 mod revocations;
@@ -51,6 +52,7 @@ pub use load_balancers::{
 pub use name_servers::{NameServers, NameServersSpec};
 pub use outliers::{OutlierSpec, SuccessRateSpec};
 pub use outline::{Change, Changes, Outline};
+pub use overload::{HedgeSpec, PriorityName};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
 pub use retries::{BackoffSpec, HoldSpec, RetryCondition, RetrySpec, StatusMethodsSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
@@ -62,7 +64,7 @@ pub use settings::{
 };
 pub use sources::{CloudMap, CloudMapSpec, Dns, DnsName, DnsSpec, EndpointSource, FileSpec};
 pub use upgrade::{Upgrade, UpgradeSpec};
-pub use upstream_limits::UpstreamLimitsSpec;
+pub use upstream_limits::{Adaptive, AdaptiveSpec, UpstreamLimitsSpec};
 pub use upstreams::UpstreamSpec;
 
 /// A routes file, as written.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::auth::AuthSpec;
 use super::compile::{Checker, Names};
 use super::load_balancers::{StickySpec, WhenEmpty};
+use super::overload::{HedgeSpec, PriorityName};
 use super::retries::RetrySpec;
 use crate::cluster::HashKey;
 use crate::cluster::balance::SubsetChoice;
@@ -34,6 +35,13 @@ pub struct RouteSpec {
     /// Whether to try again.
     #[serde(default)]
     pub retries: RetrySpec,
+    /// A second try at another endpoint while the first is slow; default none.
+    #[serde(default)]
+    pub hedge: Option<HedgeSpec>,
+    /// Whose requests are shed first when an upstream is at its limits: `critical`, `high`,
+    /// `normal` or `low`; default `normal`.
+    #[serde(default)]
+    pub priority: PriorityName,
     /// Bytes of a request's body, up to 1 TiB; default 10 MiB.
     #[serde(default)]
     pub max_request_body: Option<ByteSize>,
@@ -148,6 +156,11 @@ impl RouteSpec {
             timeout: self.timeout.or(defaults.timeout).map_or(TIMEOUT, |it| it.0),
             per_try_timeout: retries.per_try_timeout.map(|it| it.0),
             retries: retries.compile(),
+            hedge: self
+                .hedge
+                .as_ref()
+                .map(|hedge| hedge.compile(&join(&at, "hedge"), check)),
+            priority: self.priority.into(),
             body_bytes_max: body_bytes_max.map_or(BODY_BYTES_MAX, |it| it.0),
         }
     }

@@ -6,6 +6,7 @@ mod good;
 mod health;
 mod load_balancers;
 mod many;
+mod overload;
 mod resilience;
 mod revocations;
 

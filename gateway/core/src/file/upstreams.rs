@@ -10,6 +10,7 @@ use super::load_balancers::{Attributes, LoadBalancer, ZoneAware};
 use super::sources::{CloudMapSpec, DnsSpec, EndpointSource, FileSpec};
 use super::upstream_limits::UpstreamLimitsSpec;
 use super::{ConnectionsSpec, HealthCheckSpec, OutlierSpec, identity};
+use crate::cluster::PriorityShares;
 use crate::config::join;
 use crate::plan::Cluster;
 use crate::words::units::HumanDuration;
@@ -82,6 +83,8 @@ impl UpstreamSpec {
             ),
             connections: self.connections.compile(&at, check),
             limits: self.limits.compile(&at, check),
+            adaptive: self.limits.compile_adaptive(&at, check),
+            priorities: PriorityShares::default(),
             outliers: self.outlier_detection.compile(&at, check),
             identity: identity::audience(self.identity.as_ref(), &at, check),
         };

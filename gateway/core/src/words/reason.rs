@@ -141,6 +141,9 @@ reasons! {
     UpstreamTimeout = 504 "upstream_timeout" "the upstream did not answer in time";
     /// The upstream is at one of its limits: nothing was sent.
     UpstreamOverloaded = 503 "upstream_overloaded" "the upstream is at its configured limit";
+    /// The upstream has as much as it can take, or what is left is for more important requests:
+    /// nothing was sent.
+    RequestShed = 503 "request_shed" "the upstream is overloaded, and this request is left out";
 
     // The gateway itself
     /// More connections or requests than configured.

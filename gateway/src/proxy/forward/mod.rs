@@ -3,20 +3,22 @@
 //! | file | holds |
 //! |---|---|
 //! | `again.rs` | what happens between a failed try and the next |
+//! | `hedge.rs` | a second try while the first is slow |
 //! | `hold.rs` | which answers are held back until they are whole |
 //! | `request.rs` | the request of one try |
 
 mod again;
+mod hedge;
 mod hold;
 mod request;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use gateway_core::cluster::Outcome;
 use gateway_core::cluster::balance::{Choice, SubsetChoice, Tried};
 use gateway_core::cluster::retry::Failure;
-use gateway_core::plan::{Backends, Cluster, Route};
+use gateway_core::cluster::{Busy, Held, Lease, Outcome};
+use gateway_core::plan::{Backends, Cluster, Hedge, Route};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
 use gateway_core::words::time::Millis;
@@ -31,7 +33,7 @@ use crate::identity::Subject;
 use crate::telemetry::cells::UpstreamCells;
 use crate::upstream::{ExchangeError, Link, Replay, Reply, RequestBody};
 use again::{Ending, Failed};
-use request::upstream_request;
+use request::{time_allowed, upstream_request};
 
 /// One request on its way upstream.
 struct Forwarding<'a> {
@@ -44,15 +46,40 @@ struct Forwarding<'a> {
     /// The hash of the request's key, where the cluster chooses by one.
     key: Option<u64>,
     deadline: Instant,
+    /// The deadline is not the route's but an earlier one that came with the request: that an
+    /// endpoint does not meet it says nothing of the endpoint.
+    is_hurried: bool,
     /// When the try under way began to look for an endpoint.
     now: Millis,
     tried: Tried,
     /// The last pooled connection turned out to be closed: the next try opens its own.
     wants_new_link: bool,
-    token: Option<Token>,
+    /// Two tries at a time may ask for it, but only this request's task: never waited for.
+    token: Mutex<Option<Token>>,
     has_body: bool,
     /// There where the body is kept.
     replay: Option<Replay>,
+    /// When a second try begins; `None` once there has been one.
+    hedge: Option<Hedge>,
+}
+
+/// By what a try goes to its endpoint.
+enum Way {
+    Pooled(Box<Link>),
+    /// A connection that is to be opened. Both are counted from now on.
+    New {
+        connection: Held,
+        waiting: Held,
+    },
+}
+
+/// How a try ended.
+struct Ended {
+    result: Result<Reply, Failed>,
+    /// From when it was sent to its answer's head, or to its failure.
+    micros: Option<u64>,
+    /// Its pooled connection turned out to be closed.
+    wants_new_link: bool,
 }
 
 /// The gateway's own token, signed once for all tries but those that would come too late with it.
@@ -84,13 +111,18 @@ pub(super) async fn forward(
     let cluster = &plan.clusters[cluster_index];
     record.backend = Some((position, cluster_index));
     let cells = &pinned.cells.upstreams[cluster_index];
-    if !cells.usage.begin_request() {
-        return reply::reject(record, at_limit("requests"));
+    let route = &plan.routes[record.route.expect("set before forwarding")];
+    if let Err(busy) = cells.usage.begin_request(route.priority) {
+        let rejection = match busy {
+            Busy::AtLimit => at_limit("requests"),
+            Busy::Shed => Rejection::with_detail(Reason::RequestShed, route.priority.as_str()),
+        };
+        return reply::reject(record, rejection);
     }
     record.counted_at = Some(cluster_index);
-    let route = &plan.routes[record.route.expect("set before forwarding")];
     let now = record.worker.clock.to_ms(record.started);
     cells.budget.deposit(route.retries.budget_percent, now);
+    let time_allowed = time_allowed(&record, route.timeout);
     let mut forwarding = Forwarding {
         route,
         cluster,
@@ -98,13 +130,15 @@ pub(super) async fn forward(
         cells,
         subset: target.subset,
         key: cluster.balancer.key().and_then(|key| record.key_hash(key)),
-        deadline: record.started + route.timeout,
+        deadline: record.started + time_allowed,
+        is_hurried: time_allowed < route.timeout,
         now,
         tried: Tried::default(),
         wants_new_link: false,
-        token: None,
+        token: Mutex::new(None),
         has_body: !incoming.is_end_stream(),
         replay: None,
+        hedge: route.hedge,
     };
     let body_timeout = record.connection.body_timeout;
     let mut body = forwarding.body(&record, incoming);
@@ -128,7 +162,7 @@ impl Forwarding<'_> {
         }
         let silence_max = record.connection.body_timeout;
         let (bytes_max, policy) = (self.route.body_bytes_max, &self.route.retries);
-        if !policy.may_repeat(&record.parts.method) {
+        if !policy.may_repeat(&record.parts.method) && !self.may_hedge(&record.parts.method) {
             return RequestBody::stream(incoming, bytes_max, silence_max);
         }
         let kept_bytes_max = policy.body_bytes_max;
@@ -138,28 +172,82 @@ impl Forwarding<'_> {
     }
 
     async fn attempt(&mut self, record: &mut Record, body: RequestBody) -> Result<Reply, Failed> {
-        let pick = {
-            let endpoints = record.pinned.live.endpoints[self.cluster_index].load();
-            let choice = Choice {
-                tried: &self.tried,
-                now: self.now,
-                random: record.worker.random(),
-                turn: record.worker.turn(self.cells.tries.get()),
-                key: self.key,
-                may_probe: record.parts.method.is_idempotent(),
-                subset: self.subset,
-            };
-            self.cluster.balancer.pick(&endpoints, &choice)
-        };
-        let Some(pick) = pick else {
-            return Err(Failed::refused(Reason::NoEndpoint.into()));
-        };
+        let lease = self.pick(record, self.now);
+        let lease = lease.ok_or_else(|| Failed::refused(Reason::NoEndpoint.into()))?;
+        let way = self.reserve(record, &lease, self.now)?;
         record.tries += 1;
-        self.cells.tries.add(1);
+        self.tried.add(lease.endpoint());
+        record.lease = Some(lease);
+        if self.may_hedge(&record.parts.method) {
+            return Box::pin(self.hedged(record, way, body)).await;
+        }
+        let lease = record.lease.as_ref().expect("set above");
+        let ended = self.carry_out(record, lease, way, body, self.now).await;
+        self.settle(record, ended)
+    }
+
+    /// An endpoint, if there is one.
+    fn pick(&self, record: &Record, now: Millis) -> Option<Lease> {
+        let endpoints = record.pinned.live.endpoints[self.cluster_index].load();
+        let choice = Choice {
+            tried: &self.tried,
+            now,
+            random: record.worker.random(),
+            turn: record.worker.turn(self.cells.tries.get()),
+            key: self.key,
+            may_probe: record.parts.method.is_idempotent(),
+            subset: self.subset,
+        };
+        let pick = self.cluster.balancer.pick(&endpoints, &choice)?;
         self.cells.picks.count(&pick);
-        self.tried.add(pick.lease.endpoint());
-        record.lease = Some(pick.lease);
-        let (link, body) = self.connect(record, body).await?;
+        Some(pick.lease)
+    }
+
+    /// A pooled connection, or room for a new one. Only now it is a try.
+    fn reserve(&self, record: &Record, lease: &Lease, now: Millis) -> Result<Way, Failed> {
+        let pool = &record.worker.pool;
+        let way = if !self.wants_new_link
+            && let Some(link) = pool.take(lease.endpoint().address(), now)
+        {
+            Way::Pooled(link)
+        } else {
+            let usage = &self.cells.usage;
+            let waiting = usage.wait();
+            let waiting = waiting.ok_or_else(|| Failed::refused(at_limit("pending")))?;
+            // An idle connection to another endpoint must not keep this one out.
+            let connection = usage
+                .connect()
+                .or_else(|| pool.close_one(usage).then(|| usage.connect())?)
+                .ok_or_else(|| Failed::refused(at_limit("connections")))?;
+            Way::New {
+                connection,
+                waiting,
+            }
+        };
+        self.cells.tries.add(1);
+        Ok(way)
+    }
+
+    /// One try, from its connection to its answer's head.
+    async fn carry_out(
+        &self,
+        record: &Record,
+        lease: &Lease,
+        way: Way,
+        body: RequestBody,
+        now: Millis,
+    ) -> Ended {
+        let opened = match way {
+            Way::Pooled(link) => Ok(link),
+            Way::New {
+                connection,
+                waiting: _counted,
+            } => self.open(record, lease, connection, now).await,
+        };
+        let link = match opened {
+            Ok(link) => link,
+            Err(rejection) => return Ended::unconnected(rejection, body),
+        };
         let (per_try, deadline) = (self.route.per_try_timeout, self.deadline);
         let token = self.token(record);
         let sent_at = Instant::now();
@@ -168,18 +256,28 @@ impl Forwarding<'_> {
             deadline: per_try.map_or(deadline, |timeout| deadline.min(sent_at + timeout)),
         };
         let left = span.deadline.saturating_duration_since(sent_at);
-        let request = upstream_request(record, token, left, body);
-        self.exchange(record, link, request, span).await
+        let token = token.as_ref().map(|(name, value)| (*name, value));
+        let request = upstream_request(record, lease, token, left, body);
+        self.exchange(record, lease, link, request, span).await
+    }
+
+    /// What a try leaves behind for the next one, and for the record.
+    fn settle(&mut self, record: &mut Record, ended: Ended) -> Result<Reply, Failed> {
+        if ended.micros.is_some() {
+            record.upstream_micros = ended.micros;
+        }
+        self.wants_new_link = ended.wants_new_link;
+        ended.result
     }
 
     /// The gateway's own token and the header that carries it, where the upstream gets one.
-    fn token<'r>(&'r mut self, record: &'r Record) -> Option<(&'r HeaderName, &'r HeaderValue)> {
+    fn token<'r>(&self, record: &'r Record) -> Option<(&'r HeaderName, HeaderValue)> {
         let audience = self.cluster.identity.as_deref()?;
         let signer = record.pinned.live.signer.as_deref()?;
         let now = Instant::now();
-        self.token
-            .take_if(|token| now.saturating_duration_since(token.signed_at) >= signer.reuse());
-        let token = self.token.get_or_insert_with(|| {
+        let mut held = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        held.take_if(|token| now.saturating_duration_since(token.signed_at) >= signer.reuse());
+        let token = held.get_or_insert_with(|| {
             let caller = record.caller.as_deref();
             let subject = Subject {
                 audience,
@@ -194,69 +292,49 @@ impl Forwarding<'_> {
                 signed_at: now,
             }
         });
-        Some((signer.header(), &token.value))
+        Some((signer.header(), token.value.clone()))
     }
 
-    /// A pooled connection, or a new one.
-    async fn connect(
+    /// A new connection.
+    async fn open(
         &self,
         record: &Record,
-        body: RequestBody,
-    ) -> Result<(Box<Link>, RequestBody), Failed> {
-        let lease = record.lease.as_ref().expect("leased before");
+        lease: &Lease,
+        connection: Held,
+        now: Millis,
+    ) -> Result<Box<Link>, Rejection> {
         let endpoint = lease.endpoint();
-        let worker = &record.worker;
-        if !self.wants_new_link
-            && let Some(link) = worker.pool.take(endpoint.address(), self.now)
-        {
-            return Ok((link, body));
-        }
-        let usage = &self.cells.usage;
-        let Some(_waiting) = usage.wait() else {
-            return Err(Failed::refused(at_limit("pending")));
-        };
-        // An idle connection to another endpoint must not keep this one out.
-        let held = usage
-            .connect()
-            .or_else(|| worker.pool.close_one(usage).then(|| usage.connect())?);
-        let Some(held) = held else {
-            return Err(Failed::refused(at_limit("connections")));
-        };
         let left = self.deadline.saturating_duration_since(Instant::now());
         let timeout = self.cluster.connect_timeout.min(left);
         let began = Instant::now();
         let bounds = &self.cluster.connections;
-        match Link::open(&endpoint.instance, timeout, bounds, self.now, held).await {
+        match Link::open(&endpoint.instance, timeout, bounds, now, connection).await {
             Ok(link) => {
                 self.cells.connections_opened.add(1);
-                Ok((link, body))
+                Ok(link)
             }
             Err(error) => {
                 self.cells.connect_failures.add(1);
                 let ended = Instant::now();
-                lease.report(
-                    Outcome::ConnectFailed,
-                    ended - began,
-                    worker.clock.to_ms(ended),
-                );
+                if !(self.is_hurried && timeout < self.cluster.connect_timeout) {
+                    let now = record.worker.clock.to_ms(ended);
+                    lease.report(Outcome::ConnectFailed, ended - began, now);
+                }
                 tracing::debug!(endpoint = %endpoint.label, %error, "connect failed");
                 let reason = Reason::UpstreamConnectFailure;
-                Err(Failed {
-                    failure: Failure::Connect,
-                    ending: Rejection::with_detail(reason, error.to_string()).into(),
-                    body: Some(body),
-                })
+                Err(Rejection::with_detail(reason, error.to_string()))
             }
         }
     }
 
     async fn exchange(
-        &mut self,
-        record: &mut Record,
+        &self,
+        record: &Record,
+        lease: &Lease,
         link: Box<Link>,
         request: Request<RequestBody>,
         span: Span,
-    ) -> Result<Reply, Failed> {
+    ) -> Ended {
         let is_reused = link.is_reused;
         let state = &record.connection.state;
         state.wait_until(record.worker.clock.to_ms(span.deadline));
@@ -269,18 +347,22 @@ impl Forwarding<'_> {
                 took = span.sent_at.elapsed();
             }
         }
-        record.upstream_micros = Some(crate::clock::micros(took));
-        if let Some(outcome) = outcome(&exchange) {
-            let lease = record.lease.as_ref().expect("leased before");
+        let is_hurried = self.is_hurried && span.deadline == self.deadline;
+        if let Some(outcome) = outcome(&exchange)
+            && !(is_hurried && outcome == Outcome::TimedOut)
+        {
             let now = record.worker.clock.to_ms(span.sent_at + took);
             lease.report(outcome, took, now);
+            self.cells.usage.observe(outcome, took);
         }
-        match exchange {
-            Ok(reply) => self.judge(reply),
-            Err(error) => {
-                self.wants_new_link = is_reused;
-                Err(explain(error))
-            }
+        let wants_new_link = exchange.is_err() && is_reused;
+        Ended {
+            result: match exchange {
+                Ok(reply) => self.judge(reply),
+                Err(error) => Err(explain(error)),
+            },
+            micros: Some(crate::clock::micros(took)),
+            wants_new_link,
         }
     }
 
@@ -303,6 +385,20 @@ impl Forwarding<'_> {
             });
         }
         Ok(reply)
+    }
+}
+
+impl Ended {
+    fn unconnected(rejection: Rejection, body: RequestBody) -> Self {
+        Self {
+            result: Err(Failed {
+                failure: Failure::Connect,
+                ending: rejection.into(),
+                body: Some(body),
+            }),
+            micros: None,
+            wants_new_link: false,
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use gateway_core::cluster::{Lease, deadline};
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Uri, Version};
 use hyper::body::Body as _;
+use mesh::headers::X_REQUEST_DEADLINE;
 
 use crate::proxy::headers::{Deadline, Outgoing};
 use crate::proxy::record::Record;
@@ -13,6 +15,7 @@ use crate::upstream::RequestBody;
 
 pub(super) fn upstream_request(
     record: &Record,
+    lease: &Lease,
     token: Option<(&HeaderName, &HeaderValue)>,
     left: Duration,
     body: RequestBody,
@@ -29,15 +32,13 @@ pub(super) fn upstream_request(
         connection: &record.connection,
         caller: record.caller.as_deref(),
         token,
-        deadline: deadline(record, left),
+        deadline: time_left(record, left),
         is_trusted: record.is_trusted,
         request_id: &record.request_id,
         trace: &record.trace,
     }
     .headers();
-    if let Some(lease) = &record.lease
-        && !request.headers().contains_key(HOST)
-    {
+    if !request.headers().contains_key(HOST) {
         // HTTP/1.0 may do without, HTTP/1.1 may not (RFC 9112 section 3.2).
         let host = HeaderValue::from_str(&lease.endpoint().label);
         request
@@ -52,11 +53,21 @@ pub(super) fn upstream_request(
     request
 }
 
+/// How long a request may take: as its route says, or less where a trusted proxy asks for less.
+pub(super) fn time_allowed(record: &Record, timeout: Duration) -> Duration {
+    if !record.is_trusted {
+        return timeout;
+    }
+    let received = record.parts.headers.get(X_REQUEST_DEADLINE);
+    let millis = received.and_then(|value| deadline::parse_millis(value.as_bytes()));
+    millis.map_or(timeout, |millis| timeout.min(Duration::from_millis(millis)))
+}
+
 /// What the upstream is told of the time that is left.
 ///
 /// A try mostly begins within the millisecond in which its request came, so most requests of a
 /// route say the same, and need no text of their own.
-fn deadline(record: &Record, left: Duration) -> Deadline {
+fn time_left(record: &Record, left: Duration) -> Deadline {
     let route = &record.pinned.live.plan.routes[record.route.expect("set before forwarding")];
     let usual = route.usual_left_millis();
     let left_millis = millis(left);
