@@ -51,6 +51,9 @@ impl ConnectError {
             // Classes 28 and 3D: who is asking, and for which database.
             return !state.code().starts_with("28") && *state != SqlState::INVALID_CATALOG_NAME;
         }
+        if error.is_closed() {
+            return true;
+        }
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
             if let Some(io) = cause.downcast_ref::<std::io::Error>() {
