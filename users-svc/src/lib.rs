@@ -4,8 +4,7 @@
 //! its table, its OpenAPI document. All the rest is [`mesh::service`].
 
 use mesh::service::Resource;
-use mesh::service::store::sqlite::{SqliteRow, SqliteTable};
-use rusqlite::Row;
+use mesh::service::store::{FieldError, Fields, Record, Table};
 use serde::Serialize;
 
 /// A row of `/users`.
@@ -31,21 +30,26 @@ impl Resource for User {
     }
 }
 
-impl SqliteRow for User {
-    const TABLE: SqliteTable = SqliteTable {
-        migrations: &[
+impl Record for User {
+    const TABLE: Table = Table {
+        list: "SELECT id, name, age FROM users WHERE id > $1 ORDER BY id LIMIT $2",
+        get: "SELECT id, name, age FROM users WHERE id = $1",
+        sqlite: &[
             include_str!("../migrations/0001_schema.sql"),
             include_str!("../migrations/0002_seed.sql"),
         ],
-        list: "SELECT id, name, age FROM users WHERE id > ?1 ORDER BY id LIMIT ?2",
-        get: "SELECT id, name, age FROM users WHERE id = ?1",
+        postgres: &[
+            include_str!("../migrations/postgres/0001_schema.sql"),
+            include_str!("../migrations/postgres/0002_seed.sql"),
+        ],
+        dynamodb: &[include_str!("../migrations/dynamodb/0001_seed.json")],
     };
 
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(fields: &impl Fields) -> Result<Self, FieldError> {
         Ok(Self {
-            id: row.get("id")?,
-            name: row.get("name")?,
-            age: row.get("age")?,
+            id: fields.integer("id")?,
+            name: fields.text("name")?,
+            age: fields.integer("age")?,
         })
     }
 }

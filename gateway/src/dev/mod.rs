@@ -343,6 +343,10 @@ fn child(
         ("CLOUD_MAP_SERVICE_ID", service.id.into()),
         ("CLOUD_MAP_INSTANCE_ID", name.clone().into()),
         ("DATABASE", database.into()),
+        // What this shell may say of a database is not about these.
+        ("DATABASE_URL", "".into()),
+        ("DATABASE_SECRET", "".into()),
+        ("DATABASE_CA", "".into()),
         ("LOG", surroundings.log.clone().into()),
         // Nobody has to notice a stop here, and a person at a terminal waits for it.
         ("LAME_DUCK", "0s".into()),

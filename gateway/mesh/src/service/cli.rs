@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -12,11 +11,12 @@ use fastrand::Rng;
 use http::HeaderName;
 use tracing_subscriber::EnvFilter;
 
+use super::database_args::DatabaseArgs;
+use super::store::{Bounds, Database};
 use super::{Limits, Resource};
 use crate::identity::{self, KeysUrl};
 use crate::registration::Registration;
 use crate::request_id::RequestId;
-use crate::service::store::sqlite::Database;
 
 /// A command, ready to run.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the rows are.
     pub database: Database,
+    /// Bounds on its use, where it is not in this process.
+    pub database_bounds: Bounds,
     /// Directives of the log, as in `RUST_LOG`.
     pub log: String,
     /// Time from the signal to the exit, at most.
@@ -104,14 +106,6 @@ struct ServeArgs {
     /// IP address and port to listen on; port 0 takes a free one, which the log names
     #[arg(long, env = "LISTEN", default_value = DEFAULT_LISTEN)]
     listen: SocketAddr,
-    /// SQLite file, created if absent; `:memory:` keeps the rows in this process
-    #[arg(
-        long,
-        env = "DATABASE",
-        value_name = "PATH",
-        default_value = ":memory:"
-    )]
-    database: PathBuf,
     /// Log level (error, warn, info, debug, trace), or directives such as `info,access=warn`
     #[arg(long, env = "LOG", value_name = "LEVEL", default_value = "info", value_parser = parse_log)]
     log: String,
@@ -142,6 +136,8 @@ struct ServeArgs {
     /// Stop as on SIGINT when standard input ends; for a supervisor that holds its other end
     #[arg(long, env = "EXIT_ON_STDIN_EOF", value_parser = BoolishValueParser::new())]
     exit_on_stdin_eof: bool,
+    #[command(flatten, next_help_heading = "Database")]
+    database: DatabaseArgs,
     #[command(flatten, next_help_heading = "Requests through the gateway only")]
     gateway: GatewayArgs,
     #[command(
@@ -253,10 +249,11 @@ impl ServeArgs {
         }
         Ok(Settings {
             listen: self.listen,
-            database: match self.database.to_str() {
-                Some(":memory:") => Database::Memory,
-                _ => Database::File(self.database),
-            },
+            database: self
+                .database
+                .database()
+                .map_err(|error| error.to_string())?,
+            database_bounds: self.database.bounds(),
             log: self.log,
             drain_limit,
             lame_duck,

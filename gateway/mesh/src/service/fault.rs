@@ -1,6 +1,7 @@
 //! What goes wrong with a request: what the client is told, and what the log is told.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -47,8 +48,11 @@ pub(super) enum Fault {
     Overloaded,
     /// The process is stopping.
     ShuttingDown,
-    /// The database did not answer.
-    Database { cause: String },
+    /// The database did not answer. Only probes are told which one.
+    Database {
+        cause: String,
+        name: Option<Arc<str>>,
+    },
     /// A bug of ours.
     Internal { cause: String },
     /// A status that a layer below chose by itself.
@@ -129,8 +133,17 @@ impl Fault {
             ),
             Self::InvalidParameter { detail } => Some(detail.into()),
             Self::Timeout { limit } => Some(format!("no answer within {limit:?}").into()),
+            Self::Database { name, .. } => name.as_deref().map(Cow::Borrowed),
             _ => None,
         }
+    }
+
+    /// Names the database.
+    pub(super) fn about(mut self, database: &Arc<str>) -> Self {
+        if let Self::Database { name, .. } = &mut self {
+            *name = Some(Arc::clone(database));
+        }
+        self
     }
 
     /// What happened inside; for the log, never for the client.
@@ -138,7 +151,7 @@ impl Fault {
         match self {
             Self::GatewayIdentityInvalid { cause }
             | Self::GatewayKeysUnavailable { cause }
-            | Self::Database { cause }
+            | Self::Database { cause, .. }
             | Self::Internal { cause } => Some(cause),
             _ => None,
         }
@@ -182,6 +195,6 @@ impl From<StoreError> for Fault {
             cause = format!("{cause}: {source}");
             inner = source.source();
         }
-        Self::Database { cause }
+        Self::Database { cause, name: None }
     }
 }

@@ -1,6 +1,6 @@
 //! A service of the mesh: one collection of rows, read over HTTP.
 //!
-//! A service supplies its row ([`Resource`], and [`store::SqliteRow`] for where
+//! A service supplies its row ([`Resource`], and [`store::Record`] for where
 //! the rows come from); everything else is here and the same for all of them:
 //!
 //! ```text
@@ -11,10 +11,11 @@
 //! router     paths, and the bounds around them
 //! guard      the demand for a token of the gateway
 //! rows       list and get     page   limit, after, Link
-//! store      the seam to a database     store::sqlite
+//! store      the seam to a database     SQLite, PostgreSQL, DynamoDB
 //! ```
 
 mod cli;
+mod database_args;
 mod fault;
 mod guard;
 mod log;
@@ -40,13 +41,13 @@ pub use server::{HEAD_TIMEOUT, MAX_HEAD_BYTES, Server};
 use crate::client::{Client, ClientError};
 use crate::registration::RegistrationError;
 use stops::Stops;
-use store::sqlite::{self, SqliteRow, SqliteStore};
+use store::{AnyStore, Record, sqlite};
 
 /// Time for the whole of `healthcheck`.
 pub const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Threads for blocking calls beside those that SQLite's connections use:
-/// the lookup of the registry's name.
+/// Threads for blocking calls beside those that SQLite's connections use: lookups of the
+/// names of the registry, the gateway and the database.
 const SPARE_BLOCKING_THREADS: usize = 2;
 
 /// One row of the collection that a service offers.
@@ -91,7 +92,7 @@ pub enum Error {
     },
     /// The database cannot be used.
     #[error(transparent)]
-    Database(#[from] sqlite::OpenError),
+    Database(#[from] store::OpenError),
     /// No registry lists us, so that nobody would ever call.
     #[error("this instance is not registered")]
     Registration(#[from] RegistrationError),
@@ -117,13 +118,12 @@ pub enum Error {
 ///
 /// # Errors
 /// What the exit code 1 stands for.
-pub fn main<R: SqliteRow>() -> Result<(), Error> {
+pub fn main<R: Record>() -> Result<(), Error> {
     match parse::<R>(std::env::args_os()).unwrap_or_else(|error| error.exit()) {
         Command::HealthCheck(check) => block_on(health_check(&check)),
         Command::Serve(settings) => {
             log::init(&settings.log);
-            let store = SqliteStore::<R>::open(&settings.database)?;
-            block_on(serve(*settings, store))
+            block_on(serve::<R>(*settings))
         }
     }
 }
@@ -141,7 +141,8 @@ fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error>
     outcome
 }
 
-async fn serve<R: SqliteRow>(settings: Settings, store: SqliteStore<R>) -> Result<(), Error> {
+async fn serve<R: Record>(settings: Settings) -> Result<(), Error> {
+    let store = AnyStore::<R>::open(&settings.database, settings.database_bounds).await?;
     // Before the address is taken: who sees it listen may ask it to stop.
     let mut stops = Stops::listen(settings.supervision)?;
     let server = Server::bind(settings, store).await?;

@@ -1,5 +1,6 @@
 //! What is asked about the service itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -10,11 +11,15 @@ use serde_json::json;
 
 use super::Resource;
 use super::fault::Fault;
-use super::store::Store;
+use super::store::measure::Measured;
+use super::store::{Store, StoreError};
 use crate::shutdown::{Phase, Shutdown};
 
 /// Time in which the database must answer for the service to be ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Media type of the metrics.
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /`: what this is. Load balancers ask here by default, so it is 200.
 pub(super) async fn root<R: Resource>() -> Response {
@@ -35,7 +40,7 @@ pub(super) async fn healthy() -> Response {
 
 /// `GET /readyz`: a request sent now would be served; really asks the database.
 pub(super) async fn ready<R: Resource, S: Store<R>>(
-    State((store, shutdown)): State<(S, Shutdown)>,
+    State((store, database, shutdown)): State<(S, Arc<str>, Shutdown)>,
 ) -> Result<Response, Fault> {
     if shutdown.phase() > Phase::Running {
         return Err(Fault::ShuttingDown);
@@ -43,14 +48,22 @@ pub(super) async fn ready<R: Resource, S: Store<R>>(
     match tokio::time::timeout(READY_TIMEOUT, store.ready()).await {
         Ok(Ok(())) => Ok((
             [(CACHE_CONTROL, "no-store")],
-            Json(json!({"status": "ready"})),
+            Json(json!({"status": "ready", "database": *database})),
         )
             .into_response()),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Fault::Database {
-            cause: format!("no answer within {READY_TIMEOUT:?}"),
-        }),
+        Ok(Err(error)) => Err(Fault::from(error).about(&database)),
+        Err(_) => {
+            let cause = format!("no answer within {READY_TIMEOUT:?}");
+            Err(Fault::from(StoreError::failed(cause)).about(&database))
+        }
     }
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics<R: Resource, S: Store<R>>(
+    State(store): State<Measured<S>>,
+) -> Response {
+    ([(CONTENT_TYPE, METRICS)], store.encode::<R>()).into_response()
 }
 
 /// `GET /openapi.json`.

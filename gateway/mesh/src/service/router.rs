@@ -17,6 +17,7 @@ use super::fault::Fault;
 use super::guard::require_gateway;
 use super::observe::{Observer, observe};
 use super::store::Store;
+use super::store::measure::Measured;
 use super::{Resource, probes, rows};
 use crate::identity::Verifier;
 use crate::shutdown::Shutdown;
@@ -48,17 +49,20 @@ pub enum Endpoint {
     Ready,
     /// The OpenAPI document.
     OpenApi,
+    /// How the database fares, for Prometheus.
+    Metrics,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::List,
         Self::Get,
         Self::Root,
         Self::Healthy,
         Self::Ready,
         Self::OpenApi,
+        Self::Metrics,
     ];
 
     /// The path, spelt as in OpenAPI.
@@ -71,24 +75,33 @@ impl Endpoint {
             Self::Healthy => "/healthz".into(),
             Self::Ready => "/readyz".into(),
             Self::OpenApi => "/openapi.json".into(),
+            Self::Metrics => "/metrics".into(),
         }
     }
 
-    fn router<R: Resource, S: Store<R>>(self, store: &S, shutdown: &Shutdown) -> Router {
+    fn router<R: Resource, S: Store<R>>(
+        self,
+        store: &Measured<S>,
+        database: &Arc<str>,
+        shutdown: &Shutdown,
+    ) -> Router {
         let path = &self.path::<R>();
         match self {
             Self::List => Router::new()
-                .route(path, get(rows::list::<R, S>))
+                .route(path, get(rows::list::<R, Measured<S>>))
                 .with_state(store.clone()),
             Self::Get => Router::new()
-                .route(path, get(rows::get::<R, S>))
+                .route(path, get(rows::get::<R, Measured<S>>))
                 .with_state(store.clone()),
             Self::Root => Router::new().route(path, get(probes::root::<R>)),
             Self::Healthy => Router::new().route(path, get(probes::healthy)),
             Self::Ready => Router::new()
-                .route(path, get(probes::ready::<R, S>))
-                .with_state((store.clone(), shutdown.clone())),
+                .route(path, get(probes::ready::<R, Measured<S>>))
+                .with_state((store.clone(), Arc::clone(database), shutdown.clone())),
             Self::OpenApi => Router::new().route(path, get(probes::openapi::<R>)),
+            Self::Metrics => Router::new()
+                .route(path, get(probes::metrics::<R, S>))
+                .with_state(store.clone()),
         }
     }
 
@@ -102,13 +115,18 @@ impl Endpoint {
 ///
 /// With a `verifier`, rows are for requests that came through the gateway. Probes are not: load
 /// balancers and orchestrators ask them directly.
+///
+/// `database` is what `/readyz` calls the database.
 pub fn router<R: Resource, S: Store<R>>(
     store: &S,
+    database: &str,
     limits: Limits,
     verifier: Option<Arc<Verifier>>,
     shutdown: &Shutdown,
 ) -> Router {
     let timeout = limits.request_timeout;
+    let store = &Measured::new(store.clone());
+    let database = &Arc::from(database);
     // One layer for all routes: cloned, it shares its semaphore.
     let bounds = ServiceBuilder::new()
         .layer(HandleErrorLayer::new(async move |error| {
@@ -122,7 +140,9 @@ pub fn router<R: Resource, S: Store<R>>(
     let (probes, rows): (Vec<_>, Vec<_>) = Endpoint::ALL
         .into_iter()
         .partition(|endpoint| endpoint.is_probe());
-    let merge = |router: Router, endpoint: Endpoint| router.merge(endpoint.router(store, shutdown));
+    let merge = |router: Router, endpoint: Endpoint| {
+        router.merge(endpoint.router(store, database, shutdown))
+    };
     let mut rows = rows.into_iter().fold(Router::new(), merge).layer(bounds);
     if let Some(verifier) = verifier {
         // Outside of the bounds: who is refused takes nobody's place.

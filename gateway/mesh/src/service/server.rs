@@ -71,7 +71,13 @@ impl Server {
             refreshing.spawn(refresher.run());
             Arc::new(verifier)
         });
-        let router = router(&store, settings.limits, verifier, &shutdown);
+        let router = router(
+            &store,
+            &settings.database.to_string(),
+            settings.limits,
+            verifier,
+            &shutdown,
+        );
         tracing::info!(
             service = R::SERVICE,
             version = R::VERSION,

@@ -2,7 +2,11 @@
 //!
 //! Panics are how a test fails, so they are what these functions do.
 
+#[cfg(feature = "real-parts")]
+pub mod databases;
 pub mod openapi;
+#[cfg(feature = "real-parts")]
+pub mod parts;
 pub mod process;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,8 +20,8 @@ use tokio::task::JoinHandle;
 
 use crate::client::Client;
 use crate::problem;
-use crate::service::store::Store;
-use crate::service::store::sqlite::{Database, SqliteRow, SqliteStore};
+use crate::service::store::sqlite::{self, SqliteStore};
+use crate::service::store::{Bounds, Database, Record, Store};
 use crate::service::{Error, Limits, Resource, Server, Settings, Supervision};
 use crate::shutdown::Signal;
 
@@ -29,7 +33,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub fn settings() -> Settings {
     Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        database: Database::Memory,
+        database: Database::Sqlite(sqlite::Database::Memory),
+        database_bounds: Bounds::default(),
         log: "off".into(),
         drain_limit: PATIENCE,
         lame_duck: Duration::ZERO,
@@ -43,6 +48,12 @@ pub fn settings() -> Settings {
         registration: None,
         supervision: Supervision::Signals,
     }
+}
+
+/// A store in memory, on its own seed data.
+#[must_use]
+pub fn seeded_store<R: Record>() -> SqliteStore<R> {
+    SqliteStore::open(&sqlite::Database::Memory).expect("memory is there")
 }
 
 /// A server in a task of its own.
@@ -71,10 +82,8 @@ impl Running {
     }
 
     /// Starts a service on its own seed data.
-    pub async fn seeded<R: SqliteRow>() -> Self {
-        let settings = settings();
-        let store = SqliteStore::<R>::open(&settings.database).expect("memory is there");
-        Self::start(settings, store).await
+    pub async fn seeded<R: Record>() -> Self {
+        Self::start(settings(), seeded_store::<R>()).await
     }
 
     /// The URL of a path.

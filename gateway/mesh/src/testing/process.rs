@@ -22,17 +22,27 @@ pub struct Process {
     pub address: String,
 }
 
-/// The program with these arguments, and nothing of ours in its environment.
-fn command(program: &str, arguments: &[&str]) -> Command {
+/// Variables and their values.
+pub type Environment = [(&'static str, String)];
+
+/// The program with these arguments, and nothing else in its environment.
+fn command(program: &str, arguments: &[&str], environment: &Environment) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).env_clear();
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command
 }
 
 /// Runs the program to its end.
 #[must_use]
 pub fn run(program: &str, arguments: &[&str]) -> Output {
-    command(program, arguments)
+    run_in(program, arguments, &[])
+}
+
+/// Runs the program to its end in this environment.
+#[must_use]
+pub fn run_in(program: &str, arguments: &[&str], environment: &Environment) -> Output {
+    command(program, arguments, environment)
         .output()
         .expect("the program starts")
 }
@@ -41,7 +51,25 @@ impl Process {
     /// Starts `program serve` with more arguments, and waits until it listens.
     #[must_use]
     pub fn start(program: &str, arguments: &[&str]) -> Self {
-        let mut child = command(program, &["serve", "--listen", "127.0.0.1:0"])
+        Self::start_in(program, arguments, &[])
+    }
+
+    /// The same in this environment.
+    #[must_use]
+    pub fn start_in(program: &str, arguments: &[&str], environment: &Environment) -> Self {
+        let mut process = Self::spawn(program, arguments, environment);
+        process.address = process.wait_for("listening")["address"]
+            .as_str()
+            .expect("an address")
+            .into();
+        process
+    }
+
+    /// The same without waiting, and so without an address.
+    #[must_use]
+    pub fn spawn(program: &str, arguments: &[&str], environment: &Environment) -> Self {
+        let start = ["serve", "--listen", "127.0.0.1:0"];
+        let mut child = command(program, &start, environment)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -55,16 +83,11 @@ impl Process {
                 .map_while(Result::ok)
                 .try_for_each(|line| lines.send(line))
         });
-        let mut process = Self {
+        Self {
             child,
             log,
             address: String::new(),
-        };
-        process.address = process.wait_for("listening")["address"]
-            .as_str()
-            .expect("an address")
-            .into();
-        process
+        }
     }
 
     /// Reads the log up to the line with this message.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mesh::service::store::Bounds;
 use mesh::service::{Command, Supervision, parse};
 
 use crate::notes::Note;
@@ -96,6 +97,42 @@ fn a_command_line_is_read_as_documented() {
             "IPv4",
         ),
         (&["sevre"], "serve"),
+    ] {
+        let error = parse(arguments)
+            .err()
+            .unwrap_or_else(|| panic!("{arguments:?}"))
+            .to_string();
+        assert!(error.contains(part), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn the_options_of_the_database_are_read_as_documented() {
+    let parse =
+        |arguments: &[&str]| parse::<Note>(["notes-svc"].iter().chain(arguments).map(Into::into));
+    for (arguments, database) in [
+        (&[][..], "sqlite::memory:"),
+        (&["--database", "a.db", "--database-url", ""], "sqlite:a.db"),
+        (&["--database-url", "dynamodb:rows"], "dynamodb:rows"),
+    ] {
+        let Ok(Command::Serve(settings)) = parse(arguments) else {
+            panic!("{arguments:?}")
+        };
+        assert_eq!(settings.database.to_string(), database);
+        assert_eq!(settings.database_bounds, Bounds::default());
+    }
+    for (arguments, part) in [
+        (
+            &["--database", "x", "--database-url", "sqlite:y"][..],
+            "both name a database",
+        ),
+        (&["--database-url", "mysql://h"], "sqlite:PATH"),
+        (&["--database-secret", "arn:aws:x"], "not JSON"),
+        (&["--database-ca", "x"], "DATABASE_CA is for"),
+        (&["--database-pool-size", "0"], "1 to 100"),
+        (&["--database-pool-size", "101"], "1 to 100"),
+        (&["--database-connect-timeout", "9ms"], "10ms to 1m"),
+        (&["--database-statement-timeout", "61s"], "10ms to 1m"),
     ] {
         let error = parse(arguments)
             .err()

@@ -1,11 +1,11 @@
 //! Migrations, and a database that goes and comes back.
 
 use http::{Method, StatusCode};
-use mesh::service::Resource;
-use mesh::service::store::Store;
-use mesh::service::store::sqlite::{Database, OpenError, SqliteRow, SqliteStore, SqliteTable};
+use mesh::service::store::sqlite::{Database, OpenError, SqliteStore};
+use mesh::service::store::{FieldError, Fields, Record, Store, Table};
+use mesh::service::{Resource, Settings, store};
 use mesh::testing::{Running, settings};
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::notes::Note;
@@ -40,16 +40,16 @@ fn a_migration_that_fails_leaves_nothing_behind_and_a_newer_database_is_refused(
             self.0.id
         }
     }
-    impl SqliteRow for Broken {
-        const TABLE: SqliteTable = SqliteTable {
-            migrations: &[
-                Note::TABLE.migrations[0],
+    impl Record for Broken {
+        const TABLE: Table = Table {
+            sqlite: &[
+                Note::TABLE.sqlite[0],
                 "INSERT INTO notes (text) VALUES ('half'); SELECT nonsense",
             ],
             ..Note::TABLE
         };
-        fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-            Note::from_row(row).map(Self)
+        fn read(fields: &impl Fields) -> Result<Self, FieldError> {
+            Note::read(fields).map(Self)
         }
     }
     let directory = tempfile::tempdir().unwrap();
@@ -87,7 +87,11 @@ async fn readiness_follows_the_database_down_and_up_again() {
     let path = directory.path().join("notes.sqlite");
     let database = Database::File(path.clone());
     let store = SqliteStore::<Note>::open(&database).unwrap();
-    let server = Running::start::<Note, _>(settings(), store).await;
+    let settings = Settings {
+        database: store::Database::Sqlite(database),
+        ..settings()
+    };
+    let server = Running::start::<Note, _>(settings, store).await;
     assert_eq!(server.get("/readyz").await.status(), StatusCode::OK);
 
     let other = Connection::open(&path).unwrap();
@@ -96,7 +100,7 @@ async fn readiness_follows_the_database_down_and_up_again() {
         .unwrap();
     assert_eq!(
         server.problem(Method::GET, "/readyz").await,
-        "503 database_unavailable: "
+        format!("503 database_unavailable: sqlite:{}", path.display())
     );
     assert_eq!(
         server.problem(Method::GET, "/notes").await,

@@ -9,7 +9,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use mesh::identity::{Caller, HEADER, ISSUER, Options, Refusal, TOKEN_TYPE, Verifier};
-use mesh::service::store::sqlite::SqliteStore;
 use mesh::testing::{Running, describe_problem, settings};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -161,7 +160,7 @@ fn verifier(options: Options) -> (Arc<Verifier>, JoinSet<()>) {
 async fn service(options: Options) -> Running {
     let mut settings = settings();
     settings.require_gateway = Some(options);
-    let store = SqliteStore::<Note>::open(&settings.database).expect("memory is there");
+    let store = mesh::testing::seeded_store::<Note>();
     Running::start::<Note, _>(settings, store).await
 }
 
@@ -190,7 +189,7 @@ async fn rows_are_for_requests_through_the_gateway_and_probes_for_everybody() {
         assert_eq!(direct.headers()["www-authenticate"], "Gateway", "{path}");
     }
     assert_eq!(get(&server, &key.token()).await, "200");
-    for path in ["/", "/healthz", "/readyz", "/openapi.json"] {
+    for path in ["/", "/healthz", "/readyz", "/openapi.json", "/metrics"] {
         assert_eq!(server.get(path).await.status(), StatusCode::OK, "{path}");
     }
     assert_eq!(server.problem(Method::GET, "/x").await, "404 no_route: ");

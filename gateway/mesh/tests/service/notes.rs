@@ -6,11 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 use mesh::client::{Client, ClientError};
-use mesh::service::store::sqlite::{SqliteRow, SqliteTable};
-use mesh::service::store::{Store, StoreError};
+use mesh::service::store::{FieldError, Fields, PoolState, Record, Store, StoreError, Table};
 use mesh::service::{Resource, Settings};
 use mesh::testing::{PATIENCE, Running, settings};
-use rusqlite::Row;
 use serde::Serialize;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -36,20 +34,22 @@ impl Resource for Note {
     }
 }
 
-impl SqliteRow for Note {
-    const TABLE: SqliteTable = SqliteTable {
-        migrations: &[
+impl Record for Note {
+    const TABLE: Table = Table {
+        list: "SELECT id, text FROM notes WHERE id > $1 ORDER BY id LIMIT $2",
+        get: "SELECT id, text FROM notes WHERE id = $1",
+        sqlite: &[
             "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT",
             "INSERT INTO notes (text) VALUES ('a'), ('b'), ('c'), ('d'), ('e')",
         ],
-        list: "SELECT id, text FROM notes WHERE id > ?1 ORDER BY id LIMIT ?2",
-        get: "SELECT id, text FROM notes WHERE id = ?1",
+        postgres: &[],
+        dynamodb: &[],
     };
 
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(fields: &impl Fields) -> Result<Self, FieldError> {
         Ok(Self {
-            id: row.get(0)?,
-            text: row.get(1)?,
+            id: fields.integer("id")?,
+            text: fields.text("text")?,
         })
     }
 }
@@ -86,6 +86,10 @@ impl Store<Note> for Gate {
 
     async fn ready(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn pool(&self) -> PoolState {
+        PoolState::default()
     }
 }
 

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +17,8 @@ use fastrand::Rng;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior};
 use tokio::sync::Semaphore;
 
-use super::{Store, StoreError};
+use super::{FieldError, Fields, PoolState, Record, Store, StoreError};
 use crate::request_id::RequestId;
-use crate::service::Resource;
 
 /// Connections, and so calls at a time.
 pub const CONNECTIONS: usize = 4;
@@ -29,30 +29,14 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The same while migrating: all instances start at once, and one goes first.
 pub const MIGRATION_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a row needs beside [`Resource`] to live in SQLite.
-pub trait SqliteRow: Resource {
-    /// Its table.
-    const TABLE: SqliteTable;
+impl Fields for Row<'_> {
+    fn optional_integer(&self, name: &'static str) -> Result<Option<i64>, FieldError> {
+        Row::get(self, name).map_err(|error| FieldError::of(name, error))
+    }
 
-    /// Reads the columns that [`SqliteTable::list`] and [`SqliteTable::get`] select.
-    ///
-    /// # Errors
-    /// When a column is not of the type that it should be.
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self>
-    where
-        Self: Sized;
-}
-
-/// How a table comes about and is read.
-#[derive(Clone, Copy, Debug)]
-pub struct SqliteTable {
-    /// SQL scripts, never changed once released; the n-th takes a database from
-    /// version n - 1 to n.
-    pub migrations: &'static [&'static str],
-    /// Selects at most `?2` rows with an id above `?1`, in the order of their ids.
-    pub list: &'static str,
-    /// Selects the row with the id `?1`.
-    pub get: &'static str,
+    fn optional_text(&self, name: &'static str) -> Result<Option<String>, FieldError> {
+        Row::get(self, name).map_err(|error| FieldError::of(name, error))
+    }
 }
 
 /// Which database.
@@ -62,6 +46,16 @@ pub enum Database {
     Memory,
     /// A file, created if absent.
     File(PathBuf),
+}
+
+impl From<PathBuf> for Database {
+    /// `:memory:` is how SQLite itself spells the one in memory.
+    fn from(path: PathBuf) -> Self {
+        match path.to_str() {
+            Some(":memory:") => Self::Memory,
+            _ => Self::File(path),
+        }
+    }
 }
 
 impl fmt::Display for Database {
@@ -78,7 +72,7 @@ impl fmt::Display for Database {
 pub enum OpenError {
     /// Not there and not to be created, or no database.
     #[error(
-        "cannot open database `{database}`; --database or DATABASE names a SQLite file in a writable directory"
+        "cannot open database `{database}`; DATABASE_URL or DATABASE names a SQLite file in a writable directory"
     )]
     Open {
         /// The database.
@@ -125,7 +119,7 @@ impl<R> Clone for SqliteStore<R> {
     }
 }
 
-impl<R: SqliteRow> SqliteStore<R> {
+impl<R: Record> SqliteStore<R> {
     /// Opens the database and brings it to the newest version; blocks.
     ///
     /// # Errors
@@ -148,11 +142,12 @@ impl<R: SqliteRow> SqliteStore<R> {
         let mut first = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_CREATE)
             .map_err(failed)?;
         first.busy_timeout(MIGRATION_BUSY_TIMEOUT).map_err(failed)?;
-        migrate(&mut first, R::TABLE.migrations, database)?;
+        migrate(&mut first, R::TABLE.sqlite, database)?;
         let pool = Pool {
             path,
             flags,
             permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            waiting: AtomicUsize::new(0),
             idle: Mutex::new(Vec::with_capacity(CONNECTIONS)),
             _anchor: Mutex::new(first),
         };
@@ -163,29 +158,42 @@ impl<R: SqliteRow> SqliteStore<R> {
     }
 }
 
-impl<R: SqliteRow> Store<R> for SqliteStore<R> {
+impl<R: Record> Store<R> for SqliteStore<R> {
     async fn list(&self, after: i64, limit: usize) -> Result<Vec<R>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let query = move |connection: &Connection| {
             let mut statement = connection.prepare(R::TABLE.list)?;
-            statement.query_map((after, limit), R::from_row)?.collect()
+            let rows = statement.query_map((after, limit), |row| Ok(R::read(row)))?;
+            rows.collect::<rusqlite::Result<Result<Vec<R>, FieldError>>>()
         };
-        self.pool.run(query).await
+        self.pool.run(query).await?.map_err(StoreError::failed)
     }
 
     async fn get(&self, id: i64) -> Result<Option<R>, StoreError> {
-        self.pool
-            .run(move |connection| {
-                connection
-                    .query_row(R::TABLE.get, [id], R::from_row)
-                    .optional()
-            })
-            .await
+        let query = move |connection: &Connection| {
+            connection
+                .query_row(R::TABLE.get, [id], |row| Ok(R::read(row)))
+                .optional()
+        };
+        let row = self.pool.run(query).await?;
+        row.transpose().map_err(StoreError::failed)
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
         // The very query that requests run: a table that is gone is not ready.
         self.list(0, 1).await.map(drop)
+    }
+
+    fn pool(&self) -> PoolState {
+        let free = self.pool.permits.available_permits();
+        let idle = self.pool.idle().len();
+        let in_use = CONNECTIONS - free;
+        PoolState {
+            limit: CONNECTIONS,
+            open: in_use + idle,
+            in_use,
+            waiting: self.pool.waiting.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -194,6 +202,7 @@ struct Pool {
     path: PathBuf,
     flags: OpenFlags,
     permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
     /// At most [`CONNECTIONS`], since only who holds a permit puts one back.
     idle: Mutex<Vec<Connection>>,
     /// Kept open because a database in memory lives as long as a connection to it.
@@ -205,12 +214,7 @@ impl Pool {
         self: &Arc<Self>,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permit =
-            tokio::time::timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.permits).acquire_owned()).await;
-        let permit = permit.map_err(|_| StoreError::Busy {
-            waited: ACQUIRE_TIMEOUT,
-        })?;
-        let permit = permit.expect("the semaphore is never closed");
+        let permit = super::acquire(&self.permits, &self.waiting, ACQUIRE_TIMEOUT).await?;
         let pool = Arc::clone(self);
         let call = tokio::task::spawn_blocking(move || {
             let _permit = permit;

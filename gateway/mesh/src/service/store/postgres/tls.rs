@@ -1,0 +1,87 @@
+//! TLS to PostgreSQL: the certificate is checked, and that it is for the host.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Why there is nothing to check a certificate with.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file is not there, or no PEM.
+    #[error("cannot read root certificates from `{path}`; DATABASE_CA names a PEM file")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// A certificate that is none.
+    #[error("a certificate in `{path}` is not one that can be trusted")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+    /// A file of something else, such as a key.
+    #[error("`{path}` has no certificate in it; DATABASE_CA names a PEM file of root certificates")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system trusts nobody, and neither does the user.
+    #[error(
+        "this system has no root certificates; name a PEM file of them in DATABASE_CA (for RDS and Aurora, its certificate bundle)"
+    )]
+    NoRoots,
+    /// The library refuses its own defaults.
+    #[error("TLS cannot be set up")]
+    Setup(#[source] rustls::Error),
+}
+
+/// Trusts the system's roots, and those in `ca`.
+pub(super) fn connector(ca: Option<&Path>) -> Result<MakeRustlsConnect, TlsError> {
+    let mut roots = RootCertStore::empty();
+    // An image without them is fine where DATABASE_CA has what is needed.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca {
+        add_file(&mut roots, path)?;
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Setup)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
+    let broken = |source| TlsError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let before = roots.len();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(broken)? {
+        let certificate = certificate.map_err(broken)?;
+        roots
+            .add(certificate)
+            .map_err(|source| TlsError::Certificate {
+                path: path.to_owned(),
+                source,
+            })?;
+    }
+    if roots.len() == before {
+        return Err(TlsError::Empty {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
