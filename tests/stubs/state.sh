@@ -11,6 +11,7 @@
 #   sets/NAME          a StackSet; its instances, one a line
 #   outputs/STACK.KEY  outputs of a stack; values/STACK: its parameters
 #   faults/PROGRAM.WORD.WORD   LEFT KIND: the next LEFT calls go wrong that way
+#   $STUB_QUERIES      every --query, for tests/queries.py
 #   fate/NAME          LEFT STATUS: what the next LEFT changes of this stack end in
 set -u
 state=$STUB_STATE
