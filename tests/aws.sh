@@ -25,7 +25,8 @@ clone() {
     cp -R "$root/copilot/." "$1/copilot"
     rm -f "$1/copilot/.workspace"
     : >>"$1/copilot/cloudformation/repositories.yaml"
-    : >>"$1/copilot/cloudformation/system.yaml"
+    [ -s "$1/copilot/cloudformation/system.yaml" ] ||
+        printf 'Parameters:\n  DomainName: {Type: String}\nResources:\n' >"$1/copilot/cloudformation/system.yaml"
     echo one >"$1/content"
     git -C "$1" init --quiet
     git -C "$1" add --all
@@ -137,7 +138,7 @@ cloudformation_stands() {
 }
 
 nothing_stands() {
-    [ -z "$(ls -A "$STUB_STATE/stacks" "$STUB_STATE/parameters" "$STUB_STATE/sets" "$STUB_STATE/roles" | grep -v ':$' || true)" ]
+    [ -z "$(find "$STUB_STATE/stacks" "$STUB_STATE/parameters" "$STUB_STATE/sets" "$STUB_STATE/roles" -type f)" ]
 }
 
 test_usage() {
@@ -165,7 +166,9 @@ test_usage() {
     ends 'no region' 2 'such as eu-central-1' init app --region europe
     ends 'an issuer without https' 2 'must be an https URL' init app --jwt-issuer http://issuer.example
     ends 'an audience that is no YAML' 2 'must have no spaces' deploy app --jwt-audience 'a"b'
-    ends 'a certificate for Copilot' 2 'are for --engine cloudformation' init app --domain-name x.example
+    ends 'a parameter for Copilot' 2 'is for --engine cloudformation' init app --parameter DomainName=x.example
+    ends 'a parameter without a value' 2 'must be NAME=VALUE' init app --engine cloudformation --parameter DomainName
+    ends 'a near miss of a parameter' 2 'did you mean `DomainName`?' init app --engine cloudformation --parameter DomianName=x
     ends 'following all logs' 2 '--follow is for one service' logs app --follow
     ends 'doctor takes no name' 2 'takes no name' doctor app
     check 'nobody was called' [ ! -e "$STUB_STATE/calls" ]
@@ -258,7 +261,7 @@ test_cloudformation() {
     run init app $names
     check 'cloudformation: no changes are no failure' contains "$err" 'app-test-repositories is up to date'
     ends 'cloudformation: status' 0 '' status app --engine cloudformation
-    run logs app users --engine cloudformation
+    run logs app --engine cloudformation
     check 'cloudformation: logs' contains "$out" '/gateway/app-test/Users hello'
     ends 'the other engine has it' 1 'add --engine cloudformation' init app
 
@@ -267,10 +270,10 @@ test_cloudformation() {
     echo '1 DELETE_FAILED' >"$STUB_STATE/fate/app-test"
     run delete app --engine cloudformation --yes
     check 'cloudformation: delete tries twice' [ "$status/$(times 'delete-stack --stack-name app-test ')" = 0/2 ]
-    check 'cloudformation: images are deleted' called 'delete-repository --force --repository-name app-test/Users'
     check 'cloudformation: nothing is left' nothing_stands
 
-    STUB_ARCHITECTURE=arm64 run init app --engine cloudformation
+    STUB_ARCHITECTURE=arm64 run init app --engine cloudformation --parameter DomainName=api.example
+    check 'cloudformation: further parameters' grep -q '^DomainName=api.example$' "$STUB_STATE/values/app-test"
     check 'cloudformation: arm64' grep -q '^Architecture=ARM64$' "$STUB_STATE/values/app-test"
     rm -f "$STUB_STATE/stacks"/*
     set_stack app-test ROLLBACK_COMPLETE

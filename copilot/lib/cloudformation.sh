@@ -57,8 +57,7 @@ cloudformation_services() {
     [ -z "$jwt_audience" ] || parameters+=("JwtAudience=$jwt_audience")
     [ -z "$jwt_audience_claim" ] || parameters+=("JwtAudienceClaim=$jwt_audience_claim")
     [ "$scope_prefix_given" = no ] || parameters+=("JwtScopePrefix=$jwt_scope_prefix")
-    [ -z "$certificate_arn" ] || parameters+=("CertificateArn=$certificate_arn")
-    [ -z "$domain_name" ] || parameters+=("DomainName=$domain_name")
+    parameters+=(${template_parameters[@]+"${template_parameters[@]}"})
     for name in $names; do
         begin "building and pushing $name"
         push_image "$name" "$tag"
@@ -169,23 +168,7 @@ cloudformation_delete() {
     rest_all
     begin "deleting $app-$environment"
     remove_stack "$app-$environment"
-    begin "deleting the images of $app"
-    empty_repositories
+    begin "deleting the repositories of $app"
     remove_stack "$app-$environment-repositories"
     what_is_left
-}
-
-# CloudFormation does not delete a repository that has images.
-empty_repositories() {
-    local name repository
-    for name in $SERVICES; do
-        stack_output "$app-$environment-repositories" "$(capital "$name")Repository"
-        [ -n "$answer" ] || continue
-        repository=${answer#*/}
-        ask ecr delete-repository --force --repository-name "$repository" --query repository.repositoryName ||
-            case $refusal in
-                *RepositoryNotFound*) ;;
-                *) refused "deleting the repository $repository" ;;
-            esac
-    done
 }

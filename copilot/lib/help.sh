@@ -33,8 +33,9 @@ usage_value_options() {
   --jwt-scope-prefix P
                    before each scope that a route asks for (default:
                    JWT_SCOPE_PREFIX, what is deployed, none)
-  --certificate-arn ARN, --domain-name D
-                   HTTPS with a certificate of ACM (engine cloudformation only)
+  --parameter NAME=VALUE
+                   a parameter of copilot/cloudformation/system.yaml, such as
+                   CertificateArn; may be repeated (engine cloudformation only)
 TEXT
 }
 

@@ -8,7 +8,7 @@ wait_s=1800 since=10m
 assume_yes=no follow=no force=no
 jwt_issuer='' jwt_audience='' jwt_audience_claim='' jwt_scope_prefix=''
 scope_prefix_given=no
-certificate_arn='' domain_name=''
+template_parameters=()
 
 readonly SERVICES='users products gateway'
 readonly NAME_MOST=20
@@ -17,7 +17,7 @@ readonly NAME_MOST=20
 options_of() {
     local common='--engine --env --profile --region'
     local change='--wait --yes'
-    local values='--jwt-issuer --jwt-audience --jwt-audience-claim --jwt-scope-prefix --certificate-arn --domain-name'
+    local values='--jwt-issuer --jwt-audience --jwt-audience-claim --jwt-scope-prefix --parameter'
     case $1 in
         init) printf '%s\n' "$common $change $values" ;;
         deploy) printf '%s\n' "$common $change $values --force" ;;
@@ -103,8 +103,7 @@ read_value() {
             jwt_scope_prefix=$3
             scope_prefix_given=yes
             ;;
-        --certificate-arn) certificate_arn=$3 ;;
-        --domain-name) domain_name=$3 ;;
+        --parameter) template_parameters+=("$3") ;;
     esac
 }
 
@@ -207,9 +206,27 @@ use_values() {
     check_value "$1" 'the audience' "$jwt_audience"
     check_value "$1" "the audience's claim" "$jwt_audience_claim"
     check_value "$1" "the scopes' prefix" "$jwt_scope_prefix"
-    if [ "$engine" = copilot ] && [ -n "$certificate_arn$domain_name" ]; then
-        misused "$1" '--certificate-arn and --domain-name are for --engine cloudformation; Copilot has them in its manifests (http.alias, http.certificates)'
-    fi
+    check_parameters "$1" ${template_parameters[@]+"${template_parameters[@]}"}
+}
+
+# check_parameters COMMAND [NAME=VALUE...]: CloudFormation would leave out what it does not know.
+check_parameters() {
+    local command=$1 known near parameter
+    shift
+    [ $# -gt 0 ] || return 0
+    [ "$engine" = cloudformation ] ||
+        misused "$command" '--parameter is for --engine cloudformation; with Copilot, change copilot/*/manifest.yml'
+    known=$(sed -n '/^Parameters:/,/^[A-Z][A-Za-z]*:$/s/^  \([A-Z][A-Za-z]*\):.*/\1/p' "$here/$TEMPLATES/system.yaml" | tr '\n' ' ')
+    for parameter in "$@"; do
+        case $parameter in
+            *=*) ;;
+            *) misused "$command" "--parameter must be NAME=VALUE, not \`$parameter\`" ;;
+        esac
+        one_of "${parameter%%=*}" "$known" || {
+            near=$(near_miss "${parameter%%=*}" "$known")
+            misused "$command" "the template has no parameter \`${parameter%%=*}\`; ${near:+did you mean \`$near\`? }it has: $known"
+        }
+    done
 }
 
 # These values are put between quotation marks into YAML.

@@ -256,8 +256,8 @@ stacks_query() {
 # The stacks of this application, in $standing: name and status, one a line.
 list_stacks() {
     must 'listing the stacks' cloudformation describe-stacks --query "$(stacks_query)"
-    standing=$answer
-    [ "$standing" != None ] || standing=''
+    # A page without a stack of ours may read None.
+    standing=$(printf '%s\n' "$answer" | awk 'NF >= 2')
 }
 
 show_standing() {

@@ -4,7 +4,7 @@
 #   calls              every call, one a line
 #   interrupt          the checkpoint at which SIGINT goes to the process group
 #   clock              seconds; `sleep` moves it, `date +%s` reads it
-#   stacks/NAME        STATUS, or STATUS THEN LOOKS: becomes THEN after LOOKS looks (GONE: is deleted)
+#   stacks/NAME        STATUS, or STATUS NEXT LOOKS: becomes NEXT after LOOKS looks (GONE: is deleted)
 #   tags/NAME          the application in Copilot's tag of the stack
 #   parameters/…       parameters of SSM, `/` as `,`
 #   roles/NAME         tags of an IAM role
@@ -15,6 +15,7 @@
 #   fate/NAME          LEFT STATUS: what the next LEFT changes of this stack end in
 set -u
 state=$STUB_STATE
+# shellcheck disable=SC2034 # the stubs read it
 REGION=${AWS_REGION:-eu-central-1}
 
 # A place where Ctrl-C can come.
@@ -52,18 +53,18 @@ fault() {
 
 # status STACK: in $status; empty when there is none.
 status() {
-    status='' then='' looks=''
-    [ ! -e "$state/stacks/$1" ] || read -r status then looks <"$state/stacks/$1" || true
+    status='' next='' looks=''
+    [ ! -e "$state/stacks/$1" ] || read -r status next looks <"$state/stacks/$1" || true
 }
 
 # look STACK: as status, and time goes on.
 look() {
     status "$1"
-    [ -n "$then" ] || return 0
+    [ -n "$next" ] || return 0
     if [ "$looks" -gt 1 ]; then
-        echo "$status $then $((looks - 1))" >"$state/stacks/$1"
+        echo "$status $next $((looks - 1))" >"$state/stacks/$1"
     else
-        rest "$1" "$then"
+        rest "$1" "$next"
     fi
 }
 
@@ -80,7 +81,7 @@ rest() {
     esac
 }
 
-# move STACK STATUS THEN: begins to change; a fate comes before what should be.
+# move STACK STATUS NEXT: begins to change; a fate comes before what should be.
 move() {
     end=$3
     if [ -e "$state/fate/$1" ]; then
