@@ -238,7 +238,7 @@ test_happy() {
 
 test_cloudformation() {
     new_account
-    local names='--engine cloudformation'
+    local name names='--engine cloudformation'
     # shellcheck disable=SC2086 # two words
     run init app $names
     check 'cloudformation: init' [ "$status" -eq 0 ]
@@ -276,9 +276,16 @@ test_cloudformation() {
     check 'cloudformation: further parameters' grep -q '^DomainName=api.example$' "$STUB_STATE/values/app-test"
     check 'cloudformation: arm64' grep -q '^Architecture=ARM64$' "$STUB_STATE/values/app-test"
     rm -f "$STUB_STATE/stacks"/*
-    set_stack app-test ROLLBACK_COMPLETE
-    run init app --engine cloudformation
-    check 'cloudformation: a rolled back creation is made anew' [ "$status" -eq 0 ]
+    for name in ROLLBACK_COMPLETE REVIEW_IN_PROGRESS; do
+        set_stack app-test "$name" none
+        run init app --engine cloudformation
+        check "cloudformation: $name is made anew" [ "$status/$(cat "$STUB_STATE/stacks/app-test")" = 0/CREATE_COMPLETE ]
+    done
+    set_stack app-test ROLLBACK_COMPLETE none
+    rm -f "$STUB_STATE/calls"
+    JWT_ISSUER='' JWT_AUDIENCE='' run deploy app gateway --engine cloudformation
+    check 'cloudformation: what was never whole gets all images' [ "$status/$(times 'docker push')" = 0/3 ]
+    check 'cloudformation: and keeps its values' cloudformation_stands
     new_account
     : >"$STUB_STATE/parameters/,copilot,applications,app"
     ends 'Copilot has it' 1 'leave out --engine cloudformation' init app --engine cloudformation

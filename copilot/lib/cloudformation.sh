@@ -27,6 +27,13 @@ cloudformation_deploy() {
     look "$app-$environment"
     [ -n "$stack" ] ||
         fail "there is no stack $app-$environment in $AWS_REGION; make it: ./copilotw.sh init $app$(common_arguments)"
+    case $stack in
+        REVIEW_IN_PROGRESS | ROLLBACK_* | *_FAILED)
+            # It may have to be made anew, and then it needs all images.
+            [ -z "$service" ] || say "$app-$environment is in $stack: deploying all services."
+            service=''
+            ;;
+    esac
     cloudformation_values
     cloudformation_services
 }
@@ -44,6 +51,8 @@ cloudformation_deployed_values() {
         --query 'Stacks[0].Parameters[].[ParameterKey,ParameterValue]' || return 0
     jwt_issuer=${jwt_issuer:-$(value_of JwtIssuer "$answer")}
     jwt_audience=${jwt_audience:-$(value_of JwtAudience "$answer")}
+    jwt_audience_claim=${jwt_audience_claim:-$(value_of JwtAudienceClaim "$answer")}
+    [ "$scope_prefix_given" = yes ] || jwt_scope_prefix=$(value_of JwtScopePrefix "$answer")
 }
 
 # Builds and pushes one image, or all, and deploys the stack with them.
@@ -56,7 +65,7 @@ cloudformation_services() {
     [ -z "$jwt_issuer" ] || parameters+=("JwtIssuer=$jwt_issuer")
     [ -z "$jwt_audience" ] || parameters+=("JwtAudience=$jwt_audience")
     [ -z "$jwt_audience_claim" ] || parameters+=("JwtAudienceClaim=$jwt_audience_claim")
-    [ "$scope_prefix_given" = no ] || parameters+=("JwtScopePrefix=$jwt_scope_prefix")
+    [ "$scope_prefix_given$jwt_scope_prefix" = no ] || parameters+=("JwtScopePrefix=$jwt_scope_prefix")
     parameters+=(${template_parameters[@]+"${template_parameters[@]}"})
     for name in $names; do
         begin "building and pushing $name"

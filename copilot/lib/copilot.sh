@@ -170,7 +170,7 @@ copilot_application() {
 remove_halves() {
     say "An earlier \`app init\` of $app was interrupted: its stack stands, its entry in the Parameter Store is missing."
     list_stacks
-    [ -z "$standing" ] || show_standing
+    show_standing
     confirm "Delete these stacks and the StackSet $app-infrastructure, and make the application anew?"
     remove_services_and_environments
     remove_stack_set "$app-infrastructure"
@@ -259,9 +259,8 @@ copilot_env_init() {
         copilot_step "$1" env init --app "$app" --name "$environment" --region "$AWS_REGION" --default-config --profile "$name"
     else
         # Credentials of the environment or the machine: without a file there are no profiles.
-        export AWS_CONFIG_FILE=$scratch/no-profiles
-        copilot_step "$1" env init --app "$app" --name "$environment" --region "$AWS_REGION" --default-config
-        unset AWS_CONFIG_FILE
+        AWS_CONFIG_FILE=$scratch/no-profiles \
+            copilot_step "$1" env init --app "$app" --name "$environment" --region "$AWS_REGION" --default-config
     fi
 }
 

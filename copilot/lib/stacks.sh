@@ -213,6 +213,8 @@ There is no terminal to answer on. If that is what you want: $again --yes"
 interrupted() {
     trap 'exit 130' INT TERM HUP
     end_progress
+    # To follow logs is ended like this.
+    [ "$command_running" != logs ] || exit 130
     say ''
     say "Interrupted while $doing."
     say "Go on with:    $again"
@@ -261,5 +263,6 @@ list_stacks() {
 }
 
 show_standing() {
+    [ -n "$standing" ] || return 0
     printf '%s\n' "$standing" | sed 's/^/  /' >&2
 }
