@@ -223,6 +223,7 @@ test_happy() {
     run logs app users --since 1h
     check 'logs of one service' [ "$out" = '2026-11-23T09:00:00 /copilot/app-test-users hello' ]
     check 'logs: options' called 'logs tail /copilot/app-test-users --since 1h --format short'
+    STUB_AWS=1.45.11 ends 'logs with an old AWS CLI' 1 'only version 2' logs app users
     run logs app
     check 'logs of all' contains "$out" /copilot/app-test-gateway
 
@@ -251,6 +252,8 @@ test_cloudformation() {
 
     local before
     before=$(grep UsersImage "$STUB_STATE/values/app-test")
+    JWT_ISSUER=https://new.example run deploy app products --engine cloudformation
+    check 'cloudformation: another service leaves the gateway alone' cloudformation_stands
     STUB_ARCHITECTURE=arm64 JWT_ISSUER='' JWT_AUDIENCE='' run deploy app gateway --engine=cloudformation
     check 'cloudformation: deploy keeps what is deployed' [ "$status" -eq 0 ]
     check 'cloudformation: one service alone' [ "$(grep UsersImage "$STUB_STATE/values/app-test")" = "$before" ]
@@ -439,6 +442,8 @@ test_other_troubles() {
     JWT_ISSUER='' JWT_AUDIENCE='' run deploy app
     check 'issuer and audience stay as deployed' [ "$status" -eq 0 ]
     check 'really' [ "$(cat "$STUB_STATE/values/deployed")" = 'https://issuer.example/ api' ]
+    run status other
+    check 'status of nothing' [ "$status/$(grep -c 'missing$\|none$' "$scratch/out")" = 1/7 ]
     ends 'not there' 1 './copilotw.sh init other' deploy other
 
     new_account

@@ -138,6 +138,21 @@ require_aws() {
     account=$answer
 }
 
+# As 2.15.30; empty when it does not say.
+aws_version() {
+    aws --version 2>/dev/null | sed -n 's|^aws-cli/\([0-9][0-9.]*\).*|\1|p'
+}
+
+# new_enough VERSION LEAST, of the shape 1.30
+new_enough() {
+    local major=${1%%.*} minor=${1#*.}
+    minor=${minor%%.*}
+    case $major$minor in
+        '' | *[!0-9]*) return 1 ;;
+    esac
+    [ "$major" -gt "${2%%.*}" ] || { [ "$major" -eq "${2%%.*}" ] && [ "$minor" -ge "${2#*.}" ]; }
+}
+
 aws_remedy() {
     printf 'install version 2: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html\n'
 }

@@ -62,10 +62,9 @@ cloudformation_services() {
     tag=$(image_tag)
     choose_architecture
     parameters=("App=$app" "Env=$environment" "Architecture=$architecture")
-    [ -z "$jwt_issuer" ] || parameters+=("JwtIssuer=$jwt_issuer")
-    [ -z "$jwt_audience" ] || parameters+=("JwtAudience=$jwt_audience")
-    [ -z "$jwt_audience_claim" ] || parameters+=("JwtAudienceClaim=$jwt_audience_claim")
-    [ "$scope_prefix_given$jwt_scope_prefix" = no ] || parameters+=("JwtScopePrefix=$jwt_scope_prefix")
+    case $service in
+        '' | gateway) gateway_parameters ;;
+    esac
     parameters+=(${template_parameters[@]+"${template_parameters[@]}"})
     for name in $names; do
         begin "building and pushing $name"
@@ -74,6 +73,14 @@ cloudformation_services() {
     done
     begin "deploying ${service:-all services}"
     cloudformation_stack "$app-$environment" "$TEMPLATES/system.yaml" "${parameters[@]}"
+}
+
+# Adds to the caller's $parameters what is the gateway's alone. What is not given stays as it is.
+gateway_parameters() {
+    [ -z "$jwt_issuer" ] || parameters+=("JwtIssuer=$jwt_issuer")
+    [ -z "$jwt_audience" ] || parameters+=("JwtAudience=$jwt_audience")
+    [ -z "$jwt_audience_claim" ] || parameters+=("JwtAudienceClaim=$jwt_audience_claim")
+    [ "$scope_prefix_given$jwt_scope_prefix" = no ] || parameters+=("JwtScopePrefix=$jwt_scope_prefix")
 }
 
 # users as Users: parameters and outputs of the templates.

@@ -18,16 +18,6 @@ copilot_version() {
     copilot --version 2>/dev/null | sed -n 's/^copilot version: v\{0,1\}\([0-9][0-9.]*\).*/\1/p'
 }
 
-# new_enough VERSION LEAST, of the shape 1.30
-new_enough() {
-    local major=${1%%.*} minor=${1#*.}
-    minor=${minor%%.*}
-    case $major$minor in
-        '' | *[!0-9]*) return 1 ;;
-    esac
-    [ "$major" -gt "${2%%.*}" ] || { [ "$major" -eq "${2%%.*}" ] && [ "$minor" -ge "${2#*.}" ]; }
-}
-
 require_copilot() {
     local version
     command -v copilot >/dev/null 2>&1 || fail "the AWS Copilot CLI is missing; $COPILOT_REMEDY"

@@ -119,10 +119,16 @@ show_services() {
     [ "$engine" = copilot ] || output=ClusterName
     stack_output "$app-$environment" "$output"
     cluster=$answer
-    [ -n "$cluster" ] || return 1
+    if [ -z "$cluster" ]; then
+        printf 'service  none\n'
+        return 1
+    fi
     must 'listing the services' ecs list-services --cluster "$cluster" --query 'serviceArns[]'
     case $answer in
-        '' | None) return 1 ;;
+        '' | None)
+            printf 'service  none\n'
+            return 1
+            ;;
     esac
     # shellcheck disable=SC2086 # one word for each service
     must 'looking at the services' ecs describe-services --cluster "$cluster" --services $answer \
@@ -150,6 +156,7 @@ command_logs() {
         arguments=(--follow)
     fi
     require_aws
+    new_enough "$(aws_version)" 2.0 || fail "only version 2 of the AWS CLI shows logs; $(aws_remedy)"
     for name in $names; do
         doing="reading the logs of $name"
         log_group "$name"

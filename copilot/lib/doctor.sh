@@ -30,7 +30,7 @@ doctor_aws() {
         report fail aws "the AWS CLI is missing; $(aws_remedy)"
         return
     fi
-    version=$(aws --version 2>/dev/null | sed -n 's|^aws-cli/\([0-9][0-9.]*\).*|\1|p') || version=''
+    version=$(aws_version) || version=''
     if new_enough "$version" 2.0; then
         report ok aws "$version"
     else
