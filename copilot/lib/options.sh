@@ -185,7 +185,7 @@ readable_s() {
     printf '%s\n' "$text"
 }
 
-# The command line first, then the environment. What is deployed comes later: value_missing.
+# The command line first, then the environment; what is deployed comes later (require_values).
 use_values() {
     jwt_issuer=${jwt_issuer:-${JWT_ISSUER:-}}
     jwt_audience=${jwt_audience:-${JWT_AUDIENCE:-}}
