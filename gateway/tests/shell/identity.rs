@@ -8,7 +8,7 @@ use std::time::Duration;
 use gateway_core::file::Settings;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use mesh::identity::{Caller, HEADER, ISSUER, Options, Refusal, Verifier};
-use mesh::service::store::sqlite::SqliteStore;
+use mesh::service::store::sqlite::{self, SqliteStore};
 use mesh::testing::{Running, describe_problem, settings};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -271,7 +271,7 @@ fn the_users_service_serves_what_came_through_the_gateway_and_nothing_else() {
         let mut settings = settings();
         let url = format!("http://{}/", relay.address());
         settings.require_gateway = Some(options(&url));
-        let store = SqliteStore::<User>::open(&settings.database).expect("memory is there");
+        let store = SqliteStore::<User>::open(&sqlite::Database::Memory).expect("memory is there");
         Running::start::<User, _>(settings, store).await
     });
     let gateway = start(&service.address, |_| {});
