@@ -131,7 +131,7 @@ fn hedges_are_retries_of_the_budget() {
     let never = Gate::closed();
     let (hanging, good) = (behind(&never), Backend::replying("good"));
     let route = "hedge: {after: 5ms}\n    timeout: 100ms";
-    let retries = "budget_percent: 10, min_per_second: 0, attempts: 0";
+    let retries = "budget_percent: 10, budget_reserve: 0, attempts: 0";
     let gateway = hedging(route, retries, &[&hanging, &good]);
     for _ in 0..REQUESTS {
         gateway.get("/").fetch();
