@@ -28,16 +28,21 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 /// The upstream's answer.
 pub(super) fn pass(
     mut record: Box<Record>,
-    answer: Reply,
+    answer: Box<Reply>,
     silence_max: Duration,
 ) -> Response<ResponseBody> {
-    let (mut head, incoming) = answer.response.into_parts();
+    let Reply {
+        response,
+        link,
+        held,
+    } = *answer;
+    let (mut head, incoming) = response.into_parts();
     record.status = Some(head.status);
     head.version = http::Version::HTTP_11;
     head.extensions.clear();
     strip_hop_by_hop(&mut head.headers);
     finish_headers(&mut head.headers, &record);
-    let body = ResponseBody::upstream(answer.held, incoming, answer.link, silence_max, record);
+    let body = ResponseBody::upstream(held, incoming, link, silence_max, record);
     Response::from_parts(head, body)
 }
 

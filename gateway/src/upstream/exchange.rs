@@ -12,7 +12,8 @@ use hyper::body::{Body as _, Incoming};
 use super::{BodyError, HeldBody, Link, RequestBody, poll_unwoken};
 use crate::io::Violation;
 
-/// An answer's head, and the connection that its body will come from.
+/// An answer's head, and the connection that its body will come from. Boxed from the beginning: it
+/// is handed up through a dozen calls, and is too large to be copied in each.
 pub(crate) struct Reply {
     pub(crate) response: Response<Incoming>,
     pub(crate) link: Box<Link>,
@@ -26,10 +27,10 @@ const DISCARD_FRAMES_MAX: usize = 16;
 impl Reply {
     /// Throws the answer's body away. The connection, if that has come to its end already: one
     /// that is still sending is cheaper to close than to wait for.
-    pub(crate) fn discard(self) -> Option<Box<Link>> {
+    pub(crate) fn discard(self: Box<Self>) -> Option<Box<Link>> {
         let Self {
             response, mut link, ..
-        } = self;
+        } = *self;
         let mut body = response.into_body();
         for _ in 0..DISCARD_FRAMES_MAX {
             if body.is_end_stream() {
@@ -71,7 +72,7 @@ impl Link {
         mut self: Box<Self>,
         request: Request<RequestBody>,
         is_overdue: impl Fn() -> bool,
-    ) -> Result<Reply, ExchangeError> {
+    ) -> Result<Box<Reply>, ExchangeError> {
         self.expect_answer_to(request.method());
         let mut answer = pin!(self.sender.try_send_request(request));
         let answer = poll_fn(|context| {
@@ -87,11 +88,11 @@ impl Link {
         .await
         .ok_or(ExchangeError::Overdue)?;
         match answer {
-            Ok(response) => Ok(Reply {
+            Ok(response) => Ok(Box::new(Reply {
                 response,
                 link: self,
                 held: HeldBody::default(),
-            }),
+            })),
             Err(mut error) => match error.take_message() {
                 Some(unsent) => Err(ExchangeError::NotSent(unsent.into_body())),
                 None => Err(classify(error.into_error())),

@@ -78,16 +78,16 @@ impl Reply {
     /// # Errors
     /// The answer broke off, is not valid HTTP/1.1, or brought nothing for `silence_max`.
     pub(crate) async fn hold(
-        mut self,
+        mut self: Box<Self>,
         bytes_max: usize,
         silence_max: Duration,
         is_late: impl Fn() -> bool,
-    ) -> Result<Self, ExchangeError> {
+    ) -> Result<Box<Self>, ExchangeError> {
         let Self {
             response,
             link,
             held,
-        } = &mut self;
+        } = &mut *self;
         let body = response.body_mut();
         let mut silence = Silence::new(silence_max);
         poll_fn(|context| {

@@ -80,18 +80,23 @@ fn with_one_endpoint_of_three_that_hangs_all_answers_come_in_time_and_it_is_give
     // Without a second try a third of them would have taken the route's 10 s.
     assert!(times[times.len() - 1] < Duration::from_secs(5));
     assert!(hanging.requests() >= 5, "try again");
+    // On a busy machine a good one may be slow too.
     let won = hedges(&gateway, "won");
-    assert_eq!(won, hanging.requests() as u64);
+    let hedged = won + hedges(&gateway, "lost");
+    assert!(
+        won > 0 && hanging.requests() as u64 <= hedged,
+        "{won} {hedged}"
+    );
     eventually("connections of those who lost are closed", || {
         (hanging.in_flight() == 0).then_some(())
     });
     let lines = gateway.access_lines(times.len());
     let tries = lines.iter().filter_map(|line| line["tries"].as_u64());
-    assert_eq!(tries.sum::<u64>(), REQUESTS + won);
+    assert_eq!(tries.sum::<u64>(), REQUESTS + hedged);
     let total = gateway
         .metrics()
         .value("gateway_upstream_tries_total{upstream=\"backend\"}");
-    assert_eq!(total, REQUESTS + won);
+    assert_eq!(total, REQUESTS + hedged);
     let in_flight = "gateway_upstream_requests_in_flight{upstream=\"backend\"}";
     gateway.wait_for_metric(in_flight, 0);
 }

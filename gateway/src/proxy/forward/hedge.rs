@@ -59,7 +59,7 @@ impl Forwarding<'_> {
         record: &mut Record,
         way: Way,
         body: RequestBody,
-    ) -> Result<Reply, Failed> {
+    ) -> Result<Box<Reply>, Failed> {
         let after = self.hedge.map_or(Duration::MAX, |hedge| hedge.after);
         let began = Instant::now();
         let mut other = None;

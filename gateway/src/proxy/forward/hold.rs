@@ -16,9 +16,9 @@ impl Forwarding<'_> {
     pub(super) async fn hold(
         &self,
         record: &Record,
-        reply: Reply,
+        reply: Box<Reply>,
         span: Span,
-    ) -> Result<Reply, ExchangeError> {
+    ) -> Result<Box<Reply>, ExchangeError> {
         let policy = &self.route.retries;
         let body = reply.response.body();
         let declared_length = body.size_hint().exact();

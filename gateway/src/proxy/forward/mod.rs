@@ -75,7 +75,7 @@ enum Way {
 
 /// How a try ended.
 struct Ended {
-    result: Result<Reply, Failed>,
+    result: Result<Box<Reply>, Failed>,
     /// From when it was sent to its answer's head, or to its failure.
     micros: Option<u64>,
     /// Its pooled connection turned out to be closed.
@@ -149,7 +149,7 @@ pub(super) async fn forward(
         };
         body = match forwarding.again(&mut record, failed).await {
             Ok(body) => body,
-            Err(Ending::Pass(answer)) => return reply::pass(record, *answer, body_timeout),
+            Err(Ending::Pass(answer)) => return reply::pass(record, answer, body_timeout),
             Err(Ending::Reject(rejection)) => return reply::reject(record, rejection),
         };
     }
@@ -171,7 +171,11 @@ impl Forwarding<'_> {
         body
     }
 
-    async fn attempt(&mut self, record: &mut Record, body: RequestBody) -> Result<Reply, Failed> {
+    async fn attempt(
+        &mut self,
+        record: &mut Record,
+        body: RequestBody,
+    ) -> Result<Box<Reply>, Failed> {
         let lease = self.pick(record, self.now);
         let lease = lease.ok_or_else(|| Failed::refused(Reason::NoEndpoint.into()))?;
         let way = self.reserve(record, &lease, self.now)?;
@@ -262,7 +266,7 @@ impl Forwarding<'_> {
     }
 
     /// What a try leaves behind for the next one, and for the record.
-    fn settle(&mut self, record: &mut Record, ended: Ended) -> Result<Reply, Failed> {
+    fn settle(&mut self, record: &mut Record, ended: Ended) -> Result<Box<Reply>, Failed> {
         if ended.micros.is_some() {
             record.upstream_micros = ended.micros;
         }
@@ -367,7 +371,7 @@ impl Forwarding<'_> {
     }
 
     /// An answer, or a failed try: one that nobody asked for, or that may be worth another try.
-    fn judge(&self, reply: Reply) -> Result<Reply, Failed> {
+    fn judge(&self, reply: Box<Reply>) -> Result<Box<Reply>, Failed> {
         let status = reply.response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let detail = "the upstream switched protocols unasked";
@@ -380,7 +384,7 @@ impl Forwarding<'_> {
         if self.route.retries.on.statuses.contains(&status.as_u16()) {
             return Err(Failed {
                 failure: Failure::Status(status.as_u16()),
-                ending: Ending::Pass(Box::new(reply)),
+                ending: Ending::Pass(reply),
                 body: None,
             });
         }
@@ -407,7 +411,7 @@ fn at_limit(limit: &'static str) -> Rejection {
 }
 
 /// What the end of an exchange says of the endpoint.
-fn outcome(exchange: &Result<Reply, ExchangeError>) -> Option<Outcome> {
+fn outcome(exchange: &Result<Box<Reply>, ExchangeError>) -> Option<Outcome> {
     match exchange {
         Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Some(Outcome::Invalid)
