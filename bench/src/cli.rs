@@ -35,6 +35,9 @@ pub(crate) enum Command {
     /// Pin this process to a core and become another program
     #[command(hide = true)]
     Child(ChildArgs),
+    /// Carry bytes between a client and an upstream: the floor under every proxy
+    #[command(hide = true)]
+    Relay(RelayArgs),
 }
 
 const LOAD_NOTES: &str = "\
@@ -171,6 +174,13 @@ pub(crate) struct UpstreamArgs {
     /// The core to stay on
     #[arg(long)]
     pub(crate) core: Option<usize>,
+}
+
+/// Options of the hidden `bench relay`.
+#[derive(Debug, Args)]
+pub(crate) struct RelayArgs {
+    /// The file with its addresses
+    pub(crate) config: PathBuf,
 }
 
 /// Options of the hidden `bench child`.

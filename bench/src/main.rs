@@ -10,6 +10,7 @@ mod cores;
 mod load;
 mod output;
 mod peers;
+mod relay;
 mod upstream;
 
 use std::process::ExitCode;
@@ -35,6 +36,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         return Err(peers::process::become_child(&arguments));
     }
     cores::raise_open_file_limit();
+    if let Command::Relay(arguments) = command {
+        return relay::run(&arguments).map(|()| ExitCode::SUCCESS);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -44,7 +48,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Load(arguments) => load::run(arguments).await,
             Command::Peers(arguments) => peers::run(arguments).await,
             Command::Upstream(arguments) => upstream::run(arguments).await,
-            Command::Child(_) => unreachable!("handled before the runtime started"),
+            Command::Child(_) | Command::Relay(_) => {
+                unreachable!("handled before the runtime started")
+            }
         }
     })
 }

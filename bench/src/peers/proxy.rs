@@ -31,6 +31,12 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that checks make while the load's are open or closing.
 const SPARE_CONNECTIONS: u32 = 64;
 
+/// The placeholders of the upstream's addresses: whole, and in their parts.
+const UPSTREAM: &[&str] = &["UPSTREAM", "UPSTREAM_HOST", "UPSTREAM_PORT"];
+
+/// The placeholder of routes that no request takes.
+const OTHER_ROUTE: &[&str] = &["OTHER_ROUTE"];
+
 /// What a proxy is put between.
 pub(super) struct Surroundings<'a> {
     /// The core that the proxy stays on.
@@ -52,14 +58,18 @@ impl Surroundings<'_> {
         let client_connections = u32::from(self.connections) + SPARE_CONNECTIONS;
         let mut values = Values::default();
         values.set("LISTEN", address.to_string());
+        values.set("LISTEN_HOST", address.ip().to_string());
+        values.set("LISTEN_PORT", address.port().to_string());
+        values.set("WORKERS", "1");
         values.set("ADMIN", admin_address.to_string());
         let upstreams = &self.upstream.addresses[..self.scale.endpoints.into()];
-        values.set_list(
-            "UPSTREAM",
-            upstreams.iter().map(SocketAddr::to_string).collect(),
-        );
-        let others = (1..self.scale.routes).map(|nth| nth.to_string());
-        values.set_list("OTHER_ROUTE", others.collect());
+        let row = |address: &SocketAddr| {
+            let (host, port) = (address.ip(), address.port());
+            vec![address.to_string(), host.to_string(), port.to_string()]
+        };
+        values.set_list(UPSTREAM, upstreams.iter().map(row).collect());
+        let others = (1..self.scale.routes).map(|nth| vec![nth.to_string()]);
+        values.set_list(OTHER_ROUTE, others.collect());
         values.set("CLIENT_CONNECTIONS", client_connections.to_string());
         // One for every client and server, as our gateway may keep.
         let idle = client_connections * u32::from(self.scale.endpoints).div_ceil(2);
@@ -110,6 +120,10 @@ impl StartedProxy {
         let values = surroundings.values(directory.path(), &config, [address, admin_address]);
         std::fs::write(&config, values.fill(proxy.template)?)
             .context("cannot write the proxy's configuration")?;
+        for (name, template) in proxy.more_files {
+            std::fs::write(directory.path().join(name), values.fill(template)?)
+                .context("cannot write a file of the proxy")?;
+        }
         let arguments: Result<Vec<String>, _> = proxy
             .arguments
             .iter()
@@ -125,13 +139,14 @@ impl StartedProxy {
             Some(_) => READY_LIMIT_COUNTED,
         };
         let process = Running::start(&program, &arguments, directory.path(), surroundings.core)?;
+        let good = (body.label.as_str(), surroundings.identity.token.as_str());
         let mut started = Self {
             process,
             address,
             directory,
         };
         started
-            .wait_until_ready(&proxy.ready, admin_address, limit)
+            .wait_until_ready(&proxy.ready, admin_address, good, limit)
             .await?;
         if let Err(error) = check_answers(proxy, address, surroundings.identity, body).await {
             bail!("{error:#}{}", started.process.output_tail());
@@ -148,6 +163,7 @@ impl StartedProxy {
         &mut self,
         ready: &Ready,
         admin_address: SocketAddr,
+        (good_path, good_token): (&str, &str),
         limit: Duration,
     ) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
@@ -155,7 +171,10 @@ impl StartedProxy {
             self.process.check_alive()?;
             let is_ready = match ready {
                 Ready::Connects => Connection::open(self.address).await.is_ok(),
-                Ready::ReadyEndpoint => get(admin_address, "readyz", None)
+                Ready::Admin => get(admin_address, "readyz", None)
+                    .await
+                    .is_ok_and(|answer| answer.status == 200),
+                Ready::Answers => get(self.address, good_path, Some(good_token))
                     .await
                     .is_ok_and(|answer| answer.status == 200),
             };
@@ -268,6 +287,9 @@ mod tests {
         let mut values = Values::default();
         for name in [
             "LISTEN",
+            "LISTEN_HOST",
+            "LISTEN_PORT",
+            "WORKERS",
             "ADMIN",
             "CLIENT_CONNECTIONS",
             "ALL_CONNECTIONS",
@@ -283,16 +305,19 @@ mod tests {
         ] {
             values.set(name, "value");
         }
-        values.set_list("UPSTREAM", vec!["value".to_owned()]);
-        values.set_list("OTHER_ROUTE", Vec::new());
+        values.set_list(UPSTREAM, vec![vec!["value".to_owned(); UPSTREAM.len()]]);
+        values.set_list(OTHER_ROUTE, Vec::new());
         for peer in ALL {
             let Some(proxy) = &peer.proxy else { continue };
             for text in proxy.arguments.iter().chain([&proxy.template]) {
                 let filled = values.fill(text).expect(peer.name);
                 assert!(!filled.is_empty(), "{}", peer.name);
             }
-            assert!(proxy.template.contains("@LISTEN@"), "{}", peer.name);
-            assert!(proxy.template.contains("@UPSTREAM@"), "{}", peer.name);
+            let more = proxy.more_files.iter().map(|(_, template)| *template);
+            let all: String = [proxy.template].into_iter().chain(more).collect();
+            values.fill(&all).expect(peer.name);
+            assert!(all.contains("@LISTEN"), "{}", peer.name);
+            assert!(all.contains("@UPSTREAM"), "{}", peer.name);
             let grows = peer.scale.routes == 1 || proxy.template.contains("@OTHER_ROUTE@");
             assert!(grows, "{}", peer.name);
         }
