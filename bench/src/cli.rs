@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::peers;
+use crate::scenario::{Asked, MAX_RATE};
 use crate::upstream::BodySize;
 
 /// Load tests and comparisons with other proxies.
@@ -32,7 +33,7 @@ pub(crate) enum Command {
     /// Serve fixed bodies until Ctrl-C, as the upstream of measurements by hand
     #[command(hide = true)]
     Upstream(UpstreamArgs),
-    /// Pin this process to a core and become another program
+    /// Pin this process to its cores and become another program
     #[command(hide = true)]
     Child(ChildArgs),
     /// Carry bytes between a client and an upstream: the floor under every proxy
@@ -61,6 +62,17 @@ Every proxy runs alone on one core, with one worker, the same requests and the s
 addresses. Rounds alternate: each runs every proxy once, in an order that rotates. What counts is \
 the proxy's CPU time per request, and of that the ratio within one run: absolute times on a shared \
 or virtual machine mean little.
+
+Scenarios:
+  SIZE               answers of so many bytes, such as 1k, 100k, 1m
+  upload-SIZE        POST of so many bytes, answered with 1 KB
+  chunked[-SIZE]     an answer without a length, in chunks of 8 KB; 100k if no size is given
+  headers-COUNT      so many more request headers, at most 60
+  connections-COUNT  so many connections, at most 10000
+  rate-PER_SECOND    open loop: requests are sent when they are due, whatever comes back, and \
+latency counts from that time (no coordinated omission)
+  open-loop          rate-… at each of --rate
+  two-workers        the proxy with two workers on two cores
 
 A proxy that is not installed is named with the command that brings it, and left out.
 
@@ -133,15 +145,27 @@ pub(crate) struct PeersArgs {
     #[arg(long, default_value = "1s", value_parser = parse_warmup)]
     pub(crate) warmup: Duration,
 
-    /// Connections kept open, 1 to 10000
+    /// Connections kept open, 1 to 10000, where the scenario is not about them
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) connections: u16,
 
-    /// Body sizes to fetch, at most 16m each
-    #[arg(long, value_delimiter = ',', default_value = "1k,100k")]
-    pub(crate) bodies: Vec<BodySize>,
+    /// What to ask of every peer: answer sizes such as 1k, and the names below
+    #[arg(
+        long = "scenario",
+        alias = "bodies",
+        value_name = "SCENARIO",
+        value_delimiter = ',',
+        default_value = "1k,100k"
+    )]
+    pub(crate) scenarios: Vec<Asked>,
 
-    /// Only these, in this order [default: all but those with ES256 or uncached tokens]
+    /// Requests a second in the scenario open-loop, 1 to 1000000 each [default: 25, 50 and 75 %
+    /// of what the slowest peer answers]
+    #[arg(long, value_delimiter = ',', value_name = "PER_SECOND",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_RATE)))]
+    pub(crate) rate: Vec<u32>,
+
+    /// Only these, in this order [default: all but those about ES256, uncached tokens and size]
     #[arg(long, value_delimiter = ',', value_name = "PEER",
           value_parser = PossibleValuesParser::new(peers::names()))]
     pub(crate) only: Vec<String>,
@@ -186,9 +210,9 @@ pub(crate) struct RelayArgs {
 /// Options of the hidden `bench child`.
 #[derive(Debug, Args)]
 pub(crate) struct ChildArgs {
-    /// The core that the program stays on
-    #[arg(long)]
-    pub(crate) core: usize,
+    /// The cores that the program stays on
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(crate) cores: Vec<usize>,
 
     /// The process that must still be the parent
     #[arg(long)]
@@ -275,8 +299,8 @@ mod tests {
         assert_eq!((peers.rounds, peers.connections), (5, 64));
         assert_eq!(peers.duration, Duration::from_secs(3));
         assert_eq!(peers.only, ["gateway", "haproxy"]);
-        let sizes: Vec<_> = peers.bodies.iter().map(|body| body.bytes).collect();
-        assert_eq!(sizes, [1 << 10, 100 << 10]);
+        let sizes = ["1k", "100k"].map(|size| size.parse().unwrap());
+        assert_eq!(peers.scenarios, sizes);
     }
 
     #[test]
@@ -307,6 +331,8 @@ mod tests {
             ("bench load", "--url"),
             ("bench peers --only ngin", "a similar value exists: 'nginx'"),
             ("bench peers --bodies 1g", "is not a size"),
+            ("bench peers --scenario fast", "is not a scenario"),
+            ("bench peers --rate 0", "1..=1000000"),
             ("bench peers --rounds 0", "1..=100"),
         ] {
             let error = parse(line).expect_err(line);

@@ -11,6 +11,7 @@ mod load;
 mod output;
 mod peers;
 mod relay;
+mod scenario;
 mod upstream;
 
 use std::process::ExitCode;

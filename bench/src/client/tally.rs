@@ -21,6 +21,7 @@ pub(crate) struct Tally {
     received_bytes: u64,
     statuses: BTreeMap<u16, u64>,
     failures: BTreeMap<Failure, u64>,
+    overdue: u64,
 }
 
 /// Latency percentiles in microseconds, with the whole histogram behind them.
@@ -46,6 +47,7 @@ impl Tally {
             received_bytes: 0,
             statuses: BTreeMap::new(),
             failures: BTreeMap::new(),
+            overdue: 0,
         }
     }
 
@@ -55,6 +57,13 @@ impl Tally {
         self.latency_us.saturating_record(latency_us);
         self.received_bytes += answer.received_bytes;
         *self.statuses.entry(answer.status).or_default() += 1;
+    }
+
+    /// Counts a request that was due so long ago and has no answer.
+    pub(crate) fn record_overdue(&mut self, waited: Duration) {
+        let waited_us = u64::try_from(waited.as_micros()).unwrap_or(MAX_LATENCY_US);
+        self.latency_us.saturating_record(waited_us);
+        self.overdue += 1;
     }
 
     /// Counts a failure.
@@ -68,6 +77,7 @@ impl Tally {
             .add(&other.latency_us)
             .expect("every tally has the same bounds");
         self.received_bytes += other.received_bytes;
+        self.overdue += other.overdue;
         for (status, count) in &other.statuses {
             *self.statuses.entry(*status).or_default() += count;
         }
@@ -78,7 +88,7 @@ impl Tally {
 
     /// Requests answered, whatever the status.
     pub(crate) fn answered(&self) -> u64 {
-        self.latency_us.len()
+        self.statuses.values().sum()
     }
 
     /// Requests answered with a status below 400.
@@ -89,6 +99,12 @@ impl Tally {
     /// Bytes received, heads included.
     pub(crate) fn received_bytes(&self) -> u64 {
         self.received_bytes
+    }
+
+    /// Requests that were due by a fixed rate and had no answer at the end. They are in the
+    /// latencies with the time that they had waited by then, and not in the answers.
+    pub(crate) fn overdue(&self) -> u64 {
+        self.overdue
     }
 
     /// Answers by status code.
@@ -158,8 +174,11 @@ mod tests {
         second.record_failure(Failure::Timeout);
         first.merge(&second);
         assert_eq!((first.answered(), first.succeeded()), (2, 1));
-        assert_eq!(first.received_bytes(), 200);
-        assert_eq!(first.failures().get(&Failure::Timeout), Some(&2));
+        second.record_overdue(Duration::from_secs(1));
+        first.merge(&second);
+        assert_eq!((first.answered(), first.overdue()), (3, 1));
+        assert_eq!(first.received_bytes(), 300);
+        assert_eq!(first.failures().get(&Failure::Timeout), Some(&3));
         assert!(first.latency().max_us >= MAX_LATENCY_US);
     }
 

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use self::report::Report;
 use self::target::Target;
 use crate::cli::LoadArgs;
-use crate::client::{Ending, Load, Requests, RunsOn, Workload};
+use crate::client::{Ending, Load, Pace, Requests, RunsOn, Workload};
 use crate::output::{self, LiveLine};
 
 /// How often the live line is renewed.
@@ -35,6 +35,7 @@ pub(crate) async fn run(arguments: LoadArgs) -> anyhow::Result<ExitCode> {
         address: target.address,
         requests: Requests::one(target.request),
         connections: arguments.connections.into(),
+        pace: Pace::Closed,
         runs_on: RunsOn::Threads {
             // A thread without a connection would only add a result to merge.
             count: arguments.threads.min(arguments.connections).into(),

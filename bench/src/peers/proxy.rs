@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -14,7 +15,8 @@ use super::process::Running;
 use super::template::Values;
 use super::{Proxy, Ready, Scale};
 use crate::client::{Answer, Connection, Expected, Failure, Request};
-use crate::upstream::{BodySize, Upstream};
+use crate::scenario::Scenario;
+use crate::upstream::Upstream;
 
 /// How long a proxy may take until it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -39,8 +41,10 @@ const OTHER_ROUTE: &[&str] = &["OTHER_ROUTE"];
 
 /// What a proxy is put between.
 pub(super) struct Surroundings<'a> {
-    /// The core that the proxy stays on.
-    pub(super) core: usize,
+    /// The cores that the proxy stays on, one for each of its workers.
+    pub(super) cores: &'a [usize],
+    /// How many workers it gets.
+    pub(super) workers: u16,
     /// Connections that the load will hold.
     pub(super) connections: u16,
     pub(super) upstream: &'a Upstream,
@@ -60,7 +64,7 @@ impl Surroundings<'_> {
         values.set("LISTEN", address.to_string());
         values.set("LISTEN_HOST", address.ip().to_string());
         values.set("LISTEN_PORT", address.port().to_string());
-        values.set("WORKERS", "1");
+        values.set("WORKERS", self.workers.to_string());
         values.set("ADMIN", admin_address.to_string());
         let upstreams = &self.upstream.addresses[..self.scale.endpoints.into()];
         let row = |address: &SocketAddr| {
@@ -107,7 +111,7 @@ impl StartedProxy {
         proxy: &Proxy,
         program: &Path,
         surroundings: &Surroundings<'_>,
-        body: &BodySize,
+        scenario: &Scenario,
     ) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("bench-")
@@ -138,8 +142,8 @@ impl StartedProxy {
             None => READY_LIMIT,
             Some(_) => READY_LIMIT_COUNTED,
         };
-        let process = Running::start(&program, &arguments, directory.path(), surroundings.core)?;
-        let good = (body.label.as_str(), surroundings.identity.token.as_str());
+        let process = Running::start(&program, &arguments, directory.path(), surroundings.cores)?;
+        let good = (scenario, surroundings.identity.token.as_str());
         let mut started = Self {
             process,
             address,
@@ -148,7 +152,7 @@ impl StartedProxy {
         started
             .wait_until_ready(&proxy.ready, admin_address, good, limit)
             .await?;
-        if let Err(error) = check_answers(proxy, address, surroundings.identity, body).await {
+        if let Err(error) = check_answers(proxy, address, surroundings.identity, scenario).await {
             bail!("{error:#}{}", started.process.output_tail());
         }
         Ok(started)
@@ -163,7 +167,7 @@ impl StartedProxy {
         &mut self,
         ready: &Ready,
         admin_address: SocketAddr,
-        (good_path, good_token): (&str, &str),
+        (scenario, token): (&Scenario, &str),
         limit: Duration,
     ) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
@@ -171,10 +175,10 @@ impl StartedProxy {
             self.process.check_alive()?;
             let is_ready = match ready {
                 Ready::Connects => Connection::open(self.address).await.is_ok(),
-                Ready::Admin => get(admin_address, "readyz", None)
+                Ready::Admin => exchange(admin_address, &get(admin_address, "readyz")?)
                     .await
                     .is_ok_and(|answer| answer.status == 200),
-                Ready::Answers => get(self.address, good_path, Some(good_token))
+                Ready::Answers => ask(self.address, scenario, Some(token))
                     .await
                     .is_ok_and(|answer| answer.status == 200),
             };
@@ -199,22 +203,42 @@ impl StartedProxy {
 /// When the token cannot be a header.
 pub(super) fn request(
     address: SocketAddr,
-    path: &str,
+    scenario: &Scenario,
     token: Option<&str>,
+    upload: &Arc<[u8]>,
 ) -> anyhow::Result<Request> {
-    let uri: Uri = format!("http://{address}/{path}").parse()?;
+    let uri: Uri = format!("http://{address}/{}", scenario.path()).parse()?;
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
     if let Some(token) = token {
         headers.push((header::AUTHORIZATION, format!("Bearer {token}").parse()?));
     }
-    Ok(Request::new(&Method::GET, &uri, &headers)?)
+    for nth in 1..=scenario.extra_headers {
+        let value = HeaderValue::from_static("a value as long as many are");
+        headers.push((format!("x-bench-{nth}").parse()?, value));
+    }
+    let method = if upload.is_empty() {
+        Method::GET
+    } else {
+        Method::POST
+    };
+    Ok(Request::with_body(
+        &method,
+        &uri,
+        &headers,
+        Arc::clone(upload),
+    )?)
+}
+
+/// The body of the scenario's requests, shared by all of them.
+pub(super) fn upload(scenario: &Scenario) -> Arc<[u8]> {
+    vec![b'y'; scenario.upload_bytes].into()
 }
 
 /// What the upstream answers, through whatever proxy.
-pub(super) fn expected(body: &BodySize) -> Expected {
+pub(super) fn expected(scenario: &Scenario) -> Expected {
     Expected {
         status: 200,
-        body_bytes: body.bytes as u64,
+        body_bytes: scenario.answer.bytes as u64,
     }
 }
 
@@ -224,10 +248,10 @@ async fn check_answers(
     proxy: &Proxy,
     address: SocketAddr,
     identity: &Identity,
-    body: &BodySize,
+    scenario: &Scenario,
 ) -> anyhow::Result<()> {
-    let answer = get(address, &body.label, Some(&identity.token)).await?;
-    if (answer.status, answer.body_bytes) != (200, body.bytes as u64) {
+    let answer = ask(address, scenario, Some(&identity.token)).await?;
+    if (answer.status, answer.body_bytes) != (200, scenario.answer.bytes as u64) {
         bail!(
             "a good request was answered with {} and {} bytes",
             answer.status,
@@ -235,12 +259,17 @@ async fn check_answers(
         );
     }
     if proxy.checks_token {
+        // Without a body: who refuses one early may close while it is still being sent.
+        let scenario = &Scenario {
+            upload_bytes: 0,
+            ..scenario.clone()
+        };
         let forged = forge(&identity.token);
         for (name, token) in [
             ("no token", None),
             ("a forged token", Some(forged.as_str())),
         ] {
-            let status = get(address, &body.label, token).await?.status;
+            let status = ask(address, scenario, token).await?.status;
             if status != 401 {
                 bail!("a request with {name} was answered with {status} instead of 401");
             }
@@ -258,11 +287,28 @@ fn forge(token: &str) -> String {
     format!("{kept}.{first}{rest}")
 }
 
-async fn get(address: SocketAddr, path: &str, token: Option<&str>) -> anyhow::Result<Answer> {
-    let request = request(address, path, token)?;
+/// What the scenario's request is answered with.
+async fn ask(
+    address: SocketAddr,
+    scenario: &Scenario,
+    token: Option<&str>,
+) -> anyhow::Result<Answer> {
+    exchange(
+        address,
+        &request(address, scenario, token, &upload(scenario))?,
+    )
+    .await
+}
+
+fn get(address: SocketAddr, path: &str) -> anyhow::Result<Request> {
+    let uri: Uri = format!("http://{address}/{path}").parse()?;
+    Ok(Request::new(&Method::GET, &uri, &[])?)
+}
+
+async fn exchange(address: SocketAddr, request: &Request) -> anyhow::Result<Answer> {
     let exchange = async {
         let mut connection = Connection::open(address).await?;
-        connection.exchange(&request).await
+        connection.exchange(request).await
     };
     tokio::time::timeout(CHECK_TIMEOUT, exchange)
         .await

@@ -9,10 +9,10 @@ use super::measure::{ProcessSample, Sample};
 use super::statistics::Summary;
 use crate::cores::Placement;
 use crate::output::bytes;
-use crate::upstream::BodySize;
+use crate::scenario::Scenario;
 
 /// Counts up when a field changes its meaning or goes away.
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 
 const HOW: &str = "\
 CPU µs/request is the proxy's user and system time, all its processes and threads, over the \
@@ -47,7 +47,7 @@ pub(super) struct Settings {
 /// One peer in one scenario.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
-    pub(super) body: BodySize,
+    pub(super) scenario: Scenario,
     pub(super) peer: &'static str,
     about: &'static str,
     program_version: Option<String>,
@@ -77,18 +77,21 @@ struct RowSummary {
     requests_per_second: Summary,
     p50_us: Summary,
     p99_us: Summary,
+    p999_us: Summary,
+    voluntary_switches_per_request: Option<Summary>,
+    overdue: Summary,
 }
 
 impl Row {
     /// A row without readings.
     pub(super) fn new(
-        body: &BodySize,
+        scenario: &Scenario,
         peer: &'static str,
         about: &'static str,
         program_version: Option<String>,
     ) -> Self {
         Self {
-            body: body.clone(),
+            scenario: scenario.clone(),
             peer,
             about,
             program_version,
@@ -100,8 +103,8 @@ impl Row {
     }
 
     /// Whether it is this peer's row in this scenario.
-    pub(super) fn is(&self, peer: &str, body: &BodySize) -> bool {
-        self.peer == peer && self.body == *body
+    pub(super) fn is(&self, peer: &str, scenario: &Scenario) -> bool {
+        self.peer == peer && self.scenario == *scenario
     }
 
     /// Whether measuring it again is of no use.
@@ -166,6 +169,11 @@ impl RowSummary {
             requests_per_second: every(|sample| sample.requests_per_second)?,
             p50_us: every(|sample| sample.p50_us as f64)?,
             p99_us: every(|sample| sample.p99_us as f64)?,
+            p999_us: every(|sample| sample.p999_us as f64)?,
+            voluntary_switches_per_request: process(|process| {
+                process.voluntary_switches_per_request
+            }),
+            overdue: every(|sample| sample.overdue as f64)?,
         })
     }
 }
@@ -179,7 +187,7 @@ impl Report {
         baselines: Vec<&'static str>,
     ) -> Self {
         let ratio = |row: &Row, to: &'static str| {
-            let baseline = rows.iter().find(|other| other.is(to, &row.body));
+            let baseline = rows.iter().find(|other| other.is(to, &row.scenario));
             // A ratio with an invalid row in it would be quoted as if it were one.
             let valid = baseline.filter(|baseline| row.is_valid() && baseline.is_valid());
             let ratio = valid.and_then(|baseline| row.ratio_to(baseline));
@@ -218,20 +226,27 @@ impl Report {
 
     fn render(&self, table: fn(&[Vec<String>]) -> String) -> String {
         let mut text = String::new();
-        let mut shown: Vec<&BodySize> = Vec::new();
+        let mut shown: Vec<&Scenario> = Vec::new();
         for row in &self.rows {
-            if shown.contains(&&row.body) {
+            if shown.contains(&&row.scenario) {
                 continue;
             }
-            shown.push(&row.body);
-            let rows = self.rows.iter().filter(|other| other.body == row.body);
+            shown.push(&row.scenario);
+            let rows = self
+                .rows
+                .iter()
+                .filter(|other| other.scenario == row.scenario);
             let mut lines = vec![self.header()];
             lines.extend(rows.map(|row| self.cells(row)));
-            let _ = writeln!(text, "{} bodies:\n\n{}", row.body.label, table(&lines));
+            let _ = writeln!(text, "{}\n\n{}", row.scenario.describe(), table(&lines));
         }
         for row in &self.rows {
             for problem in row.problems() {
-                let _ = writeln!(text, "INVALID: {} {}: {problem}", row.body.label, row.peer);
+                let _ = writeln!(
+                    text,
+                    "INVALID: {} {}: {problem}",
+                    row.scenario.name, row.peer
+                );
             }
         }
         let _ = writeln!(text, "{}\n\n{HOW}", self.circumstances());
@@ -279,7 +294,15 @@ impl Report {
             .map(|baseline| format!("× {baseline}"));
         let mut header = vec!["peer".to_owned(), "CPU µs/request".to_owned()];
         header.extend(ratios);
-        let rest = ["requests/s", "p50", "p99", "resident", "core busy"];
+        let rest = [
+            "requests/s",
+            "p50",
+            "p99",
+            "p99.9",
+            "resident",
+            "core busy",
+            "switches/request",
+        ];
         header.extend(rest.map(ToOwned::to_owned));
         if self.settings.instructions_counted_by.is_some() {
             header.push("instructions/request".to_owned());
@@ -306,7 +329,11 @@ impl Report {
         cells.push(cell(summary.and_then(|all| all.cpu_us_per_request), 1));
         cells.extend(row.ratios.iter().map(|ratio| cell(ratio.ratio, 2)));
         cells.push(cell(summary.map(|all| all.requests_per_second), 0));
-        for latency in [summary.map(|all| all.p50_us), summary.map(|all| all.p99_us)] {
+        for latency in [
+            summary.map(|all| all.p50_us),
+            summary.map(|all| all.p99_us),
+            summary.map(|all| all.p999_us),
+        ] {
             cells.push(latency.map_or_else(|| "–".to_owned(), milliseconds));
         }
         let resident = summary.and_then(|all| all.resident_bytes);
@@ -315,6 +342,8 @@ impl Report {
         let busy = summary.and_then(|all| all.core_busy);
         let percent = |busy: Summary| format!("{:.0} %", busy.median * 100.0);
         cells.push(busy.map_or_else(|| "–".to_owned(), percent));
+        let switches = summary.and_then(|all| all.voluntary_switches_per_request);
+        cells.push(cell(switches, 3));
         if self.settings.instructions_counted_by.is_some() {
             cells.push(cell(
                 summary.and_then(|all| all.instructions_per_request),
@@ -384,10 +413,13 @@ mod tests {
             requests_per_second: 50_000.0,
             p50_us: 900,
             p99_us: 2_000,
+            p999_us: 5_000,
+            overdue: 0,
             process: Some(ProcessSample {
                 cpu_us_per_request,
                 core_busy: 0.95,
                 resident_bytes: 4 << 20,
+                voluntary_switches_per_request: 0.25,
             }),
             instructions_per_request: None,
             problems: problems.iter().map(ToString::to_string).collect(),
@@ -413,6 +445,7 @@ mod tests {
             warmup_seconds: 1.0,
             cores: Placement {
                 proxy: 0,
+                second_worker: None,
                 upstream: 1,
                 client: 1,
             },
