@@ -179,6 +179,18 @@ pub(crate) struct PeersArgs {
     #[arg(long)]
     pub(crate) callgrind: bool,
 
+    /// Count system calls with strace, once for each row
+    #[arg(long)]
+    pub(crate) syscalls: bool,
+
+    /// Write samples as they are taken, and JSON, Markdown and plots at the end, into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Go on with the run in the folder of --out, which must have had the same settings
+    #[arg(long, requires = "out")]
+    pub(crate) resume: bool,
+
     /// Write every reading as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -333,6 +345,7 @@ mod tests {
             ("bench peers --bodies 1g", "is not a size"),
             ("bench peers --scenario fast", "is not a scenario"),
             ("bench peers --rate 0", "1..=1000000"),
+            ("bench peers --resume", "--out"),
             ("bench peers --rounds 0", "1..=100"),
         ] {
             let error = parse(line).expect_err(line);

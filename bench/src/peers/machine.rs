@@ -40,13 +40,17 @@ impl Machine {
             .is_some_and(|load| load > QUIET_LOAD_AVERAGE)
     }
 
+    /// What it is, whatever else runs on it.
+    pub(super) fn name(&self) -> String {
+        format!("{}, {} cores, Linux {}", self.cpu, self.cores, self.kernel)
+    }
+
     /// One line for a report.
     pub(super) fn describe(&self) -> String {
         let load = self.load_average.map_or_else(String::new, |load| {
             format!(", load average {load:.1} before")
         });
-        let Self { cpu, kernel, .. } = self;
-        format!("{cpu}, {} cores, Linux {kernel}{load}", self.cores)
+        format!("{}{load}", self.name())
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::instructions::Counting;
 use super::procfs;
@@ -18,7 +18,7 @@ const COUNTING_WINDOW: Duration = Duration::from_secs(2);
 const COUNTING_WARMUP: Duration = Duration::from_millis(200);
 
 /// The readings of one measurement.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Sample {
     /// Counted from 0.
     pub(super) round: u16,
@@ -40,7 +40,7 @@ pub(super) struct Sample {
 }
 
 /// The readings of the proxy's processes.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct ProcessSample {
     /// User and system time of all its processes and threads.
     pub(super) cpu_us_per_request: f64,

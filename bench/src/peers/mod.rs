@@ -7,6 +7,7 @@ mod caddy;
 mod callgrind;
 mod direct;
 mod envoy;
+mod folder;
 mod gateway;
 mod gateway_open;
 mod haproxy;
@@ -17,6 +18,7 @@ mod machine;
 mod measure;
 mod nginx;
 mod pingora;
+mod plot;
 pub(crate) mod process;
 mod procfs;
 mod proxy;
@@ -24,6 +26,7 @@ mod relay;
 mod report;
 mod rounds;
 mod statistics;
+mod system_calls;
 mod template;
 mod traefik;
 mod unseen;
@@ -34,6 +37,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::folder::Folder;
 use self::identity::Algorithm;
 use crate::cli::PeersArgs;
 use crate::output;
@@ -195,13 +199,16 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// When no peer is left, or something outside the proxies fails. A proxy's own
 /// failure makes its row invalid and the exit code 1.
 pub(crate) async fn run(arguments: PeersArgs) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &arguments.out {
+        Folder::check(path, arguments.resume)?;
+    }
     let present = find_present(&arguments)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     // Dropping the rounds ends whatever process they have running.
     let report = tokio::select! {
         report = rounds::run(&arguments, &present) => report?,
-        _ = tokio::signal::ctrl_c() => bail!("interrupted; nothing was reported"),
-        _ = terminate.recv() => bail!("terminated; nothing was reported"),
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; {}", what_is_left(&arguments)),
+        _ = terminate.recv() => bail!("terminated; {}", what_is_left(&arguments)),
     };
     output::report(&report.to_text())?;
     if let Some(path) = &arguments.json {
@@ -210,11 +217,26 @@ pub(crate) async fn run(arguments: PeersArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &arguments.markdown {
         output::write_text(path, &report.to_markdown())?;
     }
+    if let Some(path) = &arguments.out {
+        let [json, markdown] = folder::result_files(path);
+        output::write_json(&json, &report)?;
+        output::write_text(&markdown, &report.to_markdown())?;
+        for (name, svg) in report.plots() {
+            output::write_text(&path.join(name), &svg)?;
+        }
+    }
     Ok(if report.is_valid() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn what_is_left(arguments: &PeersArgs) -> &'static str {
+    match arguments.out {
+        Some(_) => "what was measured is kept; go on with --resume",
+        None => "nothing was reported",
+    }
 }
 
 /// The peers asked for whose programs are there; says which are not.

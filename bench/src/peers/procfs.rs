@@ -124,6 +124,19 @@ fn parse_voluntary_switches(status: &str) -> Option<u64> {
     value.trim().parse().ok()
 }
 
+/// Whether a debugger, such as strace, is attached to the process.
+pub(super) fn is_traced(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status"))
+        .is_ok_and(|status| parse_tracer(&status).is_some_and(|tracer| tracer != 0))
+}
+
+fn parse_tracer(status: &str) -> Option<i32> {
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix("TracerPid:"))?;
+    value.trim().parse().ok()
+}
+
 fn read_stat(pid: i32) -> io::Result<Stat> {
     let path = format!("/proc/{pid}/stat");
     Stat::parse(&fs::read_to_string(&path)?)
@@ -180,5 +193,6 @@ mod tests {
         assert!(resident_bytes(&pids).unwrap() > 1 << 20);
         cpu_time(&pids).unwrap();
         voluntary_switches(&pids).unwrap();
+        assert_eq!(parse_tracer("Name:\ta\nTracerPid:\t7\n"), Some(7));
     }
 }

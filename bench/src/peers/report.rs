@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use super::machine::Machine;
 use super::measure::{ProcessSample, Sample};
+use super::plot::{self, Bar, Line};
 use super::statistics::Summary;
+use super::system_calls::SystemCalls;
+use crate::client::Pace;
 use crate::cores::Placement;
 use crate::output::bytes;
 use crate::scenario::Scenario;
@@ -50,7 +53,9 @@ pub(super) struct Row {
     pub(super) scenario: Scenario,
     pub(super) peer: &'static str,
     about: &'static str,
-    program_version: Option<String>,
+    pub(super) program_version: Option<String>,
+    /// Counted once, if asked for.
+    pub(super) system_calls: Option<SystemCalls>,
     /// Why it could not be measured to the end.
     pub(super) failure: Option<String>,
     pub(super) samples: Vec<Sample>,
@@ -95,6 +100,7 @@ impl Row {
             peer,
             about,
             program_version,
+            system_calls: None,
             failure: None,
             samples: Vec::new(),
             summary: None,
@@ -110,6 +116,11 @@ impl Row {
     /// Whether measuring it again is of no use.
     pub(super) fn has_failed(&self) -> bool {
         self.failure.is_some()
+    }
+
+    /// Whether the row was measured in this round, before this start perhaps.
+    pub(super) fn has_sample_of(&self, round: u16) -> bool {
+        self.samples.iter().any(|sample| sample.round == round)
     }
 
     /// Sums up the readings taken so far.
@@ -226,19 +237,11 @@ impl Report {
 
     fn render(&self, table: fn(&[Vec<String>]) -> String) -> String {
         let mut text = String::new();
-        let mut shown: Vec<&Scenario> = Vec::new();
-        for row in &self.rows {
-            if shown.contains(&&row.scenario) {
-                continue;
-            }
-            shown.push(&row.scenario);
-            let rows = self
-                .rows
-                .iter()
-                .filter(|other| other.scenario == row.scenario);
+        for scenario in self.scenarios() {
+            let rows = self.rows.iter().filter(|row| row.scenario == *scenario);
             let mut lines = vec![self.header()];
             lines.extend(rows.map(|row| self.cells(row)));
-            let _ = writeln!(text, "{}\n\n{}", row.scenario.describe(), table(&lines));
+            let _ = writeln!(text, "{}\n\n{}", scenario.describe(), table(&lines));
         }
         for row in &self.rows {
             for problem in row.problems() {
@@ -251,6 +254,65 @@ impl Report {
         }
         let _ = writeln!(text, "{}\n\n{HOW}", self.circumstances());
         text
+    }
+
+    fn has_system_calls(&self) -> bool {
+        self.rows.iter().any(|row| row.system_calls.is_some())
+    }
+
+    fn scenarios(&self) -> Vec<&Scenario> {
+        let mut scenarios: Vec<&Scenario> = Vec::new();
+        for row in &self.rows {
+            if !scenarios.contains(&&row.scenario) {
+                scenarios.push(&row.scenario);
+            }
+        }
+        scenarios
+    }
+
+    /// The names of files and the plots that they hold; rows that are not valid are left out.
+    pub(super) fn plots(&self) -> Vec<(String, String)> {
+        let valid = || self.rows.iter().filter(|row| row.is_valid());
+        let mut plots = Vec::new();
+        for scenario in self.scenarios() {
+            let rows = valid().filter(|row| row.scenario == *scenario);
+            let bars: Vec<Bar> = rows
+                .filter_map(|row| {
+                    Some(Bar {
+                        name: row.peer.to_owned(),
+                        value: row.summary.as_ref()?.cpu_us_per_request?,
+                        is_ours: row.peer.starts_with("gateway"),
+                    })
+                })
+                .collect();
+            let unit = "CPU µs/request: median, least and greatest of the rounds";
+            let svg = plot::bars(&scenario.describe(), unit, &bars);
+            plots.push((format!("cpu-{}.svg", scenario.name), svg));
+        }
+        let mut lines: Vec<Line> = Vec::new();
+        for row in valid() {
+            let (Pace::Open { per_second }, Some(summary)) = (row.scenario.pace, &row.summary)
+            else {
+                continue;
+            };
+            let point = (f64::from(per_second), summary.p99_us.median / 1e3);
+            match lines.iter_mut().find(|line| line.name == row.peer) {
+                Some(line) => line.points.push(point),
+                None => lines.push(Line {
+                    name: row.peer.to_owned(),
+                    points: vec![point],
+                }),
+            }
+        }
+        for line in &mut lines {
+            line.points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        }
+        if !lines.is_empty() {
+            let title = "p99 in ms at fixed rates, from when each request was due";
+            let svg = plot::lines(title, "requests/s", &lines);
+            plots.push(("latency-over-rate.svg".to_owned(), svg));
+        }
+        plots
     }
 
     fn circumstances(&self) -> String {
@@ -307,6 +369,9 @@ impl Report {
         if self.settings.instructions_counted_by.is_some() {
             header.push("instructions/request".to_owned());
         }
+        if self.has_system_calls() {
+            header.push("calls/request".to_owned());
+        }
         header.push("does".to_owned());
         header
     }
@@ -349,6 +414,11 @@ impl Report {
                 summary.and_then(|all| all.instructions_per_request),
                 0,
             ));
+        }
+        if self.has_system_calls() {
+            let counted = row.system_calls.as_ref();
+            let counted = counted.map(|counted| format!("{:.2}", counted.per_request));
+            cells.push(counted.unwrap_or_else(|| "–".to_owned()));
         }
         cells.push(row.about.to_owned());
         cells

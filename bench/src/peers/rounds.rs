@@ -8,15 +8,17 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use super::callgrind::{self, Valgrind};
+use super::folder::{Fingerprint, Finished, Folder};
 use super::identity::Identities;
 use super::machine::{self, Machine};
 use super::measure::{Sample, count_instructions, measure};
 use super::proxy::{self, StartedProxy, Surroundings};
 use super::report::{Report, Row, Settings};
+use super::system_calls::{Strace, SystemCalls};
 use super::unseen::Unseen;
 use super::{BASELINE, Peer, Present, Tokens, instructions};
 use crate::cli::PeersArgs;
-use crate::client::{Requests, RunsOn, Workload};
+use crate::client::{Pace, Requests, RunsOn, Workload};
 use crate::cores::{self, Placement};
 use crate::output;
 use crate::scenario::{Asked, Scenario};
@@ -37,6 +39,7 @@ struct Bench<'a> {
     identities: Identities,
     unseen: Unseen,
     counter: Counter,
+    strace: Option<Strace>,
     // Holds the key files; removed at the end.
     _directory: TempDir,
 }
@@ -74,6 +77,10 @@ pub(super) async fn run(arguments: &PeersArgs, present: &[Present]) -> anyhow::R
     let bench = Bench::prepare(arguments, present).await?;
     let scenarios = bench.scenarios(present).await?;
     let mut rows = empty_rows(&scenarios, present);
+    let mut folder = bench.folder(&scenarios, &rows)?;
+    if let Some(folder) = &folder {
+        take_up(&folder.finished, &mut rows);
+    }
     for round in 0..arguments.rounds {
         for scenario in &scenarios {
             for offset in 0..present.len() {
@@ -85,11 +92,20 @@ pub(super) async fn run(arguments: &PeersArgs, present: &[Present]) -> anyhow::R
                     .find(|row| row.is(present.peer.name, scenario))
                     .context("every peer has a row for every scenario")?;
                 // What could not even start once is not waited for again.
-                if row.has_failed() {
+                if row.has_failed() || row.has_sample_of(round) {
                     continue;
                 }
                 match bench.measure(present, scenario, round).await {
-                    Ok(sample) => row.samples.push(sample),
+                    Ok(sample) => {
+                        if let Some(folder) = &mut folder {
+                            folder.keep(&Finished {
+                                scenario: scenario.name.clone(),
+                                peer: present.peer.name.to_owned(),
+                                sample: sample.clone(),
+                            })?;
+                        }
+                        row.samples.push(sample);
+                    }
                     Err(error) => row.failure = Some(format!("{error:#}")),
                 }
                 output::note(&progress(round, arguments.rounds, row));
@@ -98,6 +114,9 @@ pub(super) async fn run(arguments: &PeersArgs, present: &[Present]) -> anyhow::R
     }
     if let Counter::Callgrind(valgrind) = &bench.counter {
         bench.count_all(valgrind, present, &mut rows).await;
+    }
+    if let Some(strace) = &bench.strace {
+        bench.count_all_calls(strace, present, &mut rows).await;
     }
     for row in &mut rows {
         row.sum_up();
@@ -109,6 +128,7 @@ pub(super) async fn run(arguments: &PeersArgs, present: &[Present]) -> anyhow::R
 impl<'a> Bench<'a> {
     async fn prepare(arguments: &'a PeersArgs, present: &[Present]) -> anyhow::Result<Self> {
         let counter = Counter::choose(arguments)?;
+        let strace = arguments.syscalls.then(Strace::find).transpose()?;
         let workers = arguments.scenarios.iter().map(Asked::workers).max();
         let placement = Placement::choose(workers.unwrap_or(1))
             .context("cannot tell which cores are allowed")?;
@@ -151,12 +171,46 @@ impl<'a> Bench<'a> {
             identities,
             unseen,
             counter,
+            strace,
             _directory: directory,
         })
     }
 
+    /// Where samples are kept, if anywhere.
+    fn folder(&self, scenarios: &[Scenario], rows: &[Row]) -> anyhow::Result<Option<Folder>> {
+        let Some(path) = &self.arguments.out else {
+            return Ok(None);
+        };
+        let mut peers: Vec<(String, Option<String>)> = Vec::new();
+        for row in rows.iter().filter(|row| row.scenario == scenarios[0]) {
+            peers.push((row.peer.to_owned(), row.program_version.clone()));
+        }
+        let fingerprint = Fingerprint {
+            scenarios: scenarios.to_vec(),
+            peers,
+            rounds: self.arguments.rounds,
+            connections: self.arguments.connections,
+            window_seconds: self.arguments.duration.as_secs_f64(),
+            warmup_seconds: self.arguments.warmup.as_secs_f64(),
+            machine: self.machine.name(),
+        };
+        Folder::open(path, self.arguments.resume, &fingerprint).map(Some)
+    }
+
     /// What to measure, with the rates of an open loop found out.
     async fn scenarios(&self, present: &[Present]) -> anyhow::Result<Vec<Scenario>> {
+        if let Some(path) = self
+            .arguments
+            .out
+            .as_ref()
+            .filter(|_| self.arguments.resume)
+        {
+            let held = Folder::scenarios(path)?;
+            // Rates that were found out then are not found out again.
+            if asks_for(&self.arguments.scenarios, &self.arguments.rate, &held) {
+                return Ok(held);
+            }
+        }
         let mut scenarios = Vec::new();
         for asked in &self.arguments.scenarios {
             match asked {
@@ -217,9 +271,23 @@ impl<'a> Bench<'a> {
             Some(proxy) => proxy.process.tree()?,
             None => BTreeSet::new(),
         };
-        let workload = Workload {
+        let workload = self.workload(present.peer, scenario, address)?;
+        let mut sample = measure(workload.clone(), &pids, round).await?;
+        if matches!(self.counter, Counter::Perf) && !pids.is_empty() {
+            sample.instructions_per_request = Some(count_instructions(workload, &pids).await?);
+        }
+        Ok(sample)
+    }
+
+    fn workload(
+        &self,
+        peer: &Peer,
+        scenario: &Scenario,
+        address: SocketAddr,
+    ) -> anyhow::Result<Workload> {
+        Ok(Workload {
             address,
-            requests: self.requests(present.peer, address, scenario)?,
+            requests: self.requests(peer, address, scenario)?,
             connections: self.connections(scenario).into(),
             pace: scenario.pace,
             // This thread is pinned to the client's core.
@@ -228,12 +296,40 @@ impl<'a> Bench<'a> {
             duration: self.arguments.duration,
             timeout: REQUEST_TIMEOUT,
             expected: Some(proxy::expected(scenario)),
-        };
-        let mut sample = measure(workload.clone(), &pids, round).await?;
-        if matches!(self.counter, Counter::Perf) && !pids.is_empty() {
-            sample.instructions_per_request = Some(count_instructions(workload, &pids).await?);
+        })
+    }
+
+    /// Counts the system calls of every row that is sound so far.
+    async fn count_all_calls(&self, strace: &Strace, present: &[Present], rows: &mut [Row]) {
+        for row in rows.iter_mut().filter(|row| !row.has_failed()) {
+            let Some(present) = present.iter().find(|present| present.peer.name == row.peer) else {
+                continue;
+            };
+            match self.count_calls(strace, present, &row.scenario).await {
+                Ok(calls) => row.system_calls = calls,
+                Err(error) => output::note(&format!("warning: no system calls: {error:#}")),
+            }
+            output::note(&format!(
+                "counted calls  {:<12} {}",
+                row.scenario.name, row.peer
+            ));
         }
-        Ok(sample)
+    }
+
+    /// The system calls of one request; `None` without a proxy.
+    async fn count_calls(
+        &self,
+        strace: &Strace,
+        present: &Present,
+        scenario: &Scenario,
+    ) -> anyhow::Result<Option<SystemCalls>> {
+        let Some(proxy) = self.start_proxy(present, scenario, None).await? else {
+            return Ok(None);
+        };
+        let workload = self.workload(present.peer, scenario, proxy.address)?;
+        let pids = proxy.process.tree()?;
+        let calls = strace.count(workload, &pids, proxy.directory()).await?;
+        Ok(Some(calls))
     }
 
     /// Counts the instructions of every row that is sound so far.
@@ -334,6 +430,40 @@ impl<'a> Bench<'a> {
             },
         }
     }
+}
+
+/// Gives samples of an earlier start to their rows.
+fn take_up(finished: &[Finished], rows: &mut [Row]) {
+    for one in finished {
+        let mut rows = rows.iter_mut();
+        if let Some(row) =
+            rows.find(|row| row.peer == one.peer && row.scenario.name == one.scenario)
+        {
+            row.samples.push(one.sample.clone());
+        }
+    }
+}
+
+/// Whether `held` is what was asked for, with rates in place of an open loop.
+fn asks_for(asked: &[Asked], rates: &[u32], held: &[Scenario]) -> bool {
+    let mut held = held.iter().peekable();
+    for asked in asked {
+        let fits = match asked {
+            Asked::One(scenario) => held.next() == Some(scenario),
+            Asked::OpenLoop if rates.is_empty() => {
+                let is_rate = |it: &&Scenario| matches!(it.pace, Pace::Open { .. });
+                (0..FRACTIONS.len()).all(|_| held.next_if(is_rate).is_some())
+            }
+            Asked::OpenLoop => rates.iter().all(|&rate| {
+                held.next()
+                    .is_some_and(|it| it.pace == Pace::Open { per_second: rate })
+            }),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    held.next().is_none()
 }
 
 fn empty_rows(scenarios: &[Scenario], present: &[Present]) -> Vec<Row> {
@@ -438,5 +568,20 @@ mod tests {
         let bodies = bodies(&asked).unwrap();
         let labels: Vec<_> = bodies.iter().map(|body| body.label.as_str()).collect();
         assert_eq!(labels, ["1k", "100k"]);
+    }
+
+    #[test]
+    fn rates_found_out_before_stand_for_an_open_loop() {
+        let held = ["1k", "rate-10", "rate-20", "rate-30"].map(|it| it.parse().unwrap());
+        let asks = |names: &[&str], rates: &[u32]| {
+            let asked: Vec<Asked> = names.iter().map(|it| it.parse().unwrap()).collect();
+            asks_for(&asked, rates, &held)
+        };
+        assert!(asks(&["1k", "open-loop"], &[]));
+        assert!(asks(&["1k", "open-loop"], &[10, 20, 30]));
+        assert!(!asks(&["1k", "open-loop"], &[10, 20]));
+        assert!(!asks(&["1k"], &[]));
+        assert!(!asks(&["100k", "open-loop"], &[]));
+        assert!(!asks(&["open-loop"], &[]));
     }
 }
