@@ -27,6 +27,8 @@ pub(crate) enum Command {
     /// Load one URL and report throughput, latencies and errors
     #[command(after_long_help = LOAD_NOTES)]
     Load(LoadArgs),
+    /// Judge whether two results of load or peers differ by more than their noise
+    Compare(CompareArgs),
     /// Compare the gateway with other proxies on this machine
     #[command(after_long_help = PEERS_NOTES)]
     Peers(PeersArgs),
@@ -42,11 +44,12 @@ pub(crate) enum Command {
 }
 
 const LOAD_NOTES: &str = "\
-The load is closed-loop: each connection sends its next request only when the last one has been \
+Without --rate the load is closed-loop: each connection sends its next request only when the last one has been \
 answered. A server that stalls is therefore asked less, and the requests that would have arrived \
 during the stall are never sent and never measured (coordinated omission). So the percentiles say \
 how long the requests that were sent took at this many connections; they do not say what users who \
-arrive at a fixed rate would see, which is worse.
+arrive at a fixed rate would see, which is worse. With --rate requests are sent when they are \
+due, and latency counts from that time, whether or not the connection was free by then.
 
 Plain HTTP/1.1 only. Ctrl-C ends the run early and reports what was measured.
 
@@ -121,9 +124,30 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value = "10s", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
+    /// Requests a second, 1 to 1000000, whatever comes back; latency then counts from when each
+    /// was due [default: as fast as answers come]
+    #[arg(long, value_name = "PER_SECOND",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_RATE)))]
+    pub(crate) rate: Option<u32>,
+
+    /// A path to ask for in place of the URL's, and how often beside the others, 1 to 1000; may
+    /// repeat, up to 100 times
+    #[arg(long = "path", value_name = "WEIGHT:PATH", value_parser = parse_path)]
+    pub(crate) paths: Vec<(u16, String)>,
+
     /// Write the result, with the whole latency histogram, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// Options of `bench compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The earlier result, as `--json` or `--out` wrote it
+    pub(crate) old: PathBuf,
+
+    /// The later one
+    pub(crate) new: PathBuf,
 }
 
 /// Options of `bench peers`.
@@ -262,6 +286,18 @@ fn parse_duration(text: &str, least: Duration, most: Duration) -> Result<Duratio
     ))
 }
 
+fn parse_path(text: &str) -> Result<(u16, String), String> {
+    let (weight, path) = text
+        .split_once(':')
+        .ok_or("write it as WEIGHT:PATH, such as 3:/users")?;
+    let weight = weight.parse().ok().filter(|it| (1..=1_000).contains(it));
+    let weight = weight.ok_or("the weight must be 1 to 1000, such as 3:/users")?;
+    if !path.starts_with('/') {
+        return Err("the path must begin with /, such as 3:/users".to_owned());
+    }
+    Ok((weight, path.to_owned()))
+}
+
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
@@ -340,6 +376,9 @@ mod tests {
                 "bench load --url http://a/ --token a --token-file b",
                 "cannot be used with",
             ),
+            ("bench load --url http://a/ --path /b", "WEIGHT:PATH"),
+            ("bench load --url http://a/ --path 0:/b", "1 to 1000"),
+            ("bench load --url http://a/ --path 1:b", "begin with /"),
             ("bench load", "--url"),
             ("bench peers --only ngin", "a similar value exists: 'nginx'"),
             ("bench peers --bodies 1g", "is not a size"),

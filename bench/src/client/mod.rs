@@ -326,7 +326,8 @@ impl Worker {
     fn record_answer(&self, answer: &Answer, ended: Instant, latency: Duration) {
         self.counters.answered.fetch_add(1, Ordering::Relaxed);
         if ended >= self.opens_at {
-            self.lock_tally().record(answer, latency);
+            self.lock_tally()
+                .record(answer, ended - self.opens_at, latency);
         }
     }
 
