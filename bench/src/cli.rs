@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::peers;
@@ -124,6 +124,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value = "10s", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
+    #[command(flatten)]
+    pub(crate) mint: MintArgs,
+
     /// Requests a second, 1 to 1000000, whatever comes back; latency then counts from when each
     /// was due [default: as fast as answers come]
     #[arg(long, value_name = "PER_SECOND",
@@ -138,6 +141,55 @@ pub(crate) struct LoadArgs {
     /// Write the result, with the whole latency histogram, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// Options of `bench load` about tokens that it makes itself.
+#[derive(Debug, Args)]
+pub(crate) struct MintArgs {
+    /// Sign tokens with this private key, PEM in PKCS#8, and send them in turn
+    #[arg(id = "mint_key", long = "mint-key", value_name = "FILE", conflicts_with_all = ["token", "token_file"])]
+    pub(crate) key: Option<PathBuf>,
+
+    /// How the tokens are signed
+    #[arg(
+        id = "mint_algorithm",
+        long = "mint-algorithm",
+        value_enum,
+        default_value = "es256",
+        requires = "mint_key"
+    )]
+    pub(crate) algorithm: MintAlgorithm,
+
+    /// Their claims as JSON; iat, exp (in 24 h) and jti are added where they are missing
+    #[arg(
+        id = "mint_claims",
+        long = "mint-claims",
+        value_name = "JSON",
+        default_value = "{}",
+        requires = "mint_key"
+    )]
+    pub(crate) claims: String,
+
+    /// The name of the key in their header
+    #[arg(
+        id = "mint_kid",
+        long = "mint-kid",
+        value_name = "NAME",
+        requires = "mint_key"
+    )]
+    pub(crate) kid: Option<String>,
+
+    /// How many different ones, 1 to 10000; made before the load
+    #[arg(id = "mint_count", long = "mint-count", default_value_t = 1, requires = "mint_key",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) count: u32,
+}
+
+/// How minted tokens are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MintAlgorithm {
+    Rs256,
+    Es256,
 }
 
 /// Options of `bench compare`.

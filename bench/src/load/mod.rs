@@ -1,5 +1,6 @@
 //! `bench load`: a user's load test of one URL.
 
+mod mint;
 mod report;
 mod target;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use http::{HeaderValue, Uri, header};
 
+use super::mint;
 use crate::cli::LoadArgs;
 use crate::client::{Connection, Failure, Request, Requests};
 
@@ -112,10 +113,11 @@ fn in_shares(weights: &[u16]) -> Vec<usize> {
     order
 }
 
-/// Those of the file, one a line, or the one of the command line.
+/// Those of the file, one a line, or those minted, or the one of the command line.
 fn tokens(arguments: &LoadArgs) -> anyhow::Result<Vec<String>> {
     let Some(path) = &arguments.token_file else {
-        return Ok(arguments.token.iter().cloned().collect());
+        let minted = mint::tokens(&arguments.mint)?;
+        return Ok(arguments.token.iter().cloned().chain(minted).collect());
     };
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the token from `{}`", path.display()))?;
