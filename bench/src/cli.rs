@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::peers;
+use crate::scenario::{Asked, MAX_RATE};
 use crate::upstream::BodySize;
 
 /// Load tests and comparisons with other proxies.
@@ -26,23 +27,29 @@ pub(crate) enum Command {
     /// Load one URL and report throughput, latencies and errors
     #[command(after_long_help = LOAD_NOTES)]
     Load(LoadArgs),
+    /// Judge whether two results of load or peers differ by more than their noise
+    Compare(CompareArgs),
     /// Compare the gateway with other proxies on this machine
     #[command(after_long_help = PEERS_NOTES)]
     Peers(PeersArgs),
     /// Serve fixed bodies until Ctrl-C, as the upstream of measurements by hand
     #[command(hide = true)]
     Upstream(UpstreamArgs),
-    /// Pin this process to a core and become another program
+    /// Pin this process to its cores and become another program
     #[command(hide = true)]
     Child(ChildArgs),
+    /// Carry bytes between a client and an upstream: the floor under every proxy
+    #[command(hide = true)]
+    Relay(RelayArgs),
 }
 
 const LOAD_NOTES: &str = "\
-The load is closed-loop: each connection sends its next request only when the last one has been \
+Without --rate the load is closed-loop: each connection sends its next request only when the last one has been \
 answered. A server that stalls is therefore asked less, and the requests that would have arrived \
 during the stall are never sent and never measured (coordinated omission). So the percentiles say \
 how long the requests that were sent took at this many connections; they do not say what users who \
-arrive at a fixed rate would see, which is worse.
+arrive at a fixed rate would see, which is worse. With --rate requests are sent when they are \
+due, and latency counts from that time, whether or not the connection was free by then.
 
 Plain HTTP/1.1 only. Ctrl-C ends the run early and reports what was measured.
 
@@ -58,6 +65,17 @@ Every proxy runs alone on one core, with one worker, the same requests and the s
 addresses. Rounds alternate: each runs every proxy once, in an order that rotates. What counts is \
 the proxy's CPU time per request, and of that the ratio within one run: absolute times on a shared \
 or virtual machine mean little.
+
+Scenarios:
+  SIZE               answers of so many bytes, such as 1k, 100k, 1m
+  upload-SIZE        POST of so many bytes, answered with 1 KB
+  chunked[-SIZE]     an answer without a length, in chunks of 8 KB; 100k if no size is given
+  headers-COUNT      so many more request headers, at most 60
+  connections-COUNT  so many connections, at most 10000
+  rate-PER_SECOND    open loop: requests are sent when they are due, whatever comes back, and \
+latency counts from that time (no coordinated omission)
+  open-loop          rate-… at each of --rate
+  two-workers        the proxy with two workers on two cores
 
 A proxy that is not installed is named with the command that brings it, and left out.
 
@@ -106,9 +124,82 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value = "10s", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
+    #[command(flatten)]
+    pub(crate) mint: MintArgs,
+
+    /// Requests a second, 1 to 1000000, whatever comes back; latency then counts from when each
+    /// was due [default: as fast as answers come]
+    #[arg(long, value_name = "PER_SECOND",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_RATE)))]
+    pub(crate) rate: Option<u32>,
+
+    /// A path to ask for in place of the URL's, and how often beside the others, 1 to 1000; may
+    /// repeat, up to 100 times
+    #[arg(long = "path", value_name = "WEIGHT:PATH", value_parser = parse_path)]
+    pub(crate) paths: Vec<(u16, String)>,
+
     /// Write the result, with the whole latency histogram, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// Options of `bench load` about tokens that it makes itself.
+#[derive(Debug, Args)]
+pub(crate) struct MintArgs {
+    /// Sign tokens with this private key, PEM in PKCS#8, and send them in turn
+    #[arg(id = "mint_key", long = "mint-key", value_name = "FILE", conflicts_with_all = ["token", "token_file"])]
+    pub(crate) key: Option<PathBuf>,
+
+    /// How the tokens are signed
+    #[arg(
+        id = "mint_algorithm",
+        long = "mint-algorithm",
+        value_enum,
+        default_value = "es256",
+        requires = "mint_key"
+    )]
+    pub(crate) algorithm: MintAlgorithm,
+
+    /// Their claims as JSON; iat, exp (in 24 h) and jti are added where they are missing
+    #[arg(
+        id = "mint_claims",
+        long = "mint-claims",
+        value_name = "JSON",
+        default_value = "{}",
+        requires = "mint_key"
+    )]
+    pub(crate) claims: String,
+
+    /// The name of the key in their header
+    #[arg(
+        id = "mint_kid",
+        long = "mint-kid",
+        value_name = "NAME",
+        requires = "mint_key"
+    )]
+    pub(crate) kid: Option<String>,
+
+    /// How many different ones, 1 to 10000; made before the load
+    #[arg(id = "mint_count", long = "mint-count", default_value_t = 1, requires = "mint_key",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) count: u32,
+}
+
+/// How minted tokens are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MintAlgorithm {
+    Rs256,
+    Es256,
+}
+
+/// Options of `bench compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The earlier result, as `--json` or `--out` wrote it
+    pub(crate) old: PathBuf,
+
+    /// The later one
+    pub(crate) new: PathBuf,
 }
 
 /// Options of `bench peers`.
@@ -130,15 +221,27 @@ pub(crate) struct PeersArgs {
     #[arg(long, default_value = "1s", value_parser = parse_warmup)]
     pub(crate) warmup: Duration,
 
-    /// Connections kept open, 1 to 10000
+    /// Connections kept open, 1 to 10000, where the scenario is not about them
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) connections: u16,
 
-    /// Body sizes to fetch, at most 16m each
-    #[arg(long, value_delimiter = ',', default_value = "1k,100k")]
-    pub(crate) bodies: Vec<BodySize>,
+    /// What to ask of every peer: answer sizes such as 1k, and the names below
+    #[arg(
+        long = "scenario",
+        alias = "bodies",
+        value_name = "SCENARIO",
+        value_delimiter = ',',
+        default_value = "1k,100k"
+    )]
+    pub(crate) scenarios: Vec<Asked>,
 
-    /// Only these, in this order [default: all but those with ES256 or uncached tokens]
+    /// Requests a second in the scenario open-loop, 1 to 1000000 each [default: 25, 50 and 75 %
+    /// of what the slowest peer answers]
+    #[arg(long, value_delimiter = ',', value_name = "PER_SECOND",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_RATE)))]
+    pub(crate) rate: Vec<u32>,
+
+    /// Only these, in this order [default: all but those about ES256, uncached tokens and size]
     #[arg(long, value_delimiter = ',', value_name = "PEER",
           value_parser = PossibleValuesParser::new(peers::names()))]
     pub(crate) only: Vec<String>,
@@ -151,6 +254,18 @@ pub(crate) struct PeersArgs {
     /// Count instructions with valgrind instead of perf, once for each row: works everywhere, slow
     #[arg(long)]
     pub(crate) callgrind: bool,
+
+    /// Count system calls with strace, once for each row
+    #[arg(long)]
+    pub(crate) syscalls: bool,
+
+    /// Write samples as they are taken, and JSON, Markdown and plots at the end, into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Go on with the run in the folder of --out, which must have had the same settings
+    #[arg(long, requires = "out")]
+    pub(crate) resume: bool,
 
     /// Write every reading as JSON
     #[arg(long, value_name = "FILE")]
@@ -173,12 +288,19 @@ pub(crate) struct UpstreamArgs {
     pub(crate) core: Option<usize>,
 }
 
+/// Options of the hidden `bench relay`.
+#[derive(Debug, Args)]
+pub(crate) struct RelayArgs {
+    /// The file with its addresses
+    pub(crate) config: PathBuf,
+}
+
 /// Options of the hidden `bench child`.
 #[derive(Debug, Args)]
 pub(crate) struct ChildArgs {
-    /// The core that the program stays on
-    #[arg(long)]
-    pub(crate) core: usize,
+    /// The cores that the program stays on
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(crate) cores: Vec<usize>,
 
     /// The process that must still be the parent
     #[arg(long)]
@@ -214,6 +336,18 @@ fn parse_duration(text: &str, least: Duration, most: Duration) -> Result<Duratio
         humantime::format_duration(least),
         humantime::format_duration(most),
     ))
+}
+
+fn parse_path(text: &str) -> Result<(u16, String), String> {
+    let (weight, path) = text
+        .split_once(':')
+        .ok_or("write it as WEIGHT:PATH, such as 3:/users")?;
+    let weight = weight.parse().ok().filter(|it| (1..=1_000).contains(it));
+    let weight = weight.ok_or("the weight must be 1 to 1000, such as 3:/users")?;
+    if !path.starts_with('/') {
+        return Err("the path must begin with /, such as 3:/users".to_owned());
+    }
+    Ok((weight, path.to_owned()))
 }
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -265,8 +399,8 @@ mod tests {
         assert_eq!((peers.rounds, peers.connections), (5, 64));
         assert_eq!(peers.duration, Duration::from_secs(3));
         assert_eq!(peers.only, ["gateway", "haproxy"]);
-        let sizes: Vec<_> = peers.bodies.iter().map(|body| body.bytes).collect();
-        assert_eq!(sizes, [1 << 10, 100 << 10]);
+        let sizes = ["1k", "100k"].map(|size| size.parse().unwrap());
+        assert_eq!(peers.scenarios, sizes);
     }
 
     #[test]
@@ -294,9 +428,15 @@ mod tests {
                 "bench load --url http://a/ --token a --token-file b",
                 "cannot be used with",
             ),
+            ("bench load --url http://a/ --path /b", "WEIGHT:PATH"),
+            ("bench load --url http://a/ --path 0:/b", "1 to 1000"),
+            ("bench load --url http://a/ --path 1:b", "begin with /"),
             ("bench load", "--url"),
             ("bench peers --only ngin", "a similar value exists: 'nginx'"),
             ("bench peers --bodies 1g", "is not a size"),
+            ("bench peers --scenario fast", "is not a scenario"),
+            ("bench peers --rate 0", "1..=1000000"),
+            ("bench peers --resume", "--out"),
             ("bench peers --rounds 0", "1..=100"),
         ] {
             let error = parse(line).expect_err(line);

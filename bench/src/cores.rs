@@ -11,6 +11,9 @@ use serde::Serialize;
 pub(crate) struct Placement {
     /// The proxy under test, and nothing else of ours.
     pub(crate) proxy: usize,
+    /// The proxy's second worker, where a scenario has two; shared with the load when there
+    /// are only two cores.
+    pub(crate) second_worker: Option<usize>,
     /// The upstream; shares the client's core when there are only two.
     pub(crate) upstream: usize,
     /// The load generator and the thread that takes the readings.
@@ -18,27 +21,38 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// Chooses among the cores that this process may use.
+    /// Chooses among the cores that this process may use, for proxies of at most so many
+    /// workers, 1 or 2.
     ///
     /// # Errors
     /// When the operating system does not say which cores those are.
-    pub(crate) fn choose() -> io::Result<Self> {
+    pub(crate) fn choose(workers: u16) -> io::Result<Self> {
         let allowed = sched_getaffinity(None)?;
         let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
             .filter(|&core| allowed.is_set(core))
             .collect();
-        Ok(Self::among(&cores))
+        Ok(Self::among(&cores, workers))
     }
 
-    fn among(cores: &[usize]) -> Self {
+    fn among(cores: &[usize], workers: u16) -> Self {
         let proxy = cores.first().copied().unwrap_or(0);
-        let upstream = cores.get(1).copied().unwrap_or(proxy);
-        let client = cores.get(2).copied().unwrap_or(upstream);
+        let second = cores.get(1).copied().unwrap_or(proxy);
+        let second_worker = (workers > 1).then_some(second);
+        let rest = cores.get(usize::from(workers)..).unwrap_or_default();
+        let upstream = rest.first().copied().unwrap_or(second);
+        let client = rest.get(1).copied().unwrap_or(upstream);
         Self {
             proxy,
+            second_worker,
             upstream,
             client,
         }
+    }
+
+    /// The cores of a proxy with so many workers.
+    pub(crate) fn proxy_cores(self, workers: u16) -> Vec<usize> {
+        let second = self.second_worker.filter(|_| workers > 1);
+        [Some(self.proxy), second].into_iter().flatten().collect()
     }
 
     /// Whether upstream and client share a core.
@@ -48,7 +62,7 @@ impl Placement {
 
     /// Whether the proxy shares its core with the load, which spoils the readings.
     pub(crate) fn is_crowded(self) -> bool {
-        self.proxy == self.upstream
+        [Some(self.proxy), self.second_worker].contains(&Some(self.upstream))
     }
 }
 
@@ -57,8 +71,18 @@ impl Placement {
 /// # Errors
 /// When the core does not exist or is not allowed to this process.
 pub(crate) fn pin_current_thread(core: usize) -> io::Result<()> {
+    pin_to(&[core])
+}
+
+/// The same on several cores.
+///
+/// # Errors
+/// When none of them exists or is allowed to this process.
+pub(crate) fn pin_to(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(core);
+    for &core in cores {
+        set.set(core);
+    }
     Ok(sched_setaffinity(None, &set)?)
 }
 
@@ -85,17 +109,19 @@ mod tests {
 
     #[test]
     fn proxy_has_its_own_core_wherever_there_are_two() {
-        for (cores, expected) in [
-            (&[3][..], (3, 3, 3)),
-            (&[0, 1], (0, 1, 1)),
-            (&[2, 5, 7, 9], (2, 5, 7)),
+        for (cores, workers, proxy, upstream, client, is_crowded) in [
+            (&[3][..], 1, &[3][..], 3, 3, true),
+            (&[0, 1], 1, &[0], 1, 1, false),
+            (&[2, 5, 7, 9], 1, &[2], 5, 7, false),
+            (&[0, 1], 2, &[0, 1], 1, 1, true),
+            (&[2, 5, 7], 2, &[2, 5], 7, 7, false),
+            (&[2, 5, 7, 9], 2, &[2, 5], 7, 9, false),
         ] {
-            let placement = Placement::among(cores);
-            assert_eq!(
-                (placement.proxy, placement.upstream, placement.client),
-                expected
-            );
-            assert_eq!(placement.is_crowded(), cores.len() == 1);
+            let placement = Placement::among(cores, workers);
+            assert_eq!((placement.upstream, placement.client), (upstream, client));
+            assert_eq!(placement.proxy_cores(workers), proxy);
+            assert_eq!(placement.proxy_cores(1), proxy[..1]);
+            assert_eq!(placement.is_crowded(), is_crowded, "{cores:?}");
         }
     }
 }

@@ -1,15 +1,18 @@
 //! Load tests and comparisons with other proxies, on loopback.
 //!
-//! `bench load` drives one URL; `bench peers` runs our gateway beside other
+//! `bench load` drives one URL; `bench compare` judges two of its results; `bench peers` runs our gateway beside other
 //! proxies and prices a request in CPU time. Linux only: processes are pinned
 //! to cores and read through `/proc`.
 
 mod cli;
 mod client;
+mod compare;
 mod cores;
 mod load;
 mod output;
 mod peers;
+mod relay;
+mod scenario;
 mod upstream;
 
 use std::process::ExitCode;
@@ -34,7 +37,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     if let Command::Child(arguments) = command {
         return Err(peers::process::become_child(&arguments));
     }
+    if let Command::Compare(arguments) = command {
+        return compare::run(&arguments);
+    }
     cores::raise_open_file_limit();
+    if let Command::Relay(arguments) = command {
+        return relay::run(&arguments).map(|()| ExitCode::SUCCESS);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -44,7 +53,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Load(arguments) => load::run(arguments).await,
             Command::Peers(arguments) => peers::run(arguments).await,
             Command::Upstream(arguments) => upstream::run(arguments).await,
-            Command::Child(_) => unreachable!("handled before the runtime started"),
+            Command::Child(_) | Command::Relay(_) | Command::Compare(_) => {
+                unreachable!("handled before the runtime started")
+            }
         }
     })
 }

@@ -95,6 +95,40 @@ fn every_answer_is_counted_once_in_every_figure() {
 }
 
 #[test]
+fn paths_are_asked_for_in_their_shares_at_the_rate() {
+    let upstream = Upstream::start();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("result.json");
+    let tokens = directory.path().join("tokens");
+    std::fs::write(&tokens, "one\n\ntwo\n").unwrap();
+    let output = bench()
+        .args(["load", "--url", &upstream.url, "--connections", "4"])
+        .args(["--warmup", "0s", "--duration", "1s"])
+        .args([
+            "--rate",
+            "200",
+            "--path",
+            "3:/1k",
+            "--path",
+            "1:/nowhere",
+            "--token-file",
+            tokens.to_str().unwrap(),
+            "--json",
+            file.to_str().unwrap(),
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let result = json(&file);
+    let count = |status: &str| result["statuses"][status].as_u64().unwrap();
+    let all = count("200") + count("404") + result["overdue"].as_u64().unwrap();
+    assert_eq!(all, 200, "{result}");
+    // Those that are overdue at the end may be of either path.
+    assert!(count("200").abs_diff(3 * count("404")) <= 8, "{result}");
+    assert_eq!(result["seconds"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn answers_without_success_are_a_failure_with_a_remedy() {
     let upstream = Upstream::start();
     let output = load(&format!("{}/nowhere", upstream.url), &[]);

@@ -145,6 +145,9 @@ impl Connection {
     pub(crate) async fn exchange(&mut self, request: &Request) -> Result<Answer, Failure> {
         self.received_bytes = 0;
         self.stream.write_all(request.as_bytes()).await?;
+        if !request.body().is_empty() {
+            self.stream.write_all(request.body()).await?;
+        }
         let head = self.read_final_head(request.is_head()).await?;
         let body_bytes = match head.framing {
             Framing::Length(length) => {

@@ -1,12 +1,15 @@
 //! The load generator: a fixed number of connections, each sending its next
-//! request when the last one has been answered (closed loop).
+//! request when the last one has been answered (closed loop) or when it is due
+//! (open loop).
 
 mod connection;
+mod pace;
 mod request;
 mod tally;
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -16,6 +19,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 pub(crate) use self::connection::{Answer, Connection, Failure};
+pub(crate) use self::pace::Pace;
+use self::pace::{Schedule, Timer};
 pub(crate) use self::request::{Request, Requests};
 pub(crate) use self::tally::{Latency, Tally};
 use crate::{cores, output};
@@ -33,6 +38,8 @@ pub(crate) struct Workload {
     pub(crate) requests: Requests,
     /// Connections kept open, shared out among the threads.
     pub(crate) connections: usize,
+    /// When requests are sent.
+    pub(crate) pace: Pace,
     /// What runs the connections.
     pub(crate) runs_on: RunsOn,
     /// Load before the window opens; what it answers is not counted.
@@ -89,7 +96,8 @@ impl Load {
     /// # Errors
     /// When the operating system refuses a thread or an event loop.
     pub(crate) fn start(workload: Workload) -> io::Result<Self> {
-        let opens_at = Instant::now() + workload.warmup;
+        let starts_at = Instant::now();
+        let opens_at = starts_at + workload.warmup;
         let closes_at = opens_at + workload.duration;
         let (stop, stopped) = watch::channel(());
         let (count, core) = match workload.runs_on {
@@ -104,20 +112,23 @@ impl Load {
             stop,
         };
         let workload = Arc::new(workload);
+        let mut first = 0;
         for index in 0..count {
+            let connections = share(workload.connections, count, index);
             let worker = Arc::new(Worker {
                 workload: Arc::clone(&workload),
                 opens_at,
+                drives: drives(&workload, starts_at, first..first + connections),
                 counters: Arc::default(),
                 tally: Mutex::new(Tally::new()),
             });
             load.counters.push(Arc::clone(&worker.counters));
-            let connections = share(workload.connections, count, index);
+            first += connections;
             let (send_tally, tally) = oneshot::channel();
             load.tallies.push(tally);
             let stopped = stopped.clone();
             let work = async move {
-                worker.work(connections, closes_at, stopped).await;
+                worker.work(closes_at, stopped).await;
                 // The receiver is gone when the load was dropped.
                 let _ = send_tally.send(worker.take_tally());
             };
@@ -188,40 +199,80 @@ struct Counters {
     failed: AtomicU64,
 }
 
+/// What one connection, and those that replace it, go by.
+#[derive(Debug)]
+struct Drive {
+    /// Absent in a closed loop.
+    schedule: Option<Schedule>,
+    /// Requests answered, and so the number of the next one.
+    taken: AtomicU64,
+}
+
+fn drives(workload: &Workload, starts_at: Instant, numbers: Range<usize>) -> Box<[Drive]> {
+    let drive = |number| Drive {
+        schedule: match workload.pace {
+            Pace::Closed => None,
+            Pace::Open { per_second } => {
+                let place = (number, workload.connections);
+                Some(Schedule::new(starts_at, place, per_second))
+            }
+        },
+        taken: AtomicU64::new(0),
+    };
+    numbers.map(drive).collect()
+}
+
 /// What the connections of one thread share.
 struct Worker {
     workload: Arc<Workload>,
     opens_at: Instant,
+    /// One for each of its connections.
+    drives: Box<[Drive]>,
     counters: Arc<Counters>,
     // Never contended: one thread runs all that lock it.
     tally: Mutex<Tally>,
 }
 
 impl Worker {
-    async fn work(
-        self: &Arc<Self>,
-        connections: usize,
-        closes_at: Instant,
-        mut stopped: watch::Receiver<()>,
-    ) {
+    async fn work(self: &Arc<Self>, closes_at: Instant, mut stopped: watch::Receiver<()>) {
         // Dropped at the end of this function, and with it every connection.
         let mut driving = JoinSet::new();
-        for _ in 0..connections {
-            driving.spawn(Arc::clone(self).drive());
+        for nth in 0..self.drives.len() {
+            driving.spawn(Arc::clone(self).drive(nth));
         }
         tokio::select! {
             () = tokio::time::sleep_until(closes_at.into()) => {}
             // An error means that the load was dropped, which ends it too.
             _ = stopped.changed() => {}
         }
+        drop(driving);
+        self.record_overdue(Instant::now().min(closes_at));
+    }
+
+    /// Requests of the window that were due and have no answer: leaving them out would flatter
+    /// whoever stalls at its end. Each has waited at least until now.
+    fn record_overdue(&self, now: Instant) {
+        let mut tally = self.lock_tally();
+        for drive in &self.drives {
+            let Some(schedule) = &drive.schedule else {
+                continue;
+            };
+            let number = drive.taken.load(Ordering::Relaxed);
+            for due in schedule.due_before(number, now) {
+                if due >= self.opens_at {
+                    tally.record_overdue(now - due);
+                }
+            }
+        }
     }
 
     /// One connection's life: request after request, a new connection whenever
     /// the old one is spent. Ends when it is dropped.
-    async fn drive(self: Arc<Self>) {
+    async fn drive(self: Arc<Self>, nth: usize) {
+        let drive = &self.drives[nth];
         loop {
             let failure = match self.open().await {
-                Ok(connection) => self.repeat(connection).await,
+                Ok(connection) => self.repeat(connection, drive).await,
                 Err(failure) => Some(failure),
             };
             if let Some(failure) = failure {
@@ -239,9 +290,19 @@ impl Worker {
     }
 
     /// Repeats the request until the connection is spent or fails.
-    async fn repeat(&self, mut connection: Connection) -> Option<Failure> {
+    async fn repeat(&self, mut connection: Connection, drive: &Drive) -> Option<Failure> {
+        let mut timer = match drive.schedule.map(|_| Timer::new()).transpose() {
+            Ok(timer) => timer,
+            Err(_no_descriptor) => return Some(Failure::Connect),
+        };
         let mut began = Instant::now();
         loop {
+            if let Some((schedule, timer)) = drive.schedule.zip(timer.as_mut()) {
+                began = schedule.due(drive.taken.load(Ordering::Relaxed));
+                if timer.wait_until(began).await.is_err() {
+                    return Some(Failure::Io);
+                }
+            }
             let exchange = connection.exchange(self.workload.requests.next());
             let answer = match tokio::time::timeout(self.workload.timeout, exchange).await {
                 Ok(Ok(answer)) => answer,
@@ -254,6 +315,7 @@ impl Worker {
             // One clock read a request: the end of one is the start of the next.
             let ended = Instant::now();
             self.record_answer(&answer, ended, ended - began);
+            drive.taken.fetch_add(1, Ordering::Relaxed);
             began = ended;
             if !answer.keep_alive {
                 return None;
@@ -264,7 +326,8 @@ impl Worker {
     fn record_answer(&self, answer: &Answer, ended: Instant, latency: Duration) {
         self.counters.answered.fetch_add(1, Ordering::Relaxed);
         if ended >= self.opens_at {
-            self.lock_tally().record(answer, latency);
+            self.lock_tally()
+                .record(answer, ended - self.opens_at, latency);
         }
     }
 
@@ -323,5 +386,31 @@ mod tests {
             assert_eq!(shares.iter().sum::<usize>(), total);
             assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
         }
+    }
+
+    #[tokio::test]
+    async fn open_loop_counts_every_request_that_a_stalled_server_left_waiting() {
+        // Connections stay in its queue, and nothing answers.
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = http::Uri::from_static("http://a/");
+        let request = Request::new(&http::Method::GET, &uri, &[]).unwrap();
+        let load = Load::start(Workload {
+            address: server.local_addr().unwrap(),
+            requests: Requests::one(request),
+            connections: 2,
+            pace: Pace::Open { per_second: 200 },
+            runs_on: RunsOn::CallersLoop,
+            warmup: Duration::from_millis(100),
+            duration: Duration::from_millis(300),
+            timeout: Duration::from_secs(10),
+            expected: None,
+        })
+        .unwrap();
+        let (tally, _) = load.finish(Ending::Planned).await.unwrap();
+        // One every 5 ms of the window; the last but one has waited for 10 ms.
+        assert_eq!((tally.answered(), tally.overdue()), (0, 60));
+        let latency = tally.latency();
+        assert!((299_000..301_000).contains(&latency.max_us), "{latency:?}");
+        assert!((145_000..156_000).contains(&latency.p50_us), "{latency:?}");
     }
 }

@@ -9,6 +9,8 @@ use http::{HeaderName, HeaderValue, Method, Uri, header};
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     bytes: Box<[u8]>,
+    /// Sent after the head; shared by all that send the same.
+    body: Arc<[u8]>,
     is_head: bool,
 }
 
@@ -40,6 +42,19 @@ impl Request {
         method: &Method,
         uri: &Uri,
         headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Self, RequestError> {
+        Self::with_body(method, uri, headers, Arc::new([]))
+    }
+
+    /// The same with a body.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn with_body(
+        method: &Method,
+        uri: &Uri,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Arc<[u8]>,
     ) -> Result<Self, RequestError> {
         if method == Method::CONNECT {
             return Err(RequestError::Connect);
@@ -73,17 +88,23 @@ impl Request {
             put(name.as_str(), value.as_bytes());
         }
         // Methods that usually carry a body say that there is none (RFC 9110, section 8.6).
-        if [Method::POST, Method::PUT, Method::PATCH].contains(method) {
-            put("content-length", b"0");
+        if !body.is_empty() || [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+            put("content-length", body.len().to_string().as_bytes());
         }
         bytes.extend_from_slice(b"\r\n");
         Ok(Self {
             bytes: bytes.into_boxed_slice(),
+            body,
             is_head: method == Method::HEAD,
         })
     }
 
-    /// What is sent.
+    /// What is sent after that.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// What is sent first: all but the body.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }

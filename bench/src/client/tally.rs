@@ -11,6 +11,9 @@ use super::connection::{Answer, Failure};
 /// The longest latency told apart from longer ones; beyond it they count as this long.
 const MAX_LATENCY_US: u64 = 3_600_000_000;
 
+/// The longest window, in seconds.
+const MAX_SECONDS: usize = 3_600;
+
 /// Latencies are kept to three significant digits.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
@@ -21,6 +24,16 @@ pub(crate) struct Tally {
     received_bytes: u64,
     statuses: BTreeMap<u16, u64>,
     failures: BTreeMap<Failure, u64>,
+    overdue: u64,
+    seconds: Vec<Second>,
+}
+
+/// What one second of the window brought, so that results can be compared with their noise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Second {
+    pub(crate) answered: u64,
+    /// All of their latencies added up.
+    pub(crate) latency_us: u64,
 }
 
 /// Latency percentiles in microseconds, with the whole histogram behind them.
@@ -37,6 +50,13 @@ pub(crate) struct Latency {
     pub(crate) histogram: Vec<(u64, u64)>,
 }
 
+impl Second {
+    fn add(&mut self, answered: u64, latency_us: u64) {
+        self.answered += answered;
+        self.latency_us += latency_us;
+    }
+}
+
 impl Tally {
     /// An empty tally.
     pub(crate) fn new() -> Self {
@@ -46,15 +66,35 @@ impl Tally {
             received_bytes: 0,
             statuses: BTreeMap::new(),
             failures: BTreeMap::new(),
+            overdue: 0,
+            seconds: Vec::new(),
         }
     }
 
-    /// Counts an answer.
-    pub(crate) fn record(&mut self, answer: &Answer, latency: Duration) {
+    /// Counts an answer that came so long after the window opened.
+    pub(crate) fn record(&mut self, answer: &Answer, at: Duration, latency: Duration) {
         let latency_us = u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY_US);
         self.latency_us.saturating_record(latency_us);
+        self.second(at.as_secs()).add(1, latency_us);
         self.received_bytes += answer.received_bytes;
         *self.statuses.entry(answer.status).or_default() += 1;
+    }
+
+    /// The second of this number; windows have no more than 3,600, and the last one takes what
+    /// is above.
+    fn second(&mut self, number: u64) -> &mut Second {
+        let index = usize::try_from(number).map_or(MAX_SECONDS, |it| it.min(MAX_SECONDS));
+        if self.seconds.len() <= index {
+            self.seconds.resize(index + 1, Second::default());
+        }
+        &mut self.seconds[index]
+    }
+
+    /// Counts a request that was due so long ago and has no answer.
+    pub(crate) fn record_overdue(&mut self, waited: Duration) {
+        let waited_us = u64::try_from(waited.as_micros()).unwrap_or(MAX_LATENCY_US);
+        self.latency_us.saturating_record(waited_us);
+        self.overdue += 1;
     }
 
     /// Counts a failure.
@@ -68,6 +108,10 @@ impl Tally {
             .add(&other.latency_us)
             .expect("every tally has the same bounds");
         self.received_bytes += other.received_bytes;
+        self.overdue += other.overdue;
+        for (number, second) in (0..).zip(&other.seconds) {
+            self.second(number).add(second.answered, second.latency_us);
+        }
         for (status, count) in &other.statuses {
             *self.statuses.entry(*status).or_default() += count;
         }
@@ -78,7 +122,7 @@ impl Tally {
 
     /// Requests answered, whatever the status.
     pub(crate) fn answered(&self) -> u64 {
-        self.latency_us.len()
+        self.statuses.values().sum()
     }
 
     /// Requests answered with a status below 400.
@@ -89,6 +133,17 @@ impl Tally {
     /// Bytes received, heads included.
     pub(crate) fn received_bytes(&self) -> u64 {
         self.received_bytes
+    }
+
+    /// Requests that were due by a fixed rate and had no answer at the end. They are in the
+    /// latencies with the time that they had waited by then, and not in the answers.
+    pub(crate) fn overdue(&self) -> u64 {
+        self.overdue
+    }
+
+    /// The seconds of the window, the last one perhaps shorter.
+    pub(crate) fn seconds(&self) -> &[Second] {
+        &self.seconds
     }
 
     /// Answers by status code.
@@ -137,7 +192,11 @@ mod tests {
     fn histogram_in_json_holds_every_answer_once() {
         let mut tally = Tally::new();
         for latency_us in [5, 5, 100, 1_000] {
-            tally.record(&answer(200), Duration::from_micros(latency_us));
+            tally.record(
+                &answer(200),
+                Duration::ZERO,
+                Duration::from_micros(latency_us),
+            );
         }
         let json = serde_json::to_value(tally.latency()).unwrap();
         assert_eq!(
@@ -151,15 +210,24 @@ mod tests {
     #[test]
     fn merging_loses_nothing() {
         let mut first = Tally::new();
-        first.record(&answer(200), Duration::from_micros(10));
+        first.record(&answer(200), Duration::ZERO, Duration::from_micros(10));
         first.record_failure(Failure::Timeout);
         let mut second = Tally::new();
-        second.record(&answer(503), Duration::from_hours(2));
+        second.record(
+            &answer(503),
+            Duration::from_secs(1),
+            Duration::from_hours(2),
+        );
         second.record_failure(Failure::Timeout);
         first.merge(&second);
         assert_eq!((first.answered(), first.succeeded()), (2, 1));
-        assert_eq!(first.received_bytes(), 200);
-        assert_eq!(first.failures().get(&Failure::Timeout), Some(&2));
+        let answered = first.seconds().iter().map(|second| second.answered);
+        assert_eq!(answered.collect::<Vec<_>>(), [1, 1]);
+        second.record_overdue(Duration::from_secs(1));
+        first.merge(&second);
+        assert_eq!((first.answered(), first.overdue()), (3, 1));
+        assert_eq!(first.received_bytes(), 300);
+        assert_eq!(first.failures().get(&Failure::Timeout), Some(&3));
         assert!(first.latency().max_us >= MAX_LATENCY_US);
     }
 

@@ -1,5 +1,6 @@
 //! `bench load`: a user's load test of one URL.
 
+mod mint;
 mod report;
 mod target;
 
@@ -11,7 +12,7 @@ use anyhow::Context as _;
 use self::report::Report;
 use self::target::Target;
 use crate::cli::LoadArgs;
-use crate::client::{Ending, Load, Requests, RunsOn, Workload};
+use crate::client::{Ending, Load, Pace, RunsOn, Workload};
 use crate::output::{self, LiveLine};
 
 /// How often the live line is renewed.
@@ -33,8 +34,11 @@ pub(crate) async fn run(arguments: LoadArgs) -> anyhow::Result<ExitCode> {
     ));
     let load = Load::start(Workload {
         address: target.address,
-        requests: Requests::one(target.request),
+        requests: target.requests,
         connections: arguments.connections.into(),
+        pace: arguments
+            .rate
+            .map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
         runs_on: RunsOn::Threads {
             // A thread without a connection would only add a result to merge.
             count: arguments.threads.min(arguments.connections).into(),

@@ -11,7 +11,15 @@ use crate::client::{Failure, Latency, Tally};
 use crate::output::{bytes, grouped, microseconds};
 
 /// Counts up when a field changes its meaning or goes away.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
+
+/// One second of the window.
+#[derive(Debug, Serialize)]
+struct Second {
+    answered: u64,
+    /// Of its answers; absent without any.
+    mean_us: Option<f64>,
+}
 
 /// The result of a load. The token and the headers are left out: a result is
 /// a thing to pass on.
@@ -20,6 +28,9 @@ pub(super) struct Report {
     version: u32,
     url: String,
     method: String,
+    /// Requests a second that were asked for; absent in a closed loop.
+    rate: Option<u32>,
+    paths: Vec<(u16, String)>,
     connections: u16,
     threads: u16,
     /// The window as it was, shorter than asked for after Ctrl-C.
@@ -31,7 +42,12 @@ pub(super) struct Report {
     requests_per_second: f64,
     received_bytes: u64,
     received_bytes_per_second: f64,
+    /// Requests that were due by the rate and had no answer at the end; they are in the
+    /// latencies with the time that they had waited by then.
+    overdue: u64,
     latency: Latency,
+    /// The whole seconds of the window, for `bench compare`.
+    seconds: Vec<Second>,
     statuses: BTreeMap<u16, u64>,
     failures: BTreeMap<Failure, u64>,
 }
@@ -49,6 +65,8 @@ impl Report {
             version: FORMAT_VERSION,
             url: arguments.url.clone(),
             method: arguments.method.to_string(),
+            rate: arguments.rate,
+            paths: arguments.paths.clone(),
             connections: arguments.connections,
             threads: arguments.threads,
             window_seconds: window.as_secs_f64(),
@@ -57,7 +75,9 @@ impl Report {
             requests_per_second: per_second(tally.answered()),
             received_bytes: tally.received_bytes(),
             received_bytes_per_second: per_second(tally.received_bytes()),
+            overdue: tally.overdue(),
             latency: tally.latency(),
+            seconds: whole_seconds(tally, window),
             statuses: tally.statuses().clone(),
             failures: tally.failures().clone(),
         }
@@ -96,6 +116,9 @@ impl Report {
         ] {
             line(&format!("latency {name}"), &microseconds(value));
         }
+        if self.rate.is_some() {
+            line("overdue", &grouped(self.overdue));
+        }
         for (status, count) in &self.statuses {
             line(&format!("status {status}"), &grouped(*count));
         }
@@ -131,4 +154,18 @@ impl Report {
         };
         format!("no request succeeded: {remedy}")
     }
+}
+
+/// The last one is left out if the window ended within it.
+#[expect(clippy::cast_precision_loss, reason = "a mean needs no 53 bits")]
+fn whole_seconds(tally: &Tally, window: Duration) -> Vec<Second> {
+    let whole = usize::try_from(window.as_secs()).unwrap_or(usize::MAX);
+    let seconds = tally.seconds().iter().take(whole);
+    seconds
+        .map(|second| Second {
+            answered: second.answered,
+            mean_us: (second.answered > 0)
+                .then(|| second.latency_us as f64 / second.answered as f64),
+        })
+        .collect()
 }

@@ -6,15 +6,22 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use http::{HeaderValue, Uri, header};
 
+use super::mint;
 use crate::cli::LoadArgs;
-use crate::client::{Connection, Failure, Request};
+use crate::client::{Connection, Failure, Request, Requests};
+
+/// Paths that one load asks for, at most.
+const MAX_PATHS: usize = 100;
+
+/// Tokens that one load sends, at most: each makes a request of its own, which is kept.
+const MAX_TOKENS: usize = 100_000;
 
 /// What to load.
 pub(super) struct Target {
     /// The first of the host's addresses that took a connection.
     pub(super) address: SocketAddr,
-    /// The request to repeat.
-    pub(super) request: Request,
+    /// What to send.
+    pub(super) requests: Requests,
 }
 
 impl Target {
@@ -25,15 +32,11 @@ impl Target {
     /// When the URL, the token or a header is unusable, or nobody answers.
     pub(super) async fn prepare(arguments: &LoadArgs) -> anyhow::Result<Self> {
         let uri = parse_url(&arguments.url)?;
-        let mut headers = arguments.headers.clone();
-        if let Some(token) = token(arguments)? {
-            headers.push((header::AUTHORIZATION, bearer(&token)?));
-        }
-        let request = Request::new(&arguments.method, &uri, &headers)?;
+        let requests = requests(arguments, &uri)?;
         let host = uri.host().unwrap_or_default();
         let port = uri.port_u16().unwrap_or(80);
         let address = reach(host, port, arguments.timeout).await?;
-        Ok(Self { address, request })
+        Ok(Self { address, requests })
     }
 }
 
@@ -57,17 +60,74 @@ fn parse_url(text: &str) -> anyhow::Result<Uri> {
     Ok(uri)
 }
 
-fn token(arguments: &LoadArgs) -> anyhow::Result<Option<String>> {
+/// Every path in its share with every token in turn: all of it is made before the load.
+fn requests(arguments: &LoadArgs, uri: &Uri) -> anyhow::Result<Requests> {
+    if arguments.paths.len() > MAX_PATHS {
+        bail!("there are more than {MAX_PATHS} --path");
+    }
+    let mut uris = Vec::new();
+    for (_, path) in &arguments.paths {
+        let mut parts = uri.clone().into_parts();
+        let target = path.parse();
+        parts.path_and_query = Some(target.with_context(|| format!("`{path}` is not a path"))?);
+        uris.push(Uri::from_parts(parts)?);
+    }
+    let weights: Vec<u16> = arguments.paths.iter().map(|(weight, _)| *weight).collect();
+    let order = in_shares(&weights);
+    if order.is_empty() {
+        uris.push(uri.clone());
+    }
+    let tokens = tokens(arguments)?;
+    let slots = order.len().max(1);
+    let count = tokens.len().max(1).div_ceil(slots) * slots;
+    let mut requests = Vec::with_capacity(count);
+    for nth in 0..count {
+        let mut headers = arguments.headers.clone();
+        if !tokens.is_empty() {
+            let token = bearer(&tokens[nth % tokens.len()])?;
+            headers.push((header::AUTHORIZATION, token));
+        }
+        let uri = &uris[order.get(nth % slots).copied().unwrap_or_default()];
+        requests.push(Request::new(&arguments.method, uri, &headers)?);
+    }
+    Requests::in_turn(requests).context("there is nothing to send")
+}
+
+/// Indices in the shares of their weights, spread out: 2 and 1 are 0, 1, 0. It is the smooth
+/// round robin of nginx.
+fn in_shares(weights: &[u16]) -> Vec<usize> {
+    let total: i64 = weights.iter().map(|&weight| i64::from(weight)).sum();
+    let mut credits = vec![0; weights.len()];
+    let mut order = Vec::new();
+    for _ in 0..total {
+        for (credit, &weight) in credits.iter_mut().zip(weights) {
+            *credit += i64::from(weight);
+        }
+        let most = credits.iter().copied().max().unwrap_or_default();
+        let Some(index) = credits.iter().position(|&credit| credit == most) else {
+            break;
+        };
+        credits[index] -= total;
+        order.push(index);
+    }
+    order
+}
+
+/// Those of the file, one a line, or those minted, or the one of the command line.
+fn tokens(arguments: &LoadArgs) -> anyhow::Result<Vec<String>> {
     let Some(path) = &arguments.token_file else {
-        return Ok(arguments.token.clone());
+        let minted = mint::tokens(&arguments.mint)?;
+        return Ok(arguments.token.iter().cloned().chain(minted).collect());
     };
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the token from `{}`", path.display()))?;
-    let token = text.trim();
-    if token.is_empty() {
-        bail!("`{}` holds no token", path.display());
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let tokens: Vec<String> = lines.map(ToOwned::to_owned).collect();
+    match tokens.len() {
+        0 => bail!("`{}` holds no token", path.display()),
+        1..=MAX_TOKENS => Ok(tokens),
+        _ => bail!("`{}` holds more than {MAX_TOKENS} tokens", path.display()),
     }
-    Ok(Some(token.to_owned()))
 }
 
 fn bearer(token: &str) -> anyhow::Result<HeaderValue> {
@@ -135,6 +195,18 @@ mod tests {
             "http://api.example",
         ] {
             parse_url(text).expect(text);
+        }
+    }
+
+    #[test]
+    fn paths_come_in_their_shares_and_spread_out() {
+        for (weights, expected) in [
+            (&[][..], &[][..]),
+            (&[1], &[0]),
+            (&[2, 1], &[0, 1, 0]),
+            (&[3, 1, 1], &[0, 1, 0, 2, 0]),
+        ] {
+            assert_eq!(in_shares(weights), expected, "{weights:?}");
         }
     }
 }

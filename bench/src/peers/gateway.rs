@@ -66,8 +66,9 @@ pub(super) const fn proxy(config_file: &'static str, template: &'static str) -> 
         arguments: &["run", "--config", "@CONFIG@"],
         config_file,
         template,
+        more_files: &[],
         version_arguments: &["--version"],
-        ready: Ready::ReadyEndpoint,
+        ready: Ready::Admin,
         checks_token: false,
     }
 }

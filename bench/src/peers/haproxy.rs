@@ -36,6 +36,7 @@ pub(super) const fn proxy(config_file: &'static str, template: &'static str) -> 
         arguments: &["-db", "-f", "@CONFIG@"],
         config_file,
         template,
+        more_files: &[],
         version_arguments: &["-v"],
         ready: Ready::Connects,
         checks_token: false,

@@ -40,13 +40,17 @@ impl Machine {
             .is_some_and(|load| load > QUIET_LOAD_AVERAGE)
     }
 
+    /// What it is, whatever else runs on it.
+    pub(super) fn name(&self) -> String {
+        format!("{}, {} cores, Linux {}", self.cpu, self.cores, self.kernel)
+    }
+
     /// One line for a report.
     pub(super) fn describe(&self) -> String {
         let load = self.load_average.map_or_else(String::new, |load| {
             format!(", load average {load:.1} before")
         });
-        let Self { cpu, kernel, .. } = self;
-        format!("{cpu}, {} cores, Linux {kernel}{load}", self.cores)
+        format!("{}{load}", self.name())
     }
 }
 
@@ -61,7 +65,7 @@ fn parse_cpu_model(cpus: &str) -> Option<&str> {
         .map(|(_, model)| model.trim())
 }
 
-/// The first line in which a program says its version.
+/// The first line in which a program says its version, with its name and without its path.
 pub(super) fn program_version(program: &Path, arguments: &[&str]) -> String {
     let Ok(output) = Command::new(program).args(arguments).output() else {
         return "unknown".to_owned();
@@ -69,11 +73,22 @@ pub(super) fn program_version(program: &Path, arguments: &[&str]) -> String {
     [output.stdout, output.stderr]
         .iter()
         .map(|bytes| String::from_utf8_lossy(bytes))
-        .find_map(|text| {
-            let line = text.lines().find(|line| !line.trim().is_empty())?;
-            Some(line.trim().to_owned())
-        })
+        .find_map(|text| parse_version(&text, program))
         .unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn parse_version(text: &str, program: &Path) -> Option<String> {
+    let has_digit = |line: &&str| line.contains(|sign: char| sign.is_ascii_digit());
+    let line = text.lines().find(has_digit)?;
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let name = program.file_name()?.to_string_lossy();
+    let line = words.join(" ").replace(&*program.to_string_lossy(), &name);
+    let is_named = line.to_lowercase().contains(&name.to_lowercase());
+    Some(if is_named {
+        line
+    } else {
+        format!("{name} {line}")
+    })
 }
 
 #[cfg(test)]
@@ -87,6 +102,29 @@ mod tests {
             Some(0.22)
         );
         assert_eq!(parse_load_average(""), None);
+    }
+
+    #[test]
+    fn version_is_told_with_the_name_and_without_the_path() {
+        for (text, expected) in [
+            ("", None),
+            (
+                "nginx version: nginx/1.22.1\n",
+                Some("nginx version: nginx/1.22.1"),
+            ),
+            ("\n/opt/a/b  version: 1.2\n", Some("b version: 1.2")),
+            ("b   a proxy\nVersion:   3.7\n", Some("b Version: 3.7")),
+        ] {
+            let version = parse_version(text, Path::new("/opt/a/b"));
+            let expected = expected.map(|it| {
+                if it.contains("b ") {
+                    it.to_owned()
+                } else {
+                    format!("b {it}")
+                }
+            });
+            assert_eq!(version, expected, "{text}");
+        }
     }
 
     #[test]

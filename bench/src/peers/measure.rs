@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::instructions::Counting;
 use super::procfs;
@@ -18,7 +18,7 @@ const COUNTING_WINDOW: Duration = Duration::from_secs(2);
 const COUNTING_WARMUP: Duration = Duration::from_millis(200);
 
 /// The readings of one measurement.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Sample {
     /// Counted from 0.
     pub(super) round: u16,
@@ -27,6 +27,10 @@ pub(super) struct Sample {
     pub(super) requests_per_second: f64,
     pub(super) p50_us: u64,
     pub(super) p99_us: u64,
+    pub(super) p999_us: u64,
+    /// At a fixed rate: requests that were due and had no answer at the end. They are in the
+    /// latencies with the time that they had waited by then.
+    pub(super) overdue: u64,
     /// Absent without a process.
     pub(super) process: Option<ProcessSample>,
     /// User-space instructions; absent where they cannot be counted.
@@ -36,7 +40,7 @@ pub(super) struct Sample {
 }
 
 /// The readings of the proxy's processes.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct ProcessSample {
     /// User and system time of all its processes and threads.
     pub(super) cpu_us_per_request: f64,
@@ -44,6 +48,8 @@ pub(super) struct ProcessSample {
     pub(super) core_busy: f64,
     /// At the end of the window.
     pub(super) resident_bytes: u64,
+    /// How often it gave up its core because it had nothing to do: a batch of requests, at best.
+    pub(super) voluntary_switches_per_request: f64,
 }
 
 /// Runs the workload once. `pids` are the proxy's processes; empty without one.
@@ -79,6 +85,8 @@ pub(super) async fn measure(
         requests_per_second: tally.answered() as f64 / window.as_secs_f64(),
         p50_us: latency.p50_us,
         p99_us: latency.p99_us,
+        p999_us: latency.p999_us,
+        overdue: tally.overdue(),
         process,
         instructions_per_request: None,
         problems,
@@ -109,10 +117,11 @@ pub(super) async fn count_instructions(
     Ok(instructions as f64 / answered.max(1) as f64)
 }
 
-/// The two counters, read as close together as can be.
+/// The counters, read as close together as can be.
 struct Reading {
     at: Instant,
     cpu_time: Duration,
+    voluntary_switches: u64,
     answered: u64,
 }
 
@@ -121,6 +130,7 @@ impl Reading {
         Ok(Self {
             at: Instant::now(),
             cpu_time: procfs::cpu_time(pids)?,
+            voluntary_switches: procfs::voluntary_switches(pids)?,
             answered: load.progress().answered,
         })
     }
@@ -132,10 +142,15 @@ impl Reading {
             return Ok(None);
         }
         let cpu_time = self.cpu_time.saturating_sub(before.cpu_time).as_secs_f64();
+        // A thread that ended in between takes its count with it.
+        let switches = self
+            .voluntary_switches
+            .saturating_sub(before.voluntary_switches);
         Ok(Some(ProcessSample {
             cpu_us_per_request: cpu_time * 1e6 / answered as f64,
             core_busy: cpu_time / (self.at - before.at).as_secs_f64(),
             resident_bytes: procfs::resident_bytes(pids)?,
+            voluntary_switches_per_request: switches as f64 / answered as f64,
         }))
     }
 }

@@ -3,8 +3,11 @@
 //! A peer is a [`Peer`] in a file here, one template in `bench/peers/`, and one
 //! line in [`ALL`].
 
+mod caddy;
 mod callgrind;
 mod direct;
+mod envoy;
+mod folder;
 mod gateway;
 mod gateway_open;
 mod haproxy;
@@ -14,13 +17,18 @@ mod instructions;
 mod machine;
 mod measure;
 mod nginx;
+mod pingora;
+mod plot;
 pub(crate) mod process;
 mod procfs;
 mod proxy;
+mod relay;
 mod report;
 mod rounds;
 mod statistics;
+mod system_calls;
 mod template;
+mod traefik;
 mod unseen;
 
 use std::path::{Path, PathBuf};
@@ -29,18 +37,25 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::folder::Folder;
 use self::identity::Algorithm;
 use crate::cli::PeersArgs;
 use crate::output;
 
 /// Every peer, in the order of the report.
-const ALL: [&Peer; 17] = [
+const ALL: [&Peer; 23] = [
     &direct::PEER,
     &nginx::PEER,
     &haproxy::PEER,
     &haproxy_jwt::PEER,
     &gateway::PEER,
     &gateway_open::PEER,
+    &relay::PEER,
+    &envoy::PEER,
+    &envoy::JWT,
+    &traefik::PEER,
+    &caddy::PEER,
+    &pingora::PEER,
     &haproxy_jwt::ES256,
     &gateway::ES256,
     &gateway::RS256_UNCACHED,
@@ -55,8 +70,15 @@ const ALL: [&Peer; 17] = [
 ];
 
 /// Those that run unless others are asked for: the first ones. The others answer questions
-/// about tokens and about size, and would take three times as long.
-const BY_DEFAULT: usize = 6;
+/// about tokens and about size, and would take twice as long.
+const BY_DEFAULT: usize = 12;
+
+/// Where peers that come as Python wheels are, seen from the directory that `bench` starts in.
+const VIRTUAL_ENVIRONMENT: &str = ".venv/bench";
+
+/// What brings them; their versions are pinned in that file alone.
+const BRING_WHEELS: &str = "python3 -m venv .venv/bench && .venv/bench/bin/pip install \
+                            --only-binary :all: -r bench/peers/requirements.txt";
 
 /// The peer that ratios are taken against, unless others are named.
 pub(crate) const BASELINE: &str = haproxy::PEER.name;
@@ -118,6 +140,8 @@ struct Proxy {
     /// The name of its configuration file, and the template in `bench/peers/`.
     config_file: &'static str,
     template: &'static str,
+    /// Names and templates of files that it reads beside its configuration.
+    more_files: &'static [(&'static str, &'static str)],
     /// The arguments that make it print its version, on whichever output.
     version_arguments: &'static [&'static str],
     /// When it takes requests.
@@ -133,6 +157,16 @@ enum Program {
         name: &'static str,
         install: &'static str,
     },
+    /// A file in the virtual environment that `bench/peers/requirements.txt` is installed in; a
+    /// folder named `python3*` stands for whichever version of Python made it.
+    FromWheel { file: &'static str },
+    /// A program beside this one, and the command that builds it.
+    BesideUs {
+        name: &'static str,
+        build: &'static str,
+    },
+    /// This program.
+    Ourselves,
     /// The gateway of this workspace.
     Gateway,
 }
@@ -142,7 +176,9 @@ enum Ready {
     /// When its listener takes connections.
     Connects,
     /// When its admin listener answers `/readyz` with 200.
-    ReadyEndpoint,
+    Admin,
+    /// When a good request is answered with 200: for one that listens before it has routes.
+    Answers,
 }
 
 /// A peer whose program was found.
@@ -163,13 +199,16 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// When no peer is left, or something outside the proxies fails. A proxy's own
 /// failure makes its row invalid and the exit code 1.
 pub(crate) async fn run(arguments: PeersArgs) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &arguments.out {
+        Folder::check(path, arguments.resume)?;
+    }
     let present = find_present(&arguments)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     // Dropping the rounds ends whatever process they have running.
     let report = tokio::select! {
         report = rounds::run(&arguments, &present) => report?,
-        _ = tokio::signal::ctrl_c() => bail!("interrupted; nothing was reported"),
-        _ = terminate.recv() => bail!("terminated; nothing was reported"),
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; {}", what_is_left(&arguments)),
+        _ = terminate.recv() => bail!("terminated; {}", what_is_left(&arguments)),
     };
     output::report(&report.to_text())?;
     if let Some(path) = &arguments.json {
@@ -178,11 +217,26 @@ pub(crate) async fn run(arguments: PeersArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &arguments.markdown {
         output::write_text(path, &report.to_markdown())?;
     }
+    if let Some(path) = &arguments.out {
+        let [json, markdown] = folder::result_files(path);
+        output::write_json(&json, &report)?;
+        output::write_text(&markdown, &report.to_markdown())?;
+        for (name, svg) in report.plots() {
+            output::write_text(&path.join(name), &svg)?;
+        }
+    }
     Ok(if report.is_valid() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn what_is_left(arguments: &PeersArgs) -> &'static str {
+    match arguments.out {
+        Some(_) => "what was measured is kept; go on with --resume",
+        None => "nothing was reported",
+    }
 }
 
 /// The peers asked for whose programs are there; says which are not.
@@ -212,6 +266,11 @@ fn find_program(peer: &Peer, gateway: Option<&Path>) -> anyhow::Result<Result<Pa
         None => Ok(PathBuf::new()),
         Some(Program::Installed { name, install }) => find_on_path(name)
             .ok_or_else(|| format!("`{name}` is not installed; to add it: {install}")),
+        Some(Program::FromWheel { file }) => find_in_wheels(Path::new(VIRTUAL_ENVIRONMENT), file)
+            .ok_or_else(|| format!("no `{VIRTUAL_ENVIRONMENT}/{file}`; to add it: {BRING_WHEELS}")),
+        Some(Program::BesideUs { name, build }) => find_beside_us(name)?
+            .ok_or_else(|| format!("`{name}` is not built; to build it: {build}")),
+        Some(Program::Ourselves) => Ok(own_path()?),
         Some(Program::Gateway) => match gateway {
             Some(path) if path.is_file() => Ok(path.to_owned()),
             Some(path) => bail!("`{}` is not a file; check --gateway", path.display()),
@@ -223,8 +282,25 @@ fn find_program(peer: &Peer, gateway: Option<&Path>) -> anyhow::Result<Result<Pa
 }
 
 fn find_beside_us(name: &str) -> anyhow::Result<Option<PathBuf>> {
-    let own = std::env::current_exe().context("cannot tell where this program is")?;
-    Ok(Some(own.with_file_name(name)).filter(|path| path.is_file()))
+    Ok(Some(own_path()?.with_file_name(name)).filter(|path| path.is_file()))
+}
+
+fn own_path() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("cannot tell where this program is")
+}
+
+/// `file` in the virtual environment, whatever version of Python made it.
+fn find_in_wheels(environment: &Path, file: &str) -> Option<PathBuf> {
+    let found = match file.split_once("/python3*/") {
+        None => environment.join(file),
+        Some((folder, inside)) => {
+            let folders = std::fs::read_dir(environment.join(folder)).ok()?;
+            let paths = folders.flatten().map(|entry| entry.path().join(inside));
+            paths.filter(|path| path.is_file()).min()?
+        }
+    };
+    // Its process starts in a directory of its own.
+    found.canonicalize().ok().filter(|path| path.is_file())
 }
 
 /// Debian keeps daemons in `/usr/sbin`, which a user's search path often lacks.
@@ -234,4 +310,37 @@ fn find_on_path(name: &str) -> Option<PathBuf> {
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
         .map(|directory| directory.join(name))
         .find(|candidate| candidate.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wheel_is_found_whatever_version_of_python_made_the_environment() {
+        let environment = tempfile::tempdir().unwrap();
+        let root = environment.path();
+        let file = "lib/python3*/site-packages/a/_bin/a";
+        assert_eq!(find_in_wheels(root, file), None);
+        let folder = root.join("lib/python3.11/site-packages/a/_bin");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("a"), "").unwrap();
+        let expected = folder.join("a").canonicalize().unwrap();
+        assert_eq!(find_in_wheels(root, file), Some(expected));
+        assert_eq!(find_in_wheels(root, "bin/b"), None);
+    }
+
+    #[test]
+    fn every_wheel_of_a_peer_is_pinned() {
+        let pins = include_str!("../../peers/requirements.txt");
+        for peer in ALL {
+            let Some(Program::FromWheel { file }) = peer.proxy.as_ref().map(|it| &it.program)
+            else {
+                continue;
+            };
+            let name = file.rsplit('/').next().unwrap_or_default();
+            let pinned = |line: &str| line.starts_with(name) && line.contains("==");
+            assert!(pins.lines().any(pinned), "{}", peer.name);
+        }
+    }
 }

@@ -17,6 +17,7 @@ pub(super) const PEER: Peer = Peer {
         arguments: &["-e", "@DIR@/error.log", "-p", "@DIR@", "-c", "@CONFIG@"],
         config_file: "nginx.conf",
         template: include_str!("../../peers/nginx.conf"),
+        more_files: &[],
         version_arguments: &["-v"],
         ready: Ready::Connects,
         checks_token: false,

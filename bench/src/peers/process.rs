@@ -36,7 +36,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts `program` in `directory`, on one core, with its output in a file there.
+    /// Starts `program` in `directory`, on its cores, with its output in a file there.
     ///
     /// It starts as this binary's hidden subcommand `child`, which pins itself
     /// and asks the kernel for SIGTERM should this process die, and then
@@ -50,12 +50,13 @@ impl Running {
         program: &Path,
         arguments: &[String],
         directory: &Path,
-        core: usize,
+        cores: &[usize],
     ) -> anyhow::Result<Self> {
         let output = directory.join(OUTPUT_FILE);
         let log = File::create(&output).context("cannot make the proxy's output file")?;
+        let cores: Vec<String> = cores.iter().map(ToString::to_string).collect();
         let child = Command::new("/proc/self/exe")
-            .args(["child", "--core", &core.to_string()])
+            .args(["child", "--cores", &cores.join(",")])
             .args(["--parent", &std::process::id().to_string(), "--"])
             .arg(program)
             .args(arguments)
@@ -155,8 +156,8 @@ pub(crate) fn become_child(arguments: &ChildArgs) -> anyhow::Error {
 }
 
 fn prepare(arguments: &ChildArgs) -> anyhow::Result<Command> {
-    cores::pin_current_thread(arguments.core)
-        .with_context(|| format!("cannot stay on core {}", arguments.core))?;
+    cores::pin_to(&arguments.cores)
+        .with_context(|| format!("cannot stay on cores {:?}", arguments.cores))?;
     set_parent_process_death_signal(Some(Signal::TERM))?;
     // Had the parent died before that call, no signal would ever come.
     if getppid() != Pid::from_raw(arguments.parent) {

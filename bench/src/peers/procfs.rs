@@ -102,6 +102,41 @@ fn parse_resident_bytes(status: &str) -> Option<u64> {
     Some(kibibytes << 10)
 }
 
+/// How often the threads that the processes have now went to sleep by themselves.
+///
+/// # Errors
+/// When a process is gone.
+pub(super) fn voluntary_switches(pids: &BTreeSet<i32>) -> io::Result<u64> {
+    let mut switches = 0;
+    for pid in pids {
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            // A thread may end between the listing and the reading.
+            let status = fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+            switches += parse_voluntary_switches(&status).unwrap_or_default();
+        }
+    }
+    Ok(switches)
+}
+
+fn parse_voluntary_switches(status: &str) -> Option<u64> {
+    let name = "voluntary_ctxt_switches:";
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    value.trim().parse().ok()
+}
+
+/// Whether a debugger, such as strace, is attached to the process.
+pub(super) fn is_traced(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status"))
+        .is_ok_and(|status| parse_tracer(&status).is_some_and(|tracer| tracer != 0))
+}
+
+fn parse_tracer(status: &str) -> Option<i32> {
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix("TracerPid:"))?;
+    value.trim().parse().ok()
+}
+
 fn read_stat(pid: i32) -> io::Result<Stat> {
     let path = format!("/proc/{pid}/stat");
     Stat::parse(&fs::read_to_string(&path)?)
@@ -137,6 +172,13 @@ mod tests {
     }
 
     #[test]
+    fn only_voluntary_switches_count() {
+        let status = "nonvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t42\n";
+        assert_eq!(parse_voluntary_switches(status), Some(42));
+        assert_eq!(parse_voluntary_switches("Name:\ta\n"), None);
+    }
+
+    #[test]
     fn tree_holds_grandchildren_and_no_strangers() {
         let parents = [(5, 4), (4, 2), (2, 1), (3, 1), (6, 3)];
         assert_eq!(descendants(2, &parents), BTreeSet::from([2, 4, 5]));
@@ -150,5 +192,7 @@ mod tests {
         assert!(process_tree(own).unwrap().contains(&own));
         assert!(resident_bytes(&pids).unwrap() > 1 << 20);
         cpu_time(&pids).unwrap();
+        voluntary_switches(&pids).unwrap();
+        assert_eq!(parse_tracer("Name:\ta\nTracerPid:\t7\n"), Some(7));
     }
 }

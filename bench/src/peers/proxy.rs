@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -14,7 +15,8 @@ use super::process::Running;
 use super::template::Values;
 use super::{Proxy, Ready, Scale};
 use crate::client::{Answer, Connection, Expected, Failure, Request};
-use crate::upstream::{BodySize, Upstream};
+use crate::scenario::Scenario;
+use crate::upstream::Upstream;
 
 /// How long a proxy may take until it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -31,10 +33,18 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that checks make while the load's are open or closing.
 const SPARE_CONNECTIONS: u32 = 64;
 
+/// The placeholders of the upstream's addresses: whole, and in their parts.
+const UPSTREAM: &[&str] = &["UPSTREAM", "UPSTREAM_HOST", "UPSTREAM_PORT"];
+
+/// The placeholder of routes that no request takes.
+const OTHER_ROUTE: &[&str] = &["OTHER_ROUTE"];
+
 /// What a proxy is put between.
 pub(super) struct Surroundings<'a> {
-    /// The core that the proxy stays on.
-    pub(super) core: usize,
+    /// The cores that the proxy stays on, one for each of its workers.
+    pub(super) cores: &'a [usize],
+    /// How many workers it gets.
+    pub(super) workers: u16,
     /// Connections that the load will hold.
     pub(super) connections: u16,
     pub(super) upstream: &'a Upstream,
@@ -52,14 +62,18 @@ impl Surroundings<'_> {
         let client_connections = u32::from(self.connections) + SPARE_CONNECTIONS;
         let mut values = Values::default();
         values.set("LISTEN", address.to_string());
+        values.set("LISTEN_HOST", address.ip().to_string());
+        values.set("LISTEN_PORT", address.port().to_string());
+        values.set("WORKERS", self.workers.to_string());
         values.set("ADMIN", admin_address.to_string());
         let upstreams = &self.upstream.addresses[..self.scale.endpoints.into()];
-        values.set_list(
-            "UPSTREAM",
-            upstreams.iter().map(SocketAddr::to_string).collect(),
-        );
-        let others = (1..self.scale.routes).map(|nth| nth.to_string());
-        values.set_list("OTHER_ROUTE", others.collect());
+        let row = |address: &SocketAddr| {
+            let (host, port) = (address.ip(), address.port());
+            vec![address.to_string(), host.to_string(), port.to_string()]
+        };
+        values.set_list(UPSTREAM, upstreams.iter().map(row).collect());
+        let others = (1..self.scale.routes).map(|nth| vec![nth.to_string()]);
+        values.set_list(OTHER_ROUTE, others.collect());
         values.set("CLIENT_CONNECTIONS", client_connections.to_string());
         // One for every client and server, as our gateway may keep.
         let idle = client_connections * u32::from(self.scale.endpoints).div_ceil(2);
@@ -97,7 +111,7 @@ impl StartedProxy {
         proxy: &Proxy,
         program: &Path,
         surroundings: &Surroundings<'_>,
-        body: &BodySize,
+        scenario: &Scenario,
     ) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("bench-")
@@ -110,6 +124,10 @@ impl StartedProxy {
         let values = surroundings.values(directory.path(), &config, [address, admin_address]);
         std::fs::write(&config, values.fill(proxy.template)?)
             .context("cannot write the proxy's configuration")?;
+        for (name, template) in proxy.more_files {
+            std::fs::write(directory.path().join(name), values.fill(template)?)
+                .context("cannot write a file of the proxy")?;
+        }
         let arguments: Result<Vec<String>, _> = proxy
             .arguments
             .iter()
@@ -124,16 +142,17 @@ impl StartedProxy {
             None => READY_LIMIT,
             Some(_) => READY_LIMIT_COUNTED,
         };
-        let process = Running::start(&program, &arguments, directory.path(), surroundings.core)?;
+        let process = Running::start(&program, &arguments, directory.path(), surroundings.cores)?;
+        let good = (scenario, surroundings.identity.token.as_str());
         let mut started = Self {
             process,
             address,
             directory,
         };
         started
-            .wait_until_ready(&proxy.ready, admin_address, limit)
+            .wait_until_ready(&proxy.ready, admin_address, good, limit)
             .await?;
-        if let Err(error) = check_answers(proxy, address, surroundings.identity, body).await {
+        if let Err(error) = check_answers(proxy, address, surroundings.identity, scenario).await {
             bail!("{error:#}{}", started.process.output_tail());
         }
         Ok(started)
@@ -148,6 +167,7 @@ impl StartedProxy {
         &mut self,
         ready: &Ready,
         admin_address: SocketAddr,
+        (scenario, token): (&Scenario, &str),
         limit: Duration,
     ) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
@@ -155,7 +175,10 @@ impl StartedProxy {
             self.process.check_alive()?;
             let is_ready = match ready {
                 Ready::Connects => Connection::open(self.address).await.is_ok(),
-                Ready::ReadyEndpoint => get(admin_address, "readyz", None)
+                Ready::Admin => exchange(admin_address, &get(admin_address, "readyz")?)
+                    .await
+                    .is_ok_and(|answer| answer.status == 200),
+                Ready::Answers => ask(self.address, scenario, Some(token))
                     .await
                     .is_ok_and(|answer| answer.status == 200),
             };
@@ -180,22 +203,42 @@ impl StartedProxy {
 /// When the token cannot be a header.
 pub(super) fn request(
     address: SocketAddr,
-    path: &str,
+    scenario: &Scenario,
     token: Option<&str>,
+    upload: &Arc<[u8]>,
 ) -> anyhow::Result<Request> {
-    let uri: Uri = format!("http://{address}/{path}").parse()?;
+    let uri: Uri = format!("http://{address}/{}", scenario.path()).parse()?;
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
     if let Some(token) = token {
         headers.push((header::AUTHORIZATION, format!("Bearer {token}").parse()?));
     }
-    Ok(Request::new(&Method::GET, &uri, &headers)?)
+    for nth in 1..=scenario.extra_headers {
+        let value = HeaderValue::from_static("a value as long as many are");
+        headers.push((format!("x-bench-{nth}").parse()?, value));
+    }
+    let method = if upload.is_empty() {
+        Method::GET
+    } else {
+        Method::POST
+    };
+    Ok(Request::with_body(
+        &method,
+        &uri,
+        &headers,
+        Arc::clone(upload),
+    )?)
+}
+
+/// The body of the scenario's requests, shared by all of them.
+pub(super) fn upload(scenario: &Scenario) -> Arc<[u8]> {
+    vec![b'y'; scenario.upload_bytes].into()
 }
 
 /// What the upstream answers, through whatever proxy.
-pub(super) fn expected(body: &BodySize) -> Expected {
+pub(super) fn expected(scenario: &Scenario) -> Expected {
     Expected {
         status: 200,
-        body_bytes: body.bytes as u64,
+        body_bytes: scenario.answer.bytes as u64,
     }
 }
 
@@ -205,10 +248,10 @@ async fn check_answers(
     proxy: &Proxy,
     address: SocketAddr,
     identity: &Identity,
-    body: &BodySize,
+    scenario: &Scenario,
 ) -> anyhow::Result<()> {
-    let answer = get(address, &body.label, Some(&identity.token)).await?;
-    if (answer.status, answer.body_bytes) != (200, body.bytes as u64) {
+    let answer = ask(address, scenario, Some(&identity.token)).await?;
+    if (answer.status, answer.body_bytes) != (200, scenario.answer.bytes as u64) {
         bail!(
             "a good request was answered with {} and {} bytes",
             answer.status,
@@ -216,12 +259,17 @@ async fn check_answers(
         );
     }
     if proxy.checks_token {
+        // Without a body: who refuses one early may close while it is still being sent.
+        let scenario = &Scenario {
+            upload_bytes: 0,
+            ..scenario.clone()
+        };
         let forged = forge(&identity.token);
         for (name, token) in [
             ("no token", None),
             ("a forged token", Some(forged.as_str())),
         ] {
-            let status = get(address, &body.label, token).await?.status;
+            let status = ask(address, scenario, token).await?.status;
             if status != 401 {
                 bail!("a request with {name} was answered with {status} instead of 401");
             }
@@ -239,11 +287,28 @@ fn forge(token: &str) -> String {
     format!("{kept}.{first}{rest}")
 }
 
-async fn get(address: SocketAddr, path: &str, token: Option<&str>) -> anyhow::Result<Answer> {
-    let request = request(address, path, token)?;
+/// What the scenario's request is answered with.
+async fn ask(
+    address: SocketAddr,
+    scenario: &Scenario,
+    token: Option<&str>,
+) -> anyhow::Result<Answer> {
+    exchange(
+        address,
+        &request(address, scenario, token, &upload(scenario))?,
+    )
+    .await
+}
+
+fn get(address: SocketAddr, path: &str) -> anyhow::Result<Request> {
+    let uri: Uri = format!("http://{address}/{path}").parse()?;
+    Ok(Request::new(&Method::GET, &uri, &[])?)
+}
+
+async fn exchange(address: SocketAddr, request: &Request) -> anyhow::Result<Answer> {
     let exchange = async {
         let mut connection = Connection::open(address).await?;
-        connection.exchange(&request).await
+        connection.exchange(request).await
     };
     tokio::time::timeout(CHECK_TIMEOUT, exchange)
         .await
@@ -268,6 +333,9 @@ mod tests {
         let mut values = Values::default();
         for name in [
             "LISTEN",
+            "LISTEN_HOST",
+            "LISTEN_PORT",
+            "WORKERS",
             "ADMIN",
             "CLIENT_CONNECTIONS",
             "ALL_CONNECTIONS",
@@ -283,16 +351,19 @@ mod tests {
         ] {
             values.set(name, "value");
         }
-        values.set_list("UPSTREAM", vec!["value".to_owned()]);
-        values.set_list("OTHER_ROUTE", Vec::new());
+        values.set_list(UPSTREAM, vec![vec!["value".to_owned(); UPSTREAM.len()]]);
+        values.set_list(OTHER_ROUTE, Vec::new());
         for peer in ALL {
             let Some(proxy) = &peer.proxy else { continue };
             for text in proxy.arguments.iter().chain([&proxy.template]) {
                 let filled = values.fill(text).expect(peer.name);
                 assert!(!filled.is_empty(), "{}", peer.name);
             }
-            assert!(proxy.template.contains("@LISTEN@"), "{}", peer.name);
-            assert!(proxy.template.contains("@UPSTREAM@"), "{}", peer.name);
+            let more = proxy.more_files.iter().map(|(_, template)| *template);
+            let all: String = [proxy.template].into_iter().chain(more).collect();
+            values.fill(&all).expect(peer.name);
+            assert!(all.contains("@LISTEN"), "{}", peer.name);
+            assert!(all.contains("@UPSTREAM"), "{}", peer.name);
             let grows = peer.scale.routes == 1 || proxy.template.contains("@OTHER_ROUTE@");
             assert!(grows, "{}", peer.name);
         }

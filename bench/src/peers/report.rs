@@ -6,13 +6,16 @@ use serde::Serialize;
 
 use super::machine::Machine;
 use super::measure::{ProcessSample, Sample};
+use super::plot::{self, Bar, Line};
 use super::statistics::Summary;
+use super::system_calls::SystemCalls;
+use crate::client::Pace;
 use crate::cores::Placement;
 use crate::output::bytes;
-use crate::upstream::BodySize;
+use crate::scenario::Scenario;
 
 /// Counts up when a field changes its meaning or goes away.
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 
 const HOW: &str = "\
 CPU µs/request is the proxy's user and system time, all its processes and threads, over the \
@@ -47,10 +50,12 @@ pub(super) struct Settings {
 /// One peer in one scenario.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
-    pub(super) body: BodySize,
+    pub(super) scenario: Scenario,
     pub(super) peer: &'static str,
     about: &'static str,
-    program_version: Option<String>,
+    pub(super) program_version: Option<String>,
+    /// Counted once, if asked for.
+    pub(super) system_calls: Option<SystemCalls>,
     /// Why it could not be measured to the end.
     pub(super) failure: Option<String>,
     pub(super) samples: Vec<Sample>,
@@ -77,21 +82,25 @@ struct RowSummary {
     requests_per_second: Summary,
     p50_us: Summary,
     p99_us: Summary,
+    p999_us: Summary,
+    voluntary_switches_per_request: Option<Summary>,
+    overdue: Summary,
 }
 
 impl Row {
     /// A row without readings.
     pub(super) fn new(
-        body: &BodySize,
+        scenario: &Scenario,
         peer: &'static str,
         about: &'static str,
         program_version: Option<String>,
     ) -> Self {
         Self {
-            body: body.clone(),
+            scenario: scenario.clone(),
             peer,
             about,
             program_version,
+            system_calls: None,
             failure: None,
             samples: Vec::new(),
             summary: None,
@@ -100,13 +109,18 @@ impl Row {
     }
 
     /// Whether it is this peer's row in this scenario.
-    pub(super) fn is(&self, peer: &str, body: &BodySize) -> bool {
-        self.peer == peer && self.body == *body
+    pub(super) fn is(&self, peer: &str, scenario: &Scenario) -> bool {
+        self.peer == peer && self.scenario == *scenario
     }
 
     /// Whether measuring it again is of no use.
     pub(super) fn has_failed(&self) -> bool {
         self.failure.is_some()
+    }
+
+    /// Whether the row was measured in this round, before this start perhaps.
+    pub(super) fn has_sample_of(&self, round: u16) -> bool {
+        self.samples.iter().any(|sample| sample.round == round)
     }
 
     /// Sums up the readings taken so far.
@@ -166,6 +180,11 @@ impl RowSummary {
             requests_per_second: every(|sample| sample.requests_per_second)?,
             p50_us: every(|sample| sample.p50_us as f64)?,
             p99_us: every(|sample| sample.p99_us as f64)?,
+            p999_us: every(|sample| sample.p999_us as f64)?,
+            voluntary_switches_per_request: process(|process| {
+                process.voluntary_switches_per_request
+            }),
+            overdue: every(|sample| sample.overdue as f64)?,
         })
     }
 }
@@ -179,7 +198,7 @@ impl Report {
         baselines: Vec<&'static str>,
     ) -> Self {
         let ratio = |row: &Row, to: &'static str| {
-            let baseline = rows.iter().find(|other| other.is(to, &row.body));
+            let baseline = rows.iter().find(|other| other.is(to, &row.scenario));
             // A ratio with an invalid row in it would be quoted as if it were one.
             let valid = baseline.filter(|baseline| row.is_valid() && baseline.is_valid());
             let ratio = valid.and_then(|baseline| row.ratio_to(baseline));
@@ -218,24 +237,82 @@ impl Report {
 
     fn render(&self, table: fn(&[Vec<String>]) -> String) -> String {
         let mut text = String::new();
-        let mut shown: Vec<&BodySize> = Vec::new();
-        for row in &self.rows {
-            if shown.contains(&&row.body) {
-                continue;
-            }
-            shown.push(&row.body);
-            let rows = self.rows.iter().filter(|other| other.body == row.body);
+        for scenario in self.scenarios() {
+            let rows = self.rows.iter().filter(|row| row.scenario == *scenario);
             let mut lines = vec![self.header()];
             lines.extend(rows.map(|row| self.cells(row)));
-            let _ = writeln!(text, "{} bodies:\n\n{}", row.body.label, table(&lines));
+            let _ = writeln!(text, "{}\n\n{}", scenario.describe(), table(&lines));
         }
         for row in &self.rows {
             for problem in row.problems() {
-                let _ = writeln!(text, "INVALID: {} {}: {problem}", row.body.label, row.peer);
+                let _ = writeln!(
+                    text,
+                    "INVALID: {} {}: {problem}",
+                    row.scenario.name, row.peer
+                );
             }
         }
         let _ = writeln!(text, "{}\n\n{HOW}", self.circumstances());
         text
+    }
+
+    fn has_system_calls(&self) -> bool {
+        self.rows.iter().any(|row| row.system_calls.is_some())
+    }
+
+    fn scenarios(&self) -> Vec<&Scenario> {
+        let mut scenarios: Vec<&Scenario> = Vec::new();
+        for row in &self.rows {
+            if !scenarios.contains(&&row.scenario) {
+                scenarios.push(&row.scenario);
+            }
+        }
+        scenarios
+    }
+
+    /// The names of files and the plots that they hold; rows that are not valid are left out.
+    pub(super) fn plots(&self) -> Vec<(String, String)> {
+        let valid = || self.rows.iter().filter(|row| row.is_valid());
+        let mut plots = Vec::new();
+        for scenario in self.scenarios() {
+            let rows = valid().filter(|row| row.scenario == *scenario);
+            let bars: Vec<Bar> = rows
+                .filter_map(|row| {
+                    Some(Bar {
+                        name: row.peer.to_owned(),
+                        value: row.summary.as_ref()?.cpu_us_per_request?,
+                        is_ours: row.peer.starts_with("gateway"),
+                    })
+                })
+                .collect();
+            let unit = "CPU µs/request: median, least and greatest of the rounds";
+            let svg = plot::bars(&scenario.describe(), unit, &bars);
+            plots.push((format!("cpu-{}.svg", scenario.name), svg));
+        }
+        let mut lines: Vec<Line> = Vec::new();
+        for row in valid() {
+            let (Pace::Open { per_second }, Some(summary)) = (row.scenario.pace, &row.summary)
+            else {
+                continue;
+            };
+            let point = (f64::from(per_second), summary.p99_us.median / 1e3);
+            match lines.iter_mut().find(|line| line.name == row.peer) {
+                Some(line) => line.points.push(point),
+                None => lines.push(Line {
+                    name: row.peer.to_owned(),
+                    points: vec![point],
+                }),
+            }
+        }
+        for line in &mut lines {
+            line.points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        }
+        if !lines.is_empty() {
+            let title = "p99 in ms at fixed rates, from when each request was due";
+            let svg = plot::lines(title, "requests/s", &lines);
+            plots.push(("latency-over-rate.svg".to_owned(), svg));
+        }
+        plots
     }
 
     fn circumstances(&self) -> String {
@@ -279,10 +356,21 @@ impl Report {
             .map(|baseline| format!("× {baseline}"));
         let mut header = vec!["peer".to_owned(), "CPU µs/request".to_owned()];
         header.extend(ratios);
-        let rest = ["requests/s", "p50", "p99", "resident", "core busy"];
+        let rest = [
+            "requests/s",
+            "p50",
+            "p99",
+            "p99.9",
+            "resident",
+            "core busy",
+            "switches/request",
+        ];
         header.extend(rest.map(ToOwned::to_owned));
         if self.settings.instructions_counted_by.is_some() {
             header.push("instructions/request".to_owned());
+        }
+        if self.has_system_calls() {
+            header.push("calls/request".to_owned());
         }
         header.push("does".to_owned());
         header
@@ -306,7 +394,11 @@ impl Report {
         cells.push(cell(summary.and_then(|all| all.cpu_us_per_request), 1));
         cells.extend(row.ratios.iter().map(|ratio| cell(ratio.ratio, 2)));
         cells.push(cell(summary.map(|all| all.requests_per_second), 0));
-        for latency in [summary.map(|all| all.p50_us), summary.map(|all| all.p99_us)] {
+        for latency in [
+            summary.map(|all| all.p50_us),
+            summary.map(|all| all.p99_us),
+            summary.map(|all| all.p999_us),
+        ] {
             cells.push(latency.map_or_else(|| "–".to_owned(), milliseconds));
         }
         let resident = summary.and_then(|all| all.resident_bytes);
@@ -315,11 +407,18 @@ impl Report {
         let busy = summary.and_then(|all| all.core_busy);
         let percent = |busy: Summary| format!("{:.0} %", busy.median * 100.0);
         cells.push(busy.map_or_else(|| "–".to_owned(), percent));
+        let switches = summary.and_then(|all| all.voluntary_switches_per_request);
+        cells.push(cell(switches, 3));
         if self.settings.instructions_counted_by.is_some() {
             cells.push(cell(
                 summary.and_then(|all| all.instructions_per_request),
                 0,
             ));
+        }
+        if self.has_system_calls() {
+            let counted = row.system_calls.as_ref();
+            let counted = counted.map(|counted| format!("{:.2}", counted.per_request));
+            cells.push(counted.unwrap_or_else(|| "–".to_owned()));
         }
         cells.push(row.about.to_owned());
         cells
@@ -384,10 +483,13 @@ mod tests {
             requests_per_second: 50_000.0,
             p50_us: 900,
             p99_us: 2_000,
+            p999_us: 5_000,
+            overdue: 0,
             process: Some(ProcessSample {
                 cpu_us_per_request,
                 core_busy: 0.95,
                 resident_bytes: 4 << 20,
+                voluntary_switches_per_request: 0.25,
             }),
             instructions_per_request: None,
             problems: problems.iter().map(ToString::to_string).collect(),
@@ -413,6 +515,7 @@ mod tests {
             warmup_seconds: 1.0,
             cores: Placement {
                 proxy: 0,
+                second_worker: None,
                 upstream: 1,
                 client: 1,
             },

@@ -9,7 +9,21 @@ pub(super) struct UnknownPlaceholder(String);
 #[derive(Debug, Default, Clone)]
 pub(super) struct Values {
     single: Vec<(&'static str, String)>,
-    lists: Vec<(&'static str, Vec<String>)>,
+    lists: Vec<List>,
+}
+
+/// Rows of values, one value for each name.
+#[derive(Debug, Clone)]
+struct List {
+    names: &'static [&'static str],
+    rows: Vec<Vec<String>>,
+}
+
+impl List {
+    fn is_on(&self, line: &str) -> bool {
+        let mut names = self.names.iter();
+        names.any(|name| line.contains(&format!("@{name}@")))
+    }
 }
 
 impl Values {
@@ -18,10 +32,10 @@ impl Values {
         self.single.push((name, value.into()));
     }
 
-    /// Adds a list: a line with its placeholder is written once for each value, with `@NTH@`
-    /// counting from 1.
-    pub(super) fn set_list(&mut self, name: &'static str, values: Vec<String>) {
-        self.lists.push((name, values));
+    /// Adds a list: a line with any of its placeholders is written once for each row, with
+    /// `@NTH@` counting from 1.
+    pub(super) fn set_list(&mut self, names: &'static [&'static str], rows: Vec<Vec<String>>) {
+        self.lists.push(List { names, rows });
     }
 
     /// The template with every placeholder replaced by its value. An `@` that
@@ -33,14 +47,15 @@ impl Values {
         let mut filled = String::with_capacity(template.len());
         for line in template.split_inclusive('\n') {
             let mut lists = self.lists.iter();
-            let list = lists.find(|(name, _)| line.contains(&format!("@{name}@")));
-            let Some((name, values)) = list else {
+            let Some(list) = lists.find(|list| list.is_on(line)) else {
                 self.fill_line(line, &[], &mut filled)?;
                 continue;
             };
-            for (nth, value) in (1..).zip(values) {
+            for (nth, row) in (1..).zip(&list.rows) {
                 let nth = u32::to_string(&nth);
-                let own = [(*name, value.as_str()), ("NTH", nth.as_str())];
+                let values = row.iter().map(String::as_str);
+                let mut own: Vec<(&str, &str)> = list.names.iter().copied().zip(values).collect();
+                own.push(("NTH", &nth));
                 self.fill_line(line, &own, &mut filled)?;
             }
         }
@@ -97,14 +112,16 @@ mod tests {
         let mut values = Values::default();
         values.set("DIR", "/tmp/x");
         values.set("PORT", "1");
-        values.set_list("UPSTREAM", vec!["a:1".to_owned(), "b:2".to_owned()]);
-        values.set_list("NONE", Vec::new());
+        let upstreams = [["a:1", "a"], ["b:2", "b"]].map(|row| row.map(str::to_owned).to_vec());
+        values.set_list(&["UPSTREAM", "UPSTREAM_HOST"], upstreams.to_vec());
+        values.set_list(&["NONE"], Vec::new());
         for (template, expected) in [
             ("log @DIR@/a; to @PORT@", "log /tmp/x/a; to 1"),
             (
                 "to:\n  s@NTH@ @UPSTREAM@ in @DIR@\nend",
                 "to:\n  s1 a:1 in /tmp/x\n  s2 b:2 in /tmp/x\nend",
             ),
+            ("s@NTH@ @UPSTREAM_HOST@\n", "s1 a\ns2 b\n"),
             ("a\n@NONE@\nb", "a\nb"),
             ("@DIR@@DIR@", "/tmp/x/tmp/x"),
             ("log ring@access and me@host", "log ring@access and me@host"),
