@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::load_balancers::Attributes;
+use super::origins::origins;
 use super::settings::Sources;
 use super::{Outline, RoutesFile, Settings, identity, load_balancers, overload};
 use crate::auth::api_keys::ApiKeyList;
@@ -15,7 +16,7 @@ use crate::auth::jwt::Provider;
 use crate::auth::{Auth, Policy};
 use crate::cluster::Subset;
 use crate::config::{Partial, Problems, Source, decode_partial, item, join, near};
-use crate::plan::{Cluster, Forwarded, NameSet, Plan, Route};
+use crate::plan::{Cluster, Forwarded, NameSet, Origins, Plan, Route};
 use crate::route::{NamedMatch, RouteTable};
 use crate::words::units::{ByteSize, HumanDuration};
 
@@ -49,7 +50,11 @@ pub fn read(
     let mut check = Checker::new(&partial, variables);
     let compiled = compile(&partial.value, &mut check);
     match (compiled, check.into_problems().into_result()) {
-        (Some(compiled), Ok(())) => Ok(compiled),
+        (Some(mut compiled), Ok(())) => {
+            let (plan, positions) = (&compiled.plan, &partial.positions);
+            compiled.plan.origins = origins(source.name, plan, positions);
+            Ok(compiled)
+        }
         (_, Err(problems)) => Err(problems),
         (None, Ok(())) => unreachable!("a file that does not compile has a problem"),
     }
@@ -162,6 +167,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
     let networks = &file.forwarded.trusted_proxies;
     // Last, because nothing is checked after the first `?`.
     let plan = Plan {
+        origins: Origins::default(),
         table: table(file, check)?,
         identity_headers: NameSet::new(identity_headers),
         routes,
