@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use serde::Serialize;
 
 use super::{Asked, EndpointStory, endpoints};
@@ -244,9 +245,19 @@ impl Explanation {
     /// What is refused before any route is looked for.
     #[must_use]
     pub fn refused(request: RequestStory, refusal: &Refusal) -> Self {
+        Self::without_route(request, Answer::refused(refusal))
+    }
+
+    /// What is answered before any route is looked for.
+    #[must_use]
+    pub fn answered(request: RequestStory, status: StatusCode) -> Self {
+        Self::without_route(request, Answer::own(status))
+    }
+
+    fn without_route(request: RequestStory, answer: Answer) -> Self {
         Self {
             request,
-            answer: Answer::refused(refusal),
+            answer,
             route: None,
             candidates: Vec::new(),
             candidates_omitted: 0,
@@ -262,13 +273,20 @@ impl Explanation {
 
 impl Answer {
     pub(super) fn served(route: &Route) -> Self {
+        match &route.action {
+            Action::Respond(fixed) => Self::own(fixed.status),
+            Action::RespondKeys => Self::own(StatusCode::OK),
+            Action::Forward(_) => Self {
+                status: None,
+                ..Self::own(StatusCode::OK)
+            },
+        }
+    }
+
+    fn own(status: StatusCode) -> Self {
         Self {
             is_served: true,
-            status: match &route.action {
-                Action::Forward(_) => None,
-                Action::Respond(fixed) => Some(fixed.status.as_u16()),
-                Action::RespondKeys => Some(200),
-            },
+            status: Some(status.as_u16()),
             reason: None,
             title: None,
             detail: None,

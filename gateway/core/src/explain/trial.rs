@@ -55,10 +55,18 @@ impl Witness for Trial {
         if self.checks.len() == CHECKS_MAX {
             return;
         }
-        let is_of_token = !matches!(check, Check::Form | Check::Header | Check::Claims);
+        let is_of_provider = !matches!(
+            check,
+            Check::Form
+                | Check::Header
+                | Check::Claims
+                | Check::Scopes
+                | Check::Claim(_)
+                | Check::IdentityHeaders
+        );
         self.checks.push(Seen {
             policy: self.policy,
-            provider: self.provider.filter(|_| is_of_token),
+            provider: self.provider.filter(|_| is_of_provider),
             check: check.as_str(),
             subject: match check {
                 Check::Claim(path) => Some(path.into()),
