@@ -8,6 +8,7 @@ mod succession;
 pub use origins::Origins;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,7 +42,7 @@ pub struct Plan {
     /// Whom to believe about earlier hops.
     pub forwarded: Forwarded,
     /// Where the file says all this.
-    pub origins: Origins,
+    pub origins: Arc<Origins>,
     /// No provider and no policy has this number or a higher one.
     pub next_number: u64,
 }

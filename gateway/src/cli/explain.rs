@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use mesh::client::Client;
 use serde_json::{Value, json};
@@ -131,7 +132,7 @@ impl ExplainArgs {
         }
         if !headers.contains_key(HOST) {
             // As clients do (RFC 9112 section 3.2).
-            let named = self.target.authority().map(|it| it.as_str());
+            let named = self.target.authority().map(Authority::as_str);
             let host = HeaderValue::from_str(named.unwrap_or("localhost"));
             headers.insert(HOST, host.expect("an authority is a header value"));
         }

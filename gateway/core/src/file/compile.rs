@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -16,7 +17,7 @@ use crate::auth::jwt::Provider;
 use crate::auth::{Auth, Policy};
 use crate::cluster::Subset;
 use crate::config::{Partial, Problems, Source, decode_partial, item, join, near};
-use crate::plan::{Cluster, Forwarded, NameSet, Origins, Plan, Route};
+use crate::plan::{Cluster, Forwarded, NameSet, Plan, Route};
 use crate::route::{NamedMatch, RouteTable};
 use crate::words::units::{ByteSize, HumanDuration};
 
@@ -52,7 +53,7 @@ pub fn read(
     match (compiled, check.into_problems().into_result()) {
         (Some(mut compiled), Ok(())) => {
             let (plan, positions) = (&compiled.plan, &partial.positions);
-            compiled.plan.origins = origins(source.name, plan, positions);
+            compiled.plan.origins = Arc::new(origins(source.name, plan, positions));
             Ok(compiled)
         }
         (_, Err(problems)) => Err(problems),
@@ -167,7 +168,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
     let networks = &file.forwarded.trusted_proxies;
     // Last, because nothing is checked after the first `?`.
     let plan = Plan {
-        origins: Origins::default(),
+        origins: Arc::default(),
         table: table(file, check)?,
         identity_headers: NameSet::new(identity_headers),
         routes,

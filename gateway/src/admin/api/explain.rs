@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use axum::response::Response;
 use axum::{Extension, http};
@@ -100,7 +101,7 @@ impl Asked {
         if target.path_and_query().is_none() {
             return Err("`target` has no path".into());
         }
-        let named = target.authority().map_or("localhost", |it| it.as_str());
+        let named = target.authority().map_or("localhost", Authority::as_str);
         let host = HeaderValue::from_str(named).map_err(|_| "`target` names no host")?;
         *request.uri_mut() = target;
         for (index, header) in self.headers.into_iter().enumerate() {

@@ -56,7 +56,7 @@ pub(super) async fn config(State(observed): State<Arc<Observed>>) -> Response {
     let providers = plan.providers.iter().map(|it| &*it.name).collect();
     let lists = plan.api_keys.iter().map(|it| &*it.name).collect();
     now(json!({
-        "file": origins.file,
+        "file": &origins.file,
         "reloads": observed.reloads.history(),
         "routes": section(routes, &origins.routes),
         "upstreams": section(upstreams, &origins.upstreams),
