@@ -2,6 +2,7 @@
 
 mod api_key;
 mod dev;
+mod explain;
 mod upgrade;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +50,9 @@ enum Command {
     Dev(DevOptions),
     /// Print a token that the gateway of `dev` accepts.
     Token(TokenOptions),
+    /// Say why a request gets the answer that it gets: the route that wins and those that lost,
+    /// each check of its credential, limits, upstreams, and what would be sent there.
+    Explain(Box<explain::ExplainArgs>),
     /// Make, list and remove API keys.
     #[command(subcommand)]
     ApiKey(api_key::Command),
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => return check(&args),
         Command::Dev(options) => start_log(&cli.log).and_then(|()| dev::run(options)),
         Command::Token(options) => token(&options),
+        Command::Explain(args) => explain::run(&args),
         Command::ApiKey(command) => api_key::run(&command),
         Command::Healthcheck(args) => healthcheck(&args),
     };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::auth::cache::TokenCache;
+use crate::auth::witness::{Nobody, Witness};
 use crate::auth::{self, Caller, Denied, Known, Snapshots, WantedKey, authenticate};
 use crate::path::CleanPath;
 use crate::plan::{Plan, Route};
@@ -82,6 +83,21 @@ pub fn decide<'p>(
     cache: &mut TokenCache,
     now: UnixSeconds,
 ) -> Result<Decision<'p>, Box<Refusal>> {
+    decide_before(plan, head, snapshots, cache, now, &mut Nobody)
+}
+
+/// The same, with somebody who looks on while the credential is checked.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_before<'p>(
+    plan: &'p Plan,
+    head: &Head<'_>,
+    snapshots: &impl Snapshots,
+    cache: &mut TokenCache,
+    now: UnixSeconds,
+    witness: &mut impl Witness,
+) -> Result<Decision<'p>, Box<Refusal>> {
     let route_index = find(plan, head)?;
     let route = &plan.routes[route_index];
     let refuse = |denied: Denied| {
@@ -99,8 +115,8 @@ pub fn decide<'p>(
         providers: &plan.providers,
         api_keys: &plan.api_keys,
     };
-    let caller =
-        authenticate(&route.auth, known, snapshots, &request, cache, now).map_err(refuse)?;
+    let caller = authenticate(&route.auth, known, snapshots, &request, cache, now, witness)
+        .map_err(refuse)?;
     if head
         .body_bytes
         .is_some_and(|bytes| bytes > route.body_bytes_max)
@@ -114,15 +130,34 @@ pub fn decide<'p>(
     })
 }
 
+/// The path of a request's target in its one spelling.
+///
+/// # Errors
+/// A [`Refusal`] with [`Reason::PathInvalid`].
+pub fn clean(path: &str) -> Result<CleanPath<'_>, Box<Refusal>> {
+    CleanPath::parse(path).map_err(|error| {
+        let mut rejection = Rejection::with_hint(Reason::PathInvalid, error.to_string());
+        rejection.detail = Some(error.reason().into());
+        Box::new(Refusal::from(rejection))
+    })
+}
+
+impl<'a> Head<'a> {
+    /// What routes look at.
+    #[must_use]
+    pub fn request(&self) -> Request<'a> {
+        Request {
+            host: self.host,
+            path: self.path,
+            method: self.method,
+            headers: self.headers,
+            query: self.query,
+        }
+    }
+}
+
 fn find(plan: &Plan, head: &Head<'_>) -> Result<usize, Box<Refusal>> {
-    let request = Request {
-        host: head.host,
-        path: head.path,
-        method: head.method,
-        headers: head.headers,
-        query: head.query,
-    };
-    let (reason, allow) = match plan.table.find(&request) {
+    let (reason, allow) = match plan.table.find(&head.request()) {
         Outcome::Route { index, .. } => return Ok(index.get()),
         Outcome::MethodNotAllowed { allow } => {
             (Reason::MethodNotAllowed, Some(allow.header_value()))

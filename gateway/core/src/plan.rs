@@ -2,9 +2,13 @@
 //!
 //! A plan never changes. A reload makes a new one; a request keeps the one it began with.
 
+mod origins;
 mod succession;
 
+pub use origins::Origins;
+
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +41,8 @@ pub struct Plan {
     pub identity_headers: NameSet,
     /// Whom to believe about earlier hops.
     pub forwarded: Forwarded,
+    /// Where the file says all this.
+    pub origins: Arc<Origins>,
     /// No provider and no policy has this number or a higher one.
     pub next_number: u64,
 }
@@ -139,6 +145,14 @@ impl Backends {
     #[must_use]
     pub fn count(&self) -> usize {
         self.cumulative.len()
+    }
+
+    /// Where each leads, with its weight.
+    pub fn weighted(&self) -> impl Iterator<Item = (Target, u32)> + '_ {
+        let before = [0].into_iter();
+        let before = before.chain(self.cumulative.iter().map(|&(_, upto)| upto));
+        let weights = self.cumulative.iter().zip(before);
+        weights.map(|(&(target, upto), before)| (target, upto - before))
     }
 
     /// The cluster of each backend.

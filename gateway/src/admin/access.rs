@@ -41,6 +41,20 @@ impl Access {
         }
     }
 
+    /// Whether the token is shown.
+    pub(super) async fn is_shown(&self, headers: &HeaderMap) -> bool {
+        self.token.is_some() && self.check(headers).await.is_ok()
+    }
+
+    /// Who may ask what would become of a request: whoever reaches the listener from this machine,
+    /// our own page included; from elsewhere the token is needed.
+    pub(super) async fn check_question(&self, headers: &HeaderMap) -> Result<(), Denied> {
+        if self.is_local {
+            return Ok(());
+        }
+        self.check(headers).await
+    }
+
     pub(super) async fn check(&self, headers: &HeaderMap) -> Result<(), Denied> {
         let Some(token) = &self.token else {
             return match (self.is_local, headers.contains_key(ORIGIN)) {

@@ -305,7 +305,7 @@ fn encode_routes(ledger: &Ledger, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
     Ok(())
 }
 
-fn sum<'a>(counters: impl Iterator<Item = &'a Counter>) -> u64 {
+pub(super) fn sum<'a>(counters: impl Iterator<Item = &'a Counter>) -> u64 {
     counters.map(Counter::get).sum()
 }
 

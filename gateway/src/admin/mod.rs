@@ -1,7 +1,10 @@
-//! The admin listener: health, readiness, metrics, public keys, reloads. Loopback by default.
+//! The admin listener: health, readiness, metrics, public keys, reloads; the API and its page.
+//! Loopback by default.
 
 mod access;
+mod api;
 mod metrics;
+mod page;
 mod reload;
 
 pub(crate) use access::Access;
@@ -80,6 +83,7 @@ fn router(observed: Arc<Observed>, access: Arc<Access>) -> Router {
         .route("/metrics", get(render))
         .route("/internal/jwks.json", get(keys))
         .route("/reload", post(reload::reload))
+        .merge(api::router(&access))
         .layer(Extension(access))
         .fallback(missing)
         .with_state(observed)
@@ -122,6 +126,6 @@ async fn keys(State(observed): State<Arc<Observed>>) -> Response {
 }
 
 async fn missing() -> Response {
-    let text = "the admin listener serves /healthz, /readyz, /metrics, /internal/jwks.json and POST /reload\n";
+    let text = "the admin listener serves /, /api/openapi.json, /healthz, /readyz, /metrics, /internal/jwks.json and POST /reload\n";
     (StatusCode::NOT_FOUND, text).into_response()
 }

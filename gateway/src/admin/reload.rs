@@ -173,6 +173,24 @@ impl Reloads {
         }))
     }
 
+    /// What reloads have come to, for the API.
+    pub(super) fn history(&self) -> Value {
+        let in_force = self.in_force();
+        let [applied, unchanged, refused] = &self.counts;
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let last = self.refused.load_full();
+        json!({
+            "generation": in_force.generation,
+            "hash": in_force.hash,
+            "needs_restart": in_force.needs_restart,
+            "read_at": self.succeeded_at.load(Ordering::Relaxed),
+            "applied": count(applied),
+            "unchanged": count(unchanged),
+            "refused": count(refused),
+            "refused_last": last.map(|it| json!({"at": it.at, "problems": it.problems})),
+        })
+    }
+
     pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = Family::counter(
             encoder,
@@ -267,7 +285,7 @@ fn answer_with(outcome: &Outcome, in_force: &InForce) -> Response {
     ([(CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-fn deny(denied: Denied) -> Response {
+pub(super) fn deny(denied: Denied) -> Response {
     let (status, code, detail) = match denied {
         Denied::NotLocal => (
             StatusCode::FORBIDDEN,
@@ -304,7 +322,7 @@ fn deny(denied: Denied) -> Response {
 }
 
 /// A problem (RFC 9457) with more members.
-fn problem(status: StatusCode, code: &str, detail: &str, more: &Value) -> Response {
+pub(super) fn problem(status: StatusCode, code: &str, detail: &str, more: &Value) -> Response {
     let problem = mesh::problem::Problem {
         status,
         code,

@@ -6,6 +6,7 @@
 mod background;
 mod documents;
 mod endpoints;
+mod offline;
 mod parts;
 mod reload;
 mod running;
@@ -14,6 +15,7 @@ mod stop;
 mod task;
 mod upstreams;
 
+pub(crate) use offline::Offline;
 pub use reload::ConfigSource;
 pub(crate) use reload::LoadError;
 pub(crate) use sockets::Program;

@@ -1,5 +1,7 @@
 //! Headers on their way through: what ends here, what is rewritten, what goes on.
 
+use std::net::IpAddr;
+
 use gateway_core::auth::Caller;
 use gateway_core::cluster::deadline;
 use gateway_core::plan::Plan;
@@ -10,8 +12,6 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use mesh::headers::{TRACEPARENT, X_REQUEST_DEADLINE, X_REQUEST_ID};
 use mesh::trace::TraceContext;
-
-use super::worker::Connection;
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -28,7 +28,9 @@ const ADDED: usize = 10;
 pub(super) struct Outgoing<'a> {
     pub(super) plan: &'a Plan,
     pub(super) parts: &'a Parts,
-    pub(super) connection: &'a Connection,
+    /// The other end of the client's connection, as text too.
+    pub(super) peer: IpAddr,
+    pub(super) peer_header: &'a HeaderValue,
     pub(super) caller: Option<&'a Caller>,
     /// The gateway's own token, where the upstream gets one.
     pub(super) token: Option<(&'a HeaderName, &'a HeaderValue)>,
@@ -155,7 +157,7 @@ impl Outgoing<'_> {
 
     fn add_forwarding(&self, headers: &mut HeaderMap, host: Option<HeaderValue>) {
         let received = &self.parts.headers;
-        let peer = &self.connection.peer_header;
+        let peer = self.peer_header;
         headers.insert(VIA, via(received, self.parts.version));
         let chain = self
             .is_trusted
@@ -178,10 +180,9 @@ impl Outgoing<'_> {
 
     /// `Forwarded` (RFC 7239 section 4).
     fn add_standard(&self, headers: &mut HeaderMap) {
-        let peer = self.connection.peer.ip().to_canonical();
-        let node = match peer {
-            std::net::IpAddr::V4(address) => format!("for={address}"),
-            std::net::IpAddr::V6(address) => format!("for=\"[{address}]\""),
+        let node = match self.peer.to_canonical() {
+            IpAddr::V4(address) => format!("for={address}"),
+            IpAddr::V6(address) => format!("for=\"[{address}]\""),
         };
         let element = match headers.get(HOST).and_then(|host| host.to_str().ok()) {
             Some(host) => format!("{node};host=\"{host}\";proto=http"),

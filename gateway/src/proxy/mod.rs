@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod body;
+mod explain;
 mod forward;
 mod headers;
 mod intake;
@@ -17,16 +18,14 @@ mod reply;
 mod unknown_key;
 mod worker;
 
+pub(crate) use explain::{Moment, Question, explain};
 pub(crate) use live::{Live, Watched};
 pub(crate) use worker::{Connection, Worker};
 
 use std::sync::Arc;
 
-use gateway_core::path::CleanPath;
 use gateway_core::pipeline::{self, Head, Refusal};
 use gateway_core::plan::Action;
-use gateway_core::words::reason::Reason;
-use gateway_core::words::rejection::Rejection;
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 
@@ -80,11 +79,7 @@ fn decide(
     record: &mut Record,
     body_bytes: Option<u64>,
 ) -> Result<Decided, Box<Refusal>> {
-    let path = CleanPath::parse(record.parts.uri.path()).map_err(|error| {
-        let mut rejection = Rejection::with_hint(Reason::PathInvalid, error.to_string());
-        rejection.detail = Some(error.reason().into());
-        Box::new(Refusal::from(rejection))
-    })?;
+    let path = pipeline::clean(record.parts.uri.path())?;
     let head = Head {
         method: &record.parts.method,
         host: intake::host(&record.parts),

@@ -18,6 +18,7 @@ use super::worker::{Connection, Worker};
 use crate::clock::micros;
 use crate::telemetry::cells::UpstreamCells;
 use crate::telemetry::line::{LineWriter, key};
+use crate::telemetry::refusals::{Refused, shortened};
 use crate::upstream::Link;
 
 /// One request. Travels with the answer's body; dropping it writes the access line, counts
@@ -120,6 +121,25 @@ impl Record {
         self.worker.cells.requests_in_flight.subtract(1);
     }
 
+    /// For people who ask why requests are refused just now.
+    fn note_refusal(&self, reason: Reason, unix_micros: u64) {
+        self.worker.cells.refusals.note(unix_micros, || {
+            let plan = &self.pinned.live.plan;
+            let detail = self.rejection.as_ref().and_then(|it| it.detail.as_deref());
+            let request = (!self.is_stand_in).then_some(&self.parts);
+            let peer = self.connection.peer.ip();
+            Refused {
+                unix_micros,
+                reason,
+                detail: detail.map(shortened),
+                route: self.route.map(|index| plan.routes[index].name.clone()),
+                method: request.map(|parts| shortened(parts.method.as_str())),
+                path: request.map(|parts| shortened(parts.uri.path())),
+                client: plan.forwarded.client(peer, &self.parts.headers),
+            }
+        });
+    }
+
     fn write_line(
         &self,
         line: &mut LineWriter<'_>,
@@ -192,6 +212,9 @@ impl Drop for Record {
         let elapsed = ended.saturating_duration_since(self.started);
         self.count(status, reason, elapsed);
         let unix_micros = self.worker.clock.to_unix_micros(ended);
+        if let Some(reason) = reason {
+            self.note_refusal(reason, unix_micros);
+        }
         self.worker.log.write(unix_micros, |line| {
             self.write_line(line, elapsed, status, reason);
         });

@@ -9,6 +9,8 @@ use gateway_core::cluster::{Limits, RetryBudget, Usage};
 use gateway_core::words::reason::Reason;
 use http::HeaderValue;
 
+use super::refusals::Refusals;
+
 /// Upper bounds of the duration buckets in microseconds; the last bucket has none.
 pub(crate) const BUCKETS_MICROS: [u64; 14] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
@@ -216,6 +218,7 @@ pub(crate) struct WorkerCells {
     pub(crate) requests_in_flight: Counter,
     pub(crate) tokens_cached: Counter,
     pub(crate) connections_idle_upstream: Counter,
+    pub(crate) refusals: Refusals,
 }
 
 #[cfg(test)]

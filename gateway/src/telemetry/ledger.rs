@@ -15,7 +15,7 @@ use super::cells::{Cells, RouteCells, RouteCounts, StatusCounts, UpstreamCells};
 const GONE_MAX: usize = 500;
 /// What metrics call the route of requests that matched none, and the upstream of answers of the
 /// gateway's own.
-const NONE: &str = "none";
+pub(crate) const NONE: &str = "none";
 
 /// The counters of all workers. A snapshot: each plan has its own, and both have the counters of
 /// what they have in common.

@@ -4,3 +4,4 @@ pub(crate) mod access_log;
 pub(crate) mod cells;
 pub(crate) mod ledger;
 pub(crate) mod line;
+pub(crate) mod refusals;

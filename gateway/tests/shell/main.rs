@@ -4,12 +4,14 @@
 mod support;
 
 mod admin;
+mod admin_api;
 mod api_key;
 mod attacks;
 mod auth;
 mod balancing;
 mod credentials;
 mod discovery;
+mod explain;
 mod framing;
 mod headers;
 mod health;

@@ -191,6 +191,11 @@ impl TestGateway {
         self.request(Method::POST, path)
     }
 
+    /// A request of the HTTP client to the admin listener.
+    pub(crate) fn admin_request(&self, method: Method, path: &str) -> RequestBuilder {
+        client().request(method, format!("http://{}{path}", self.admin_address()))
+    }
+
     /// Asks the admin listener.
     pub(crate) fn admin(&self, path: &str) -> Reply {
         client()
@@ -253,7 +258,10 @@ pub(crate) fn whole(yaml: &str) -> String {
     } else {
         "workers: 1\n"
     };
-    format!("{PREAMBLE}{workers}{yaml}")
+    let has_admin = yaml.lines().any(|line| line.starts_with("admin:"));
+    let preamble = PREAMBLE.split_inclusive('\n');
+    let preamble = preamble.filter(|line| !(has_admin && line.starts_with("admin:")));
+    format!("{}{workers}{yaml}", preamble.collect::<String>())
 }
 
 /// Waits until an access log holds this many lines, and reads them.

@@ -96,20 +96,43 @@ pub enum Unmet {
     Claim(String),
 }
 
+/// One of the things that a token's claims must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requirement<'r> {
+    /// The scopes.
+    Scopes,
+    /// The claim at this path.
+    Claim(&'r str),
+}
+
 impl Requirements {
     /// Checks scopes first, then claims.
     ///
     /// # Errors
     /// What does not hold, in words for the log.
     pub fn check(&self, claims: &Map<String, Value>) -> Result<(), Unmet> {
-        self.scopes.check(claims).map_err(Unmet::Scope)?;
-        let unmet = |(path, rule): &(&String, &ClaimRule)| !rule.holds(find(claims, path));
-        match self.claims.iter().find(unmet) {
-            None => Ok(()),
-            Some((path, _)) => Err(Unmet::Claim(format!(
-                "the claim `{path}` does not satisfy its rule"
-            ))),
-        }
+        let mut outcomes = self.outcomes(claims).map(|(_, outcome)| outcome);
+        outcomes.try_for_each(|outcome| outcome)
+    }
+
+    /// Each requirement that there is, in the order in which they are checked, and whether it
+    /// holds.
+    pub fn outcomes<'r>(
+        &'r self,
+        claims: &'r Map<String, Value>,
+    ) -> impl Iterator<Item = (Requirement<'r>, Result<(), Unmet>)> {
+        let asks_for_scopes = !self.scopes.all.is_empty() || !self.scopes.any.is_empty();
+        let scopes = asks_for_scopes.then_some(()).into_iter().map(|()| {
+            let outcome = self.scopes.check(claims).map_err(Unmet::Scope);
+            (Requirement::Scopes, outcome)
+        });
+        let rules = self.claims.iter().map(|(path, rule)| {
+            let outcome = rule.holds(find(claims, path)).then_some(()).ok_or_else(|| {
+                Unmet::Claim(format!("the claim `{path}` does not satisfy its rule"))
+            });
+            (Requirement::Claim(path), outcome)
+        });
+        scopes.chain(rules)
     }
 }
 

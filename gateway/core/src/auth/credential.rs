@@ -18,8 +18,11 @@ pub enum Place {
     Cookie(Box<str>),
 }
 
-/// The token in the first of these places that has one.
-pub(super) fn token<'h>(places: &[Place], headers: &'h HeaderMap) -> Result<&'h [u8], Rejection> {
+/// The first of these places that has a token, and the token.
+pub(super) fn token<'p, 'h>(
+    places: &'p [Place],
+    headers: &'h HeaderMap,
+) -> Result<(&'p Place, &'h [u8]), Rejection> {
     let mut missing = Rejection::from(Reason::JwtMissing);
     for place in places {
         match place.token(headers) {
@@ -27,7 +30,7 @@ pub(super) fn token<'h>(places: &[Place], headers: &'h HeaderMap) -> Result<&'h 
                 // Why the usual place has none says more than that a cookie is not there.
                 missing.detail = missing.detail.or(rejection.detail);
             }
-            found => return found,
+            found => return found.map(|token| (place, token)),
         }
     }
     Err(missing)
@@ -196,7 +199,7 @@ mod tests {
         for (lines, expected) in table {
             let headers = headers(lines);
             let found = match token(&places, &headers) {
-                Ok(token) => std::str::from_utf8(token).unwrap(),
+                Ok((_, token)) => std::str::from_utf8(token).unwrap(),
                 Err(rejection) => rejection.reason.code(),
             };
             assert_eq!(found, *expected, "{lines:?}");

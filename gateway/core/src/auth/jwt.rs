@@ -10,6 +10,7 @@ use super::credential::Place;
 use super::keys::{Key, KeyRing};
 use super::object::{self, ObjectError};
 use super::trust::{Proof, Trust};
+use super::witness::{Check, Witness};
 use super::{Denied, WantedKey, printable};
 use crate::words::reason::Reason;
 use crate::words::rejection::Rejection;
@@ -107,12 +108,16 @@ pub(super) fn verify<'t, T: AsRef<Trust>>(
     candidates: &[Candidate<'t, T>],
     token: &'t str,
     now: UnixSeconds,
+    witness: &mut impl Witness,
 ) -> Result<Verified<'t>, Denied> {
-    let parts = split(token)?;
-    let header = read_header(parts.header)?;
+    let parts = witness.pass(Check::Form, split(token))?;
+    let header = witness.pass(Check::Header, read_header(parts.header))?;
     let headers_checked: Vec<_> = candidates
         .iter()
-        .map(|candidate| (candidate, header.check(candidate.provider)))
+        .map(|candidate| {
+            witness.provider(candidate.index);
+            (candidate, header.check(candidate.provider, witness))
+        })
         .collect();
     let mut denied = None;
     if headers_checked.iter().all(|(_, checked)| checked.is_err()) {
@@ -121,15 +126,19 @@ pub(super) fn verify<'t, T: AsRef<Trust>>(
         }
         return Err(denied.unwrap_or_else(|| Reason::JwtMissing.into()));
     }
-    let claims = read_object(parts.payload)?;
+    let claims = witness.pass(Check::Claims, read_object(parts.payload))?;
     let issuer = claims.get("iss").and_then(Value::as_str);
     for (candidate, checked) in headers_checked {
+        witness.provider(candidate.index);
         if issuer != Some(&*candidate.provider.issuer) {
+            witness.saw(Check::Issuer, Err(&Reason::JwtIssuerMismatch.into()));
             continue;
         }
-        let checked = checked
-            .map_err(Denied::from)
-            .and_then(|algorithm| check(candidate, algorithm, &header, &parts, &claims, now));
+        witness.saw(Check::Issuer, Ok(()));
+        let checked = checked.map_err(Denied::from).and_then(|algorithm| {
+            let head = (&header, algorithm);
+            check(candidate, head, &parts, &claims, now, witness)
+        });
         match checked {
             Ok((proof, times)) => {
                 return Ok(Verified {
@@ -158,21 +167,23 @@ pub(super) fn verify<'t, T: AsRef<Trust>>(
 /// What one provider says of a token whose issuer it is.
 fn check<T: AsRef<Trust>>(
     candidate: &Candidate<'_, T>,
-    algorithm: Algorithm,
-    header: &Header,
+    (header, algorithm): (&Header, Algorithm),
     parts: &Parts<'_>,
     claims: &Map<String, Value>,
     now: UnixSeconds,
+    witness: &mut impl Witness,
 ) -> Result<(Proof, Times), Denied> {
-    if !audience_matches(claims, candidate.provider) {
-        return Err(Reason::JwtAudienceMismatch.into());
-    }
-    let times = check_times(candidate.provider, claims, now)?;
+    let audience = audience_matches(claims, candidate.provider);
+    let audience = audience.then_some(());
+    let audience = audience.ok_or_else(|| Rejection::from(Reason::JwtAudienceMismatch));
+    witness.pass(Check::Audience, audience)?;
+    let times = check_times(candidate.provider, claims, now, witness)?;
     let trust = candidate.trust.as_ref();
     let key = check_signature(trust.keys(), algorithm, header.key_id(), parts);
-    let key = key.map_err(|unproven| unproven.denied(candidate, header))?;
-    let proof = trust.prove(key, claims, times.issued_at, now)?;
-    Ok((proof, times))
+    let key = key.map_err(|unproven| unproven.denied(candidate, header));
+    let key = witness.pass(Check::Signature, key)?;
+    let proof = trust.prove(key, claims, times.issued_at, now);
+    Ok((witness.pass(Check::Revocation, proof)?, times))
 }
 
 fn split(token: &str) -> Result<Parts<'_>, Rejection> {
@@ -224,27 +235,45 @@ fn text(member: &Value) -> Result<&str, Rejection> {
 
 impl Header {
     /// What a provider asks of a header.
-    fn check(&self, provider: &Provider) -> Result<Algorithm, Rejection> {
+    fn check(
+        &self,
+        provider: &Provider,
+        witness: &mut impl Witness,
+    ) -> Result<Algorithm, Rejection> {
+        let algorithm = witness.pass(Check::Algorithm, self.algorithm(provider))?;
+        witness.pass(Check::KeyId, self.check_key_id())?;
+        witness.pass(Check::Type, self.check_type(provider))?;
+        Ok(algorithm)
+    }
+
+    fn algorithm(&self, provider: &Provider) -> Result<Algorithm, Rejection> {
         let allowed = self.algorithm.parse::<Algorithm>().ok();
         let allowed = allowed.filter(|algorithm| provider.algorithms.contains(algorithm));
-        let algorithm = allowed.ok_or_else(|| {
+        allowed.ok_or_else(|| {
             Rejection::with_detail(
                 Reason::JwtAlgorithmNotAllowed,
                 format!("the token names `{}`", printable(&self.algorithm)),
             )
-        })?;
+        })
+    }
+
+    fn check_key_id(&self) -> Result<(), Rejection> {
         let key_id = self.key_id.as_ref().map(text).transpose()?;
         if key_id.is_some_and(|id| id.len() > KEY_ID_BYTES_MAX) {
             return Err(malformed(&format!(
                 "the header's `kid` is longer than {KEY_ID_BYTES_MAX} bytes"
             )));
         }
+        Ok(())
+    }
+
+    fn check_type(&self, provider: &Provider) -> Result<(), Rejection> {
         let kind = self.kind.as_ref().map(text).transpose()?;
         let Some(wanted) = &provider.token_type else {
-            return Ok(algorithm);
+            return Ok(());
         };
         match kind {
-            Some(kind) if is_type(kind, wanted) => Ok(algorithm),
+            Some(kind) if is_type(kind, wanted) => Ok(()),
             other => Err(Rejection::with_detail(
                 Reason::JwtTypeMismatch,
                 match other {
@@ -362,32 +391,38 @@ fn check_times(
     provider: &Provider,
     claims: &Map<String, Value>,
     now: UnixSeconds,
+    witness: &mut impl Witness,
 ) -> Result<Times, Rejection> {
     let skew = provider.clock_skew_seconds;
-    let expiry = numeric_date(claims, "exp", f64::floor)?;
-    let not_before = numeric_date(claims, "nbf", f64::ceil)?;
-    let issued_at = numeric_date(claims, "iat", f64::floor)?;
-    let expiry = expiry.ok_or(Reason::JwtExpiryMissing)?;
+    let (expiry, not_before, issued_at) = witness.pass(Check::Dates, read_dates(claims))?;
     // "on or after" exp the token is dead (RFC 7519 section 4.1.4); the skew moves that second.
     let until = expiry.saturating_add(skew);
-    if now >= until {
-        return Err(Rejection::with_detail(
-            Reason::JwtExpired,
-            format!("expired {} s ago", now - expiry.min(now)),
-        ));
-    }
+    let expired = (now < until).then_some(()).ok_or_else(|| {
+        let detail = format!("expired {} s ago", now - expiry.min(now));
+        Rejection::with_detail(Reason::JwtExpired, detail)
+    });
+    witness.pass(Check::Expiry, expired)?;
     let from = not_before.unwrap_or(0).saturating_sub(skew);
-    if now < from {
-        return Err(Rejection::with_detail(
-            Reason::JwtNotYetValid,
-            format!("valid in {} s", from - now),
-        ));
-    }
+    let early = (now >= from).then_some(()).ok_or_else(|| {
+        Rejection::with_detail(Reason::JwtNotYetValid, format!("valid in {} s", from - now))
+    });
+    witness.pass(Check::NotBefore, early)?;
     Ok(Times {
         from,
         until,
         issued_at,
     })
+}
+
+/// `exp`, which there must be, `nbf` and `iat`.
+type Dates = (UnixSeconds, Option<UnixSeconds>, Option<UnixSeconds>);
+
+fn read_dates(claims: &Map<String, Value>) -> Result<Dates, Rejection> {
+    let expiry = numeric_date(claims, "exp", f64::floor)?;
+    let not_before = numeric_date(claims, "nbf", f64::ceil)?;
+    let issued_at = numeric_date(claims, "iat", f64::floor)?;
+    let expiry = expiry.ok_or(Reason::JwtExpiryMissing)?;
+    Ok((expiry, not_before, issued_at))
 }
 
 /// `aud` is one string or an array of them (RFC 7519 section 4.1.3).

@@ -103,6 +103,11 @@ impl Key {
             .map(|(_, verifier)| verifier)
     }
 
+    /// What it may be used with.
+    pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        self.verifiers.iter().map(|(algorithm, _)| *algorithm)
+    }
+
     /// What this key is called while it stays in the ring.
     #[must_use]
     pub fn serial(&self) -> u64 {

@@ -15,6 +15,7 @@
 //! | `refresh.rs` | when a provider's keys are read |
 //! | `max_age.rs` | for how long an answer says that it holds |
 //! | `stale.rs` | how old keys may become |
+//! | `witness.rs` | who looks on while a credential is checked |
 //! | `unknown.rs` | key ids that were asked for in vain, one memory a worker |
 
 pub mod api_keys;
@@ -33,6 +34,7 @@ pub mod stale;
 mod tests;
 pub mod trust;
 pub mod unknown;
+pub mod witness;
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -47,10 +49,11 @@ use crate::words::rejection::Rejection;
 use crate::words::time::UnixSeconds;
 use api_keys::{ApiKeyList, ApiKeys};
 use cache::TokenCache;
-use claims::{IdentityHeaders, Requirements, Unmet};
+use claims::{IdentityHeaders, Requirement, Requirements, Unmet};
 use credential::{One, Place};
 use jwt::{Candidate, Provider};
 use trust::Trust;
+use witness::{Check, Witness};
 
 /// What a route asks of its callers.
 #[derive(Debug)]
@@ -180,6 +183,12 @@ impl From<Rejection> for Denied {
     }
 }
 
+impl AsRef<Rejection> for Denied {
+    fn as_ref(&self) -> &Rejection {
+        &self.rejection
+    }
+}
+
 impl From<Reason> for Denied {
     fn from(reason: Reason) -> Self {
         Rejection::from(reason).into()
@@ -221,6 +230,7 @@ pub fn authenticate<C: Fn() -> IpAddr>(
     request: &Request<'_, C>,
     cache: &mut TokenCache,
     now: UnixSeconds,
+    witness: &mut impl Witness,
 ) -> Result<Option<Arc<Caller>>, Denied> {
     let Auth::AnyOf(policies) = auth else {
         return Ok(None);
@@ -236,9 +246,13 @@ pub fn authenticate<C: Fn() -> IpAddr>(
             refused & (1 << earlier) != 0 && other.credential == policy.credential
         };
         if policies[..index].iter().enumerate().any(is_refused) {
+            witness.passed_over(index);
             continue;
         }
-        match policy.admit(known, snapshots, request, cache, now) {
+        witness.policy(index);
+        let admitted = policy.admit(known, snapshots, request, cache, now, witness);
+        witness.ended(admitted.is_ok());
+        match admitted {
             Ok(caller) => return Ok(caller),
             Err(other) => {
                 let reason = other.rejection.reason;
@@ -265,20 +279,21 @@ impl Policy {
         request: &Request<'_, C>,
         cache: &mut TokenCache,
         now: UnixSeconds,
+        witness: &mut impl Witness,
     ) -> Result<Option<Arc<Caller>>, Denied> {
         if !self.networks.is_empty() {
-            self.check_network((request.client)())?;
+            witness.pass(Check::Network, self.check_network((request.client)()))?;
         }
         match &self.credential {
             Credential::Network => Ok(None),
             Credential::Jwt(indices) => {
-                let headers = request.headers;
-                self.admit_token(indices, known.providers, snapshots, headers, cache, now)
+                let (providers, headers) = (known.providers, request.headers);
+                self.admit_token(indices, providers, snapshots, headers, cache, now, witness)
                     .map(Some)
             }
             Credential::ApiKey(index) => {
                 let (list, keys) = (&known.api_keys[*index], snapshots.api_keys(*index));
-                let caller = self.admit_key(list, &keys, request.headers, now)?;
+                let caller = self.admit_key(list, &keys, request.headers, now, witness)?;
                 Ok(Some(Arc::new(caller)))
             }
         }
@@ -298,6 +313,10 @@ impl Policy {
         ))
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of them are borrowed from different owners"
+    )]
     fn admit_token(
         &self,
         indices: &[usize],
@@ -306,11 +325,12 @@ impl Policy {
         headers: &HeaderMap,
         cache: &mut TokenCache,
         now: UnixSeconds,
+        witness: &mut impl Witness,
     ) -> Result<Arc<Caller>, Denied> {
         if let [index] = *indices {
             // By far the most common: no list is made.
             let provider = &providers[index];
-            let token = token(provider, headers)?;
+            let token = token(index, provider, headers, witness)?;
             let trust = snapshots.trust(index);
             if let Some(caller) = cache.get(self.id, provider.id, token, &trust, now) {
                 return Ok(caller);
@@ -320,14 +340,14 @@ impl Policy {
                 provider,
                 trust: &**trust,
             };
-            return self.verify(&[candidate], token, cache, now);
+            return self.verify(&[candidate], token, cache, now, witness);
         }
         let mut denied = None;
         let mut candidates = Vec::with_capacity(indices.len());
         let mut shown = None;
         for &index in indices {
             let provider = &providers[index];
-            match token(provider, headers) {
+            match token(index, provider, headers, witness) {
                 // The first place that has a token decides for all providers.
                 Ok(token) if shown.is_none_or(|shown| shown == token) => {
                     shown = Some(token);
@@ -350,7 +370,7 @@ impl Policy {
             })
             .collect();
         match shown {
-            Some(token) => self.verify(&candidates, token, cache, now),
+            Some(token) => self.verify(&candidates, token, cache, now, witness),
             None => Err(denied.unwrap_or_else(|| Reason::JwtMissing.into())),
         }
     }
@@ -361,21 +381,24 @@ impl Policy {
         token: &[u8],
         cache: &mut TokenCache,
         now: UnixSeconds,
+        witness: &mut impl Witness,
     ) -> Result<Arc<Caller>, Denied> {
-        let text = std::str::from_utf8(token).map_err(|_| Reason::JwtMalformed)?;
-        let verified = jwt::verify(candidates, text, now)?;
+        let text = std::str::from_utf8(token).map_err(|_| Reason::JwtMalformed.into());
+        let text = text.or_else(|error: Rejection| witness.pass(Check::Form, Err(error)))?;
+        let verified = jwt::verify(candidates, text, now, witness)?;
         let of_token = |unmet| match unmet {
             Unmet::Scope(why) => Rejection::with_detail(Reason::JwtScopeMissing, why),
             Unmet::Claim(why) => Rejection::with_detail(Reason::JwtClaimMismatch, why),
         };
         let claims = &verified.claims;
-        self.requirements.check(claims).map_err(of_token)?;
+        self.check_requirements(claims, of_token, witness)?;
         let headers = self.identity.render(claims, Some(verified.payload));
+        let headers = witness.pass(Check::IdentityHeaders, headers.map_err(of_token))?;
         let caller = Arc::new(Caller {
             subject: subject(claims),
             issuer: Some(verified.issuer.into()),
             scopes: self.scopes(claims),
-            headers: headers.map_err(of_token)?,
+            headers,
             withheld: Arc::clone(&self.withheld),
             valid_until: verified.valid_until,
             valid_from: verified.valid_from,
@@ -399,27 +422,46 @@ impl Policy {
         keys: &ApiKeys,
         headers: &HeaderMap,
         now: UnixSeconds,
+        witness: &mut impl Witness,
     ) -> Result<Caller, Rejection> {
-        let presented = match credential::alone(headers, &list.header) {
-            One::None => return Err(Reason::ApiKeyMissing.into()),
-            One::Several => return Err(Reason::ApiKeyRepeated.into()),
-            One::Some(value) => value,
+        let presented: Result<&[u8], Rejection> = match credential::alone(headers, &list.header) {
+            One::None => Err(Reason::ApiKeyMissing.into()),
+            One::Several => Err(Reason::ApiKeyRepeated.into()),
+            One::Some(value) => Ok(value),
         };
-        let key = keys.find(presented, now)?;
+        let presented = witness.pass(Check::Credential(None), presented)?;
+        let key = witness.pass(Check::ApiKey, keys.find(presented, now))?;
         let of_key = |unmet| match unmet {
             Unmet::Scope(why) => Rejection::with_detail(Reason::ApiKeyScopeMissing, why),
             Unmet::Claim(why) => Rejection::with_detail(Reason::ApiKeyClaimMismatch, why),
         };
-        self.requirements.check(&key.claims).map_err(of_key)?;
+        self.check_requirements(&key.claims, of_key, witness)?;
+        let headers = self.identity.render(&key.claims, None).map_err(of_key);
         Ok(Caller {
             subject: subject(&key.claims),
             issuer: None,
             scopes: self.scopes(&key.claims),
-            headers: self.identity.render(&key.claims, None).map_err(of_key)?,
+            headers: witness.pass(Check::IdentityHeaders, headers)?,
             withheld: Arc::clone(&self.withheld),
             valid_until: key.expires.unwrap_or(UnixSeconds::MAX),
             valid_from: 0,
         })
+    }
+
+    fn check_requirements(
+        &self,
+        claims: &Map<String, Value>,
+        rejection: impl Fn(Unmet) -> Rejection,
+        witness: &mut impl Witness,
+    ) -> Result<(), Rejection> {
+        for (requirement, outcome) in self.requirements.outcomes(claims) {
+            let check = match requirement {
+                Requirement::Scopes => Check::Scopes,
+                Requirement::Claim(path) => Check::Claim(path),
+            };
+            witness.pass(check, outcome.map_err(&rejection))?;
+        }
+        Ok(())
     }
 
     fn scopes(&self, claims: &Map<String, Value>) -> Box<str> {
@@ -435,12 +477,23 @@ fn subject(claims: &Map<String, Value>) -> Option<Box<str>> {
 }
 
 /// A provider's token, within its bound.
-fn token<'h>(provider: &Provider, headers: &'h HeaderMap) -> Result<&'h [u8], Rejection> {
-    let token = credential::token(&provider.places, headers)?;
-    if token.len() > provider.token_bytes_max {
-        return Err(Reason::JwtTooLarge.into());
-    }
-    Ok(token)
+fn token<'h>(
+    index: usize,
+    provider: &Provider,
+    headers: &'h HeaderMap,
+    witness: &mut impl Witness,
+) -> Result<&'h [u8], Rejection> {
+    witness.provider(index);
+    let (place, token) = match credential::token(&provider.places, headers) {
+        Ok((place, token)) => (Some(place), Ok(token)),
+        Err(rejection) => (None, Err(rejection)),
+    };
+    let is_short = |token: &&[u8]| token.len() <= provider.token_bytes_max;
+    let token = token.and_then(|token| {
+        let token = Some(token).filter(is_short);
+        token.ok_or_else(|| Reason::JwtTooLarge.into())
+    });
+    witness.pass(Check::Credential(place), token)
 }
 
 /// What a client chose goes into the log short and without control characters.

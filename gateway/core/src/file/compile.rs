@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 
 use super::load_balancers::Attributes;
+use super::origins::origins;
 use super::settings::Sources;
 use super::{Outline, RoutesFile, Settings, identity, load_balancers, overload};
 use crate::auth::api_keys::ApiKeyList;
@@ -49,7 +51,11 @@ pub fn read(
     let mut check = Checker::new(&partial, variables);
     let compiled = compile(&partial.value, &mut check);
     match (compiled, check.into_problems().into_result()) {
-        (Some(compiled), Ok(())) => Ok(compiled),
+        (Some(mut compiled), Ok(())) => {
+            let (plan, positions) = (&compiled.plan, &partial.positions);
+            compiled.plan.origins = Arc::new(origins(source.name, plan, positions));
+            Ok(compiled)
+        }
         (_, Err(problems)) => Err(problems),
         (None, Ok(())) => unreachable!("a file that does not compile has a problem"),
     }
@@ -162,6 +168,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
     let networks = &file.forwarded.trusted_proxies;
     // Last, because nothing is checked after the first `?`.
     let plan = Plan {
+        origins: Arc::default(),
         table: table(file, check)?,
         identity_headers: NameSet::new(identity_headers),
         routes,

@@ -14,6 +14,7 @@ mod identity;
 mod key_sources;
 mod load_balancers;
 mod name_servers;
+mod origins;
 mod outliers;
 mod outline;
 mod overload;

@@ -119,7 +119,7 @@ pub enum Outcome<'a> {
     NotFound,
 }
 
-/// A route whose host and path match a request, and what became of it.
+/// A route, and what became of it for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate<'a> {
     /// Which route.
@@ -141,4 +141,8 @@ pub enum Verdict<'a> {
     Query(&'a str),
     /// It does not take the method.
     Method,
+    /// Its path is another one.
+    Path,
+    /// Its host is another one.
+    Host,
 }

@@ -222,6 +222,31 @@ impl RouteTable {
         candidates
     }
 
+    /// The routes that are no candidates: first those whose host matches, then the others, each in
+    /// the order of the file. For explanations: it visits every route and allocates.
+    #[must_use]
+    pub fn others(&self, request: &Request<'_>) -> Vec<Candidate<'_>> {
+        let mut verdicts = vec![Some(Verdict::Host); self.rules.len()];
+        let _: ControlFlow<()> = self.hosts.walk(request.host, |paths| {
+            for entry in paths.lists().flatten() {
+                verdicts[entry.route.get()] = Some(Verdict::Path);
+            }
+            ControlFlow::Continue(())
+        });
+        let _: ControlFlow<()> = self.walk(request, &mut |entry, _| {
+            verdicts[entry.route.get()] = None;
+            ControlFlow::Continue(())
+        });
+        let others = (0..).map(RouteIndex).zip(verdicts);
+        let others = others.filter_map(|(route, verdict)| {
+            let verdict = verdict?;
+            Some(Candidate { route, verdict })
+        });
+        let mut others: Vec<_> = others.collect();
+        others.sort_by_key(|candidate| candidate.verdict == Verdict::Host);
+        others
+    }
+
     fn walk<'a, B>(
         &'a self,
         request: &Request<'a>,

@@ -39,6 +39,12 @@ impl Rejection {
     }
 }
 
+impl AsRef<Rejection> for Rejection {
+    fn as_ref(&self) -> &Rejection {
+        self
+    }
+}
+
 impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Self {
         Self {

@@ -168,7 +168,8 @@ impl Reloader {
             while let Ok(ask) = self.asked.try_recv() {
                 asking.push(ask);
             }
-            let outcome = self.reload(running, settles, why).await;
+            // Rare, and large: two plans are in it.
+            let outcome = Box::pin(self.reload(running, settles, why)).await;
             for ask in asking {
                 // It may have gone away, and the configuration is in force all the same.
                 let _gone = ask.send(outcome.clone());

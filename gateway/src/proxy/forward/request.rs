@@ -29,7 +29,8 @@ pub(super) fn upstream_request(
     *request.headers_mut() = Outgoing {
         plan: &record.pinned.live.plan,
         parts,
-        connection: &record.connection,
+        peer: record.connection.peer.ip(),
+        peer_header: &record.connection.peer_header,
         caller: record.caller.as_deref(),
         token,
         deadline: time_left(record, left),

@@ -14,6 +14,7 @@ use super::super::{
     Auth, Caller, Credential, Denied, Known, Policy, Request, Snapshots, authenticate,
 };
 use super::*;
+use crate::auth::witness::Nobody;
 
 fn known(providers: &[Provider]) -> Known<'_> {
     Known {
@@ -67,7 +68,15 @@ impl Worker {
             &mut self.cache,
             Keys(&self.trust, Arc::default()),
         );
-        authenticate(auth, known(&self.providers), &keys, &request, cache, now)
+        authenticate(
+            auth,
+            known(&self.providers),
+            &keys,
+            &request,
+            cache,
+            now,
+            &mut Nobody,
+        )
     }
 
     fn install(&mut self, ring: KeyRing) {

@@ -25,6 +25,7 @@ use super::credential::Place;
 use super::jwt::{self, Candidate, Provider};
 use super::keys::KeyRing;
 use super::trust::Trust;
+use super::witness::Nobody;
 use crate::words::rejection::Rejection;
 
 /// What the tests call now.
@@ -230,7 +231,7 @@ fn verify(provider: &Provider, keys: &Trust, token: &str) -> Result<(), Rejectio
         provider,
         trust: keys,
     };
-    match jwt::verify(&[candidate], token, NOW) {
+    match jwt::verify(&[candidate], token, NOW, &mut Nobody) {
         Ok(_) => Ok(()),
         Err(denied) => Err(denied.rejection),
     }

@@ -10,6 +10,7 @@ use super::super::claims::{IdentityHeaders, Requirements, ScopeRule};
 use super::super::{Auth, Credential, Known, Policy, Request, authenticate};
 use super::authenticate::{Keys, bearer};
 use super::*;
+use crate::auth::witness::Nobody;
 
 /// Two providers with one key ring: `main`, whose tokens come in the usual place, and `partner`,
 /// whose come in a cookie too.
@@ -58,7 +59,7 @@ impl Gate {
             providers: &self.providers,
             api_keys: &lists,
         };
-        match authenticate(&self.auth, known, &keys, &request, cache, NOW) {
+        match authenticate(&self.auth, known, &keys, &request, cache, NOW, &mut Nobody) {
             Ok(None) => "nobody".into(),
             Ok(Some(caller)) => caller.subject.clone().unwrap_or_default().into(),
             Err(denied) => denied.rejection.reason.code().into(),

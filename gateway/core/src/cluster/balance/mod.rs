@@ -195,17 +195,7 @@ impl Balancer {
                 is_subset_fallback: false,
             });
         }
-        let wanted = match choice.subset {
-            None => set.all(),
-            Some(subset) => set.subset(subset.index),
-        };
-        let is_subset_fallback =
-            wanted.is_none() && choice.subset.is_some_and(|subset| subset.or_any);
-        let view = if is_subset_fallback {
-            set.all()
-        } else {
-            wanted
-        }?;
+        let (view, is_subset_fallback) = view(set, choice.subset)?;
         let mut picker = Picker {
             balancer: self,
             choice,
@@ -221,6 +211,70 @@ impl Balancer {
             origin,
             is_subset_fallback,
         })
+    }
+}
+
+/// What a choice would see of one endpoint.
+#[derive(Clone, Debug)]
+pub struct Prospect {
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// What one more request would cost there, by the policy's measure: expected seconds for
+    /// `p2c_ewma` and `consistent_hash`, requests under way per weight for the others.
+    pub cost: f64,
+    /// How much of its weight it has in slow start, from a tenth to 1.
+    pub warmth: f64,
+    /// Whether it is chosen only where there is no other.
+    pub is_left_out: bool,
+}
+
+impl Balancer {
+    /// What a choice would see now, by the same measures; it takes nothing and counts nothing.
+    #[must_use]
+    pub fn prospects(
+        &self,
+        set: &EndpointSet,
+        subset: Option<SubsetChoice>,
+        now: Millis,
+    ) -> Vec<Prospect> {
+        let choice = Choice {
+            tried: &Tried::default(),
+            now,
+            random: 0,
+            turn: 0,
+            key: None,
+            may_probe: false,
+            subset,
+        };
+        let picker = Picker {
+            balancer: self,
+            choice: &choice,
+            dice: Dice(0),
+        };
+        let Some((view, _)) = view(set, subset) else {
+            return Vec::new();
+        };
+        let members = view.all.members().iter();
+        let prospect = |member: &Member| Prospect {
+            endpoint: Arc::clone(&member.endpoint),
+            cost: picker.cost(member),
+            warmth: picker.warmth(member),
+            is_left_out: !picker.is_healthy(member),
+        };
+        members.map(prospect).collect()
+    }
+}
+
+/// The endpoints of a choice, and whether they are all because the subset has none.
+fn view(set: &EndpointSet, subset: Option<SubsetChoice>) -> Option<(&View, bool)> {
+    let wanted = match subset {
+        None => set.all(),
+        Some(subset) => set.subset(subset.index),
+    };
+    match wanted {
+        Some(view) => Some((view, false)),
+        None if subset.is_some_and(|subset| subset.or_any) => Some((set.all()?, true)),
+        None => None,
     }
 }
 

@@ -1,0 +1,70 @@
+// The admin page in headless Chromium: node page.mjs URL FOLDER; see docs/admin.md.
+// CHROMIUM names the browser; default /usr/bin/chromium. Exit code 1 with all that is wrong.
+
+import { chromium } from "playwright-core";
+
+const [url, folder] = process.argv.slice(2);
+const SHOTS = [
+  ["desktop-light", 1200, 850, "light"], ["desktop-dark", 1200, 850, "dark"],
+  ["phone-light", 375, 720, "light"], ["phone-dark", 375, 720, "dark"],
+];
+// Of the shot's own figures: enough polls for rates to be there.
+const WAIT_MS = Number(process.env.WAIT_MS ?? 7000);
+
+const complaints = [];
+const expect = (holds, words) => { if (!holds) complaints.push(words); };
+
+async function look(browser, [name, width, height, colorScheme]) {
+  const page = await browser.newPage({ viewport: { width, height }, colorScheme });
+  page.on("pageerror", (error) => complaints.push(`${name}: ${error.message}`));
+  page.on("console", (message) => {
+    if (message.type() === "error") complaints.push(`${name}: ${message.text()}`);
+  });
+  await page.goto(url);
+  await page.waitForFunction(() => document.querySelector("#routes tbody tr"));
+  await page.waitForTimeout(WAIT_MS);
+  await page.screenshot({ path: `${folder}/admin-${name}.png` });
+  const found = await page.evaluate(() => {
+    const all = (selector) => [...document.querySelectorAll(selector)];
+    return {
+      width: document.documentElement.scrollWidth,
+      unlabelled: all("input, textarea").filter((it) => it.labels.length === 0).length,
+      uncaptioned: all("table").filter((it) => !it.caption?.textContent).length,
+      unnamed: all("section").filter((it) => !document.getElementById(it.getAttribute("aria-labelledby"))).length,
+      landmarks: ["header", "nav", "main"].filter((it) => !document.querySelector(it)).length,
+      back: getComputedStyle(document.body).backgroundColor,
+      state: document.getElementById("state-text").textContent,
+    };
+  });
+  expect(found.width <= width, `${name}: ${found.width} pixels wide`);
+  for (const kind of ["unlabelled", "uncaptioned", "unnamed", "landmarks"]) {
+    expect(found[kind] === 0, `${name}: ${found[kind]} ${kind}`);
+  }
+  expect(found.state === "ready", `${name}: it says ${found.state}`);
+  expect((found.back === "rgb(18, 21, 27)") === (colorScheme === "dark"), `${name}: ${found.back}`);
+  await explainByKeyboard(page, name);
+  await page.close();
+}
+
+async function explainByKeyboard(page, name) {
+  await page.reload();
+  await page.keyboard.press("Tab");
+  const first = await page.evaluate(() => document.activeElement.className);
+  expect(first === "skip", `${name}: Tab goes first to ${first}`);
+  await page.focus("input[name=target]");
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type("/surely/nowhere//else");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#answer .verdict");
+  const verdict = await page.textContent("#answer .verdict");
+  expect(verdict.includes("400 path_invalid"), `${name}: ${verdict}`);
+  const focused = await page.evaluate(() => document.activeElement.id);
+  expect(focused === "answer", `${name}: the answer is not read out but ${focused}`);
+}
+
+const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+for (const shot of SHOTS) await look(browser, shot);
+await browser.close();
+for (const complaint of complaints) console.error(complaint);
+process.exitCode = complaints.length > 0 ? 1 : 0;
