@@ -16,6 +16,7 @@ mod health;
 mod hedging;
 mod held_answers;
 mod identity;
+mod idle;
 mod keys;
 mod lifecycle;
 mod overload;
