@@ -1,12 +1,13 @@
 //! Load tests and comparisons with other proxies, on loopback.
 //!
 //! `bench load` drives one URL; `bench peers` runs our gateway beside other
-//! proxies and prices a request in CPU time. Linux only: processes are pinned
+//! proxies and prices a request in CPU time; `bench idle` weighs idle connections. Linux only: processes are pinned
 //! to cores and read through `/proc`.
 
 mod cli;
 mod client;
 mod cores;
+mod idle;
 mod load;
 mod output;
 mod peers;
@@ -43,6 +44,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Load(arguments) => load::run(arguments).await,
             Command::Peers(arguments) => peers::run(arguments).await,
+            Command::Idle(arguments) => idle::run(arguments).await,
             Command::Upstream(arguments) => upstream::run(arguments).await,
             Command::Child(_) => unreachable!("handled before the runtime started"),
         }

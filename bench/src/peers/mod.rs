@@ -15,7 +15,7 @@ mod machine;
 mod measure;
 mod nginx;
 pub(crate) mod process;
-mod procfs;
+pub(crate) mod procfs;
 mod proxy;
 mod report;
 mod rounds;
