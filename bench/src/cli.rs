@@ -32,6 +32,8 @@ pub(crate) enum Command {
     /// Compare the gateway with other proxies on this machine
     #[command(after_long_help = PEERS_NOTES)]
     Peers(PeersArgs),
+    /// Measure the memory that idle client connections cost a running server
+    Idle(IdleArgs),
     /// Serve fixed bodies until Ctrl-C, as the upstream of measurements by hand
     #[command(hide = true)]
     Upstream(UpstreamArgs),
@@ -276,6 +278,30 @@ pub(crate) struct PeersArgs {
     pub(crate) markdown: Option<PathBuf>,
 }
 
+/// Options of `bench idle`.
+#[derive(Debug, Args)]
+pub(crate) struct IdleArgs {
+    /// What each connection asks for once, such as <http://127.0.0.1:8080/status>
+    #[arg(long)]
+    pub(crate) url: String,
+
+    /// The server's process; its descendants are counted with it
+    #[arg(long)]
+    pub(crate) pid: i32,
+
+    /// Connections to open, 1 to 60000; the server must allow as many
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(1..=60_000))]
+    pub(crate) connections: u16,
+
+    /// Time before each reading, 100ms to 1h: a server may give memory back late
+    #[arg(long, default_value = "20s", value_parser = parse_window)]
+    pub(crate) settle: Duration,
+
+    /// Write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
 /// Options of the hidden `bench upstream`.
 #[derive(Debug, Args)]
 pub(crate) struct UpstreamArgs {
@@ -401,6 +427,15 @@ mod tests {
         assert_eq!(peers.only, ["gateway", "haproxy"]);
         let sizes = ["1k", "100k"].map(|size| size.parse().unwrap());
         assert_eq!(peers.scenarios, sizes);
+    }
+
+    #[test]
+    fn idle_has_the_documented_defaults() {
+        let Ok(Command::Idle(idle)) = parse("bench idle --url http://a/ --pid 1") else {
+            panic!("not taken");
+        };
+        assert_eq!(idle.connections, 10_000);
+        assert_eq!(idle.settle, Duration::from_secs(20));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Load tests and comparisons with other proxies, on loopback.
 //!
-//! `bench load` drives one URL; `bench compare` judges two of its results; `bench peers` runs our gateway beside other
-//! proxies and prices a request in CPU time. Linux only: processes are pinned
+//! `bench load` drives one URL; `bench compare` judges two of its results; `bench peers` runs our
+//! gateway beside other proxies and prices a request in CPU time; `bench idle` weighs idle
+//! connections. Linux only: processes are pinned
 //! to cores and read through `/proc`.
 
 mod cli;
 mod client;
 mod compare;
 mod cores;
+mod idle;
 mod load;
 mod output;
 mod peers;
@@ -52,6 +54,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Load(arguments) => load::run(arguments).await,
             Command::Peers(arguments) => peers::run(arguments).await,
+            Command::Idle(arguments) => idle::run(arguments).await,
             Command::Upstream(arguments) => upstream::run(arguments).await,
             Command::Child(_) | Command::Relay(_) | Command::Compare(_) => {
                 unreachable!("handled before the runtime started")

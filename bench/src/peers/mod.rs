@@ -20,7 +20,7 @@ mod nginx;
 mod pingora;
 mod plot;
 pub(crate) mod process;
-mod procfs;
+pub(crate) mod procfs;
 mod proxy;
 mod relay;
 mod report;

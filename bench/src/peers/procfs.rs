@@ -33,7 +33,7 @@ impl Stat {
 ///
 /// # Errors
 /// When `/proc` cannot be listed.
-pub(super) fn process_tree(root: i32) -> io::Result<BTreeSet<i32>> {
+pub(crate) fn process_tree(root: i32) -> io::Result<BTreeSet<i32>> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -84,7 +84,7 @@ pub(super) fn cpu_time(pids: &BTreeSet<i32>) -> io::Result<Duration> {
 ///
 /// # Errors
 /// When a process is gone.
-pub(super) fn resident_bytes(pids: &BTreeSet<i32>) -> io::Result<u64> {
+pub(crate) fn resident_bytes(pids: &BTreeSet<i32>) -> io::Result<u64> {
     let mut bytes = 0;
     for pid in pids {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -223,6 +223,11 @@ impl Observed {
                 opened.saturating_sub(closed),
             ),
             (
+                "gateway_connections_resting",
+                "Client connections now that hold neither parser nor buffers",
+                total(|cells| &cells.connections_resting),
+            ),
+            (
                 "gateway_requests_in_flight",
                 "Requests now",
                 total(|cells| &cells.requests_in_flight),
@@ -231,6 +236,11 @@ impl Observed {
                 "gateway_upstream_connections_idle",
                 "Idle upstream connections now",
                 total(|cells| &cells.connections_idle_upstream),
+            ),
+            (
+                "gateway_upstream_connections_resting",
+                "Idle upstream connections now that hold neither parser nor buffers",
+                total(|cells| &cells.connections_resting_upstream),
             ),
             (
                 "gateway_tokens_cached",

@@ -3,16 +3,22 @@
 //! Bytes are read straight into hyper's buffer and looked at there; nothing is copied unless
 //! a head arrives in pieces or is refused.
 
+mod upstream;
+
+pub(crate) use upstream::{Upstream, UpstreamState};
+
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use gateway_core::framing::{Advance, Framer, HeadLimits, Role};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::time::Millis;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// What hyper is given in place of a refused request, so that the refusal is answered in its
 /// turn behind pipelined answers, and by the same code as every other one.
@@ -23,8 +29,15 @@ const LINGER_MS: Millis = 1_000;
 /// Bytes of it that are read and thrown away meanwhile.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 
+/// Time without a request after which a connection rests: it gives its parser and buffers back.
+/// Long enough that a busy connection does not pay for making them again.
+const REST_AFTER_MS: Millis = 2_000;
+
 /// No deadline.
 pub(crate) const NEVER: Millis = u64::MAX;
+
+/// In place of a number of requests: the last of them has not come whole.
+const UNFINISHED: u64 = u64::MAX;
 
 /// What a connection's parts tell each other: its socket, its requests, its timer.
 ///
@@ -32,6 +45,8 @@ pub(crate) const NEVER: Millis = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     deadline: AtomicU64,
+    /// When it has idled for too long.
+    idle_until: AtomicU64,
     phase: AtomicU8,
     idle_timeout: Millis,
     head_timeout: Millis,
@@ -41,6 +56,8 @@ pub(crate) struct ConnectionState {
     is_overdue: AtomicBool,
     lingers_at_end: AtomicBool,
     refusal: OnceLock<Refusal>,
+    /// Requests that have come whole; [`UNFINISHED`] while one is under way.
+    requests_read: AtomicU64,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
 }
@@ -72,6 +89,7 @@ impl ConnectionState {
     pub(crate) fn new(idle_timeout: Millis, head_timeout: Millis) -> Self {
         Self {
             deadline: AtomicU64::new(NEVER),
+            idle_until: AtomicU64::new(NEVER),
             phase: AtomicU8::new(Phase::Idle as u8),
             idle_timeout,
             head_timeout,
@@ -81,6 +99,7 @@ impl ConnectionState {
             is_overdue: AtomicBool::new(false),
             lingers_at_end: AtomicBool::new(false),
             refusal: OnceLock::new(),
+            requests_read: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
         }
@@ -145,16 +164,39 @@ impl ConnectionState {
         }
     }
 
+    /// A fresh connection, which rests until its first byte.
+    pub(crate) fn begin_idling(&self, now: Millis) {
+        let until = now.saturating_add(self.idle_timeout);
+        self.idle_until.store(until, Ordering::Relaxed);
+        self.set_deadline(until);
+    }
+
     /// The answer is over; the connection may idle from now on.
     pub(crate) fn end_answer(&self, now: Millis) {
         self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
+        let until = now.saturating_add(self.idle_timeout);
+        self.idle_until.store(until, Ordering::Relaxed);
         // A head that came behind the last request has its time from now on.
         let limit = if self.is_head_under_way() {
             self.head_timeout
         } else {
-            self.idle_timeout
+            self.idle_timeout.min(REST_AFTER_MS)
         };
         self.set_deadline(now.saturating_add(limit));
+    }
+
+    /// When the connection has idled for too long.
+    pub(crate) fn idle_until(&self) -> Millis {
+        self.idle_until.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is under way, between the socket and the `requests` that have begun, that
+    /// a parser would take with it: no part of a request, nor of an answer.
+    pub(crate) fn is_at_rest(&self, requests: u64) -> bool {
+        self.phase() == Phase::Idle
+            && self.requests_read.load(Ordering::Relaxed) == requests
+            && !self.is_write_blocked()
+            && !self.has_refused()
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -291,6 +333,19 @@ impl<S> Downstream<S> {
         } else if !is_partial && self.state.is_head_under_way() {
             self.state.head_began.store(NEVER, Ordering::Relaxed);
         }
+        self.mark_progress();
+    }
+
+    /// Tells how many requests have come whole and gone on.
+    fn mark_progress(&self) {
+        let is_whole =
+            self.framer.is_between_messages() && self.held.is_empty() && self.broken.is_none();
+        let requests = if is_whole {
+            self.framer.heads()
+        } else {
+            UNFINISHED
+        };
+        self.state.requests_read.store(requests, Ordering::Relaxed);
     }
 
     /// Moves cleared bytes, or the stand-in, into hyper's buffer; whether there were any.
@@ -305,6 +360,7 @@ impl<S> Downstream<S> {
                 if self.held.is_empty() {
                     self.held = Vec::new();
                 }
+                self.mark_progress();
             }
             return true;
         }
@@ -316,6 +372,27 @@ impl<S> Downstream<S> {
             return true;
         }
         false
+    }
+}
+
+impl Downstream<TcpStream> {
+    /// Waits for bytes, or for the end of them, without a buffer to read them into.
+    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        // What is wrong with the socket is met by whoever reads it.
+        self.socket.poll_read_ready(context).map(drop)
+    }
+}
+
+impl<S> Downstream<S> {
+    /// Takes back what a parser has read of it and not used: its next one begins with that.
+    pub(crate) fn put_back(&mut self, unread: &Bytes) {
+        debug_assert!(
+            self.held.is_empty(),
+            "only a connection at rest is taken back"
+        );
+        self.held.extend_from_slice(unread);
+        self.cleared = self.held.len();
+        self.mark_progress();
     }
 }
 
@@ -422,126 +499,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Downstream<S> {
             }
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// What the socket of an upstream and the owner of the connection tell each other.
-#[derive(Debug, Default)]
-pub(crate) struct UpstreamState {
-    answers_head: AtomicBool,
-    holds_part: AtomicBool,
-}
-
-impl UpstreamState {
-    /// Set by the owner before each request.
-    pub(crate) fn expect_answer_to_head(&self, yes: bool) {
-        self.answers_head.store(yes, Ordering::Relaxed);
-    }
-
-    /// Whether part of a head has come, which nobody but the socket has seen yet. Between two
-    /// requests it belongs to no answer.
-    pub(crate) fn holds_part_of_head(&self) -> bool {
-        self.holds_part.load(Ordering::Relaxed)
-    }
-}
-
-/// The socket of an upstream: an invalid answer becomes an error with a [`Violation`] in it.
-pub(crate) struct Upstream<S> {
-    socket: S,
-    framer: Framer,
-    state: Arc<UpstreamState>,
-    held: Vec<u8>,
-    sent: usize,
-    cleared: usize,
-}
-
-impl<S> Upstream<S> {
-    pub(crate) fn new(socket: S, limits: HeadLimits, state: Arc<UpstreamState>) -> Self {
-        Self {
-            socket,
-            framer: Framer::new(Role::Response, limits),
-            state,
-            held: Vec::new(),
-            sent: 0,
-            cleared: 0,
-        }
-    }
-
-    fn deliver(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
-        if self.sent == self.cleared {
-            return false;
-        }
-        let take = buffer.remaining().min(self.cleared - self.sent);
-        buffer.put_slice(&self.held[self.sent..self.sent + take]);
-        self.sent += take;
-        if self.sent == self.cleared {
-            self.held.drain(..self.cleared);
-            (self.sent, self.cleared) = (0, 0);
-        }
-        true
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Upstream<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        loop {
-            if this.deliver(buffer) {
-                return Poll::Ready(Ok(()));
-            }
-            let before = buffer.filled().len();
-            ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
-            if buffer.filled().len() == before {
-                return Poll::Ready(Ok(()));
-            }
-            let answers_head = this.state.answers_head.load(Ordering::Relaxed);
-            this.framer.expect_answer_to_head(answers_head);
-            if this.held.is_empty() {
-                match this.framer.advance(&buffer.filled()[before..]) {
-                    Advance::Pass => return Poll::Ready(Ok(())),
-                    Advance::Hold { at } => {
-                        this.state.holds_part.store(true, Ordering::Relaxed);
-                        this.held.extend_from_slice(&buffer.filled()[before + at..]);
-                        buffer.set_filled(before + at);
-                        if at > 0 {
-                            return Poll::Ready(Ok(()));
-                        }
-                    }
-                    Advance::Refuse { reason, .. } => return Poll::Ready(Err(violation(reason))),
-                }
-                continue;
-            }
-            this.held.extend_from_slice(&buffer.filled()[before..]);
-            buffer.set_filled(before);
-            this.cleared = match this.framer.advance(&this.held) {
-                Advance::Pass => this.held.len(),
-                Advance::Hold { at } => at,
-                Advance::Refuse { reason, .. } => return Poll::Ready(Err(violation(reason))),
-            };
-            let holds_part = this.cleared < this.held.len();
-            this.state.holds_part.store(holds_part, Ordering::Relaxed);
-        }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Upstream<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }

@@ -177,6 +177,9 @@ impl Worker {
         self.cells
             .connections_idle_upstream
             .set(self.pool.len() as u64);
+        self.cells
+            .connections_resting_upstream
+            .set(self.pool.resting() as u64);
     }
 }
 
@@ -213,6 +216,11 @@ impl Connection {
         self.requests.store(ordinal, Ordering::Relaxed);
         self.state.begin_answer();
         self.state.refusal_of(ordinal)
+    }
+
+    /// Whether nothing of a request or an answer is under way.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.state.is_at_rest(self.requests.load(Ordering::Relaxed))
     }
 
     /// Whether the request being served is the last one that this connection may carry.

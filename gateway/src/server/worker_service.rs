@@ -66,13 +66,14 @@ impl Seat {
 pub(crate) struct WorkerService {
     name: String,
     worker: Arc<Worker>,
-    limits: Limits,
+    limits: Arc<Limits>,
     incoming: Option<Receiver<Accepted>>,
     connections: Arc<AtomicUsize>,
 }
 
 /// The services of these workers, and the acceptor's ends of them.
 pub(crate) fn seats(workers: &[Arc<Worker>], limits: &Limits) -> (Vec<Seat>, Vec<WorkerService>) {
+    let limits = Arc::new(limits.clone());
     workers
         .iter()
         .enumerate()
@@ -86,7 +87,7 @@ pub(crate) fn seats(workers: &[Arc<Worker>], limits: &Limits) -> (Vec<Seat>, Vec
             let service = WorkerService {
                 name: format!("worker-{index}"),
                 worker: Arc::clone(worker),
-                limits: limits.clone(),
+                limits: Arc::clone(&limits),
                 incoming: Some(incoming),
                 connections,
             };
@@ -143,11 +144,11 @@ impl WorkerService {
         };
         self.worker.cells.connections.add(1);
         let worker = Arc::clone(&self.worker);
-        let limits = self.limits.clone();
+        let limits = Arc::clone(&self.limits);
         // This runtime has one thread: the connection stays on it for life.
         tokio::spawn(async move {
             let _closing = closing;
-            connection::serve(worker, socket, accepted.peer, &limits).await;
+            connection::serve(worker, socket, accepted.peer, limits).await;
         });
     }
 }

@@ -215,10 +215,12 @@ impl Cells {
 pub(crate) struct WorkerCells {
     pub(crate) connections: Counter,
     pub(crate) connections_closed: Counter,
+    pub(crate) connections_resting: Counter,
     pub(crate) requests_in_flight: Counter,
     pub(crate) tokens_cached: Counter,
     pub(crate) connections_idle_upstream: Counter,
     pub(crate) refusals: Refusals,
+    pub(crate) connections_resting_upstream: Counter,
 }
 
 #[cfg(test)]

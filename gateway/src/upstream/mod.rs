@@ -10,6 +10,7 @@ mod exchange;
 mod held_body;
 mod pool;
 mod request_body;
+mod resting;
 
 pub(crate) use exchange::{ExchangeError, Reply};
 pub(crate) use held_body::HeldBody;
@@ -80,14 +81,8 @@ impl Link {
         socket.set_nodelay(true)?;
         watch_for_silence(&socket, bounds)?;
         let state = Arc::<UpstreamState>::default();
-        let limits = HeadLimits::default();
-        let io = Upstream::new(socket, limits, Arc::clone(&state));
-        let (sender, driver) = http1::Builder::new()
-            // One write is cheaper than a vector of a head and a small body.
-            .writev(false)
-            .max_headers(limits.headers_max)
-            .handshake(TokioIo::new(io))
-            .await?;
+        let io = Upstream::new(socket, HeadLimits::default(), Arc::clone(&state));
+        let (sender, driver) = handshake(io).await?;
         Ok(Box::new(Self {
             sender,
             driver,
@@ -124,6 +119,18 @@ impl Link {
         self.state
             .expect_answer_to_head(method == http::Method::HEAD);
     }
+}
+
+/// Puts a parser on a socket; nothing goes over the wire, so this is never waited for.
+async fn handshake(
+    socket: Upstream<TcpStream>,
+) -> hyper::Result<(http1::SendRequest<RequestBody>, Driver)> {
+    http1::Builder::new()
+        // One write is cheaper than a vector of a head and a small body.
+        .writev(false)
+        .max_headers(HeadLimits::default().headers_max)
+        .handshake(TokioIo::new(socket))
+        .await
 }
 
 /// Notices a host that has gone without a word, by what it does not acknowledge. Between two

@@ -18,6 +18,7 @@ mod health;
 mod hedging;
 mod held_answers;
 mod identity;
+mod idle;
 mod keys;
 mod lifecycle;
 mod overload;
