@@ -8,6 +8,7 @@ mod api_key;
 mod attacks;
 mod auth;
 mod balancing;
+mod check;
 mod credentials;
 mod discovery;
 mod framing;

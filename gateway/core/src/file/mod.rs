@@ -12,8 +12,10 @@ mod endpoints;
 mod health_checks;
 mod identity;
 mod key_sources;
+mod lints;
 mod load_balancers;
 mod name_servers;
+mod named_files;
 mod outliers;
 mod outline;
 mod overload;
@@ -39,17 +41,19 @@ pub use address::{Address, NameServer, Network};
 pub use admin::{AdminSpec, AdminToken};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
-pub use compile::{Compiled, read};
+pub use compile::{Compiled, Report, check, read};
 pub use connections::ConnectionsSpec;
 pub use endpoints::{ENDPOINT_FILE_BYTES_MAX, EndpointFile, EndpointMap, EndpointSpec};
 pub use health_checks::{HealthCheck, HealthCheckSpec};
 pub use identity::InternalIdentitySpec;
 pub use key_sources::{KeyPlace, KeySource, is_private_way};
+pub use lints::WARNING_CODES;
 pub use load_balancers::{
     ClaimName, ConsistentHashSpec, LoadBalancer, PolicyName, PolicySpec, StickySpec, Switch,
     WhenEmpty, ZoneAware, ZoneSpec,
 };
 pub use name_servers::{NameServers, NameServersSpec};
+pub use named_files::{Holds, NamedFile};
 pub use outliers::{OutlierSpec, SuccessRateSpec};
 pub use outline::{Change, Changes, Outline};
 pub use overload::{HedgeSpec, PriorityName};
