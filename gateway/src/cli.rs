@@ -43,6 +43,8 @@ enum Command {
     /// good, 1 if not, 2 if the command line is not understood, 3 for warnings that
     /// `--deny-warnings` refuses.
     Check(check::CheckArgs),
+    /// Print the JSON Schema of the routes file, for editors: it makes them complete and explain.
+    Schema,
     /// Run the whole system on this machine: gateway, services, registry and issuer.
     ///
     /// Standard output carries the gateway's access log and nothing else: one JSON object a
@@ -97,6 +99,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run(&args, &cli.log),
         Command::Upgrade(args) => upgrade::run(&args),
         Command::Check(args) => return check::run(&args),
+        Command::Schema => {
+            tell(&format!("{:#}", gateway_core::file::schema()));
+            Ok(())
+        }
         Command::Dev(options) => start_log(&cli.log).and_then(|()| dev::run(options)),
         Command::Token(options) => token(&options),
         Command::ApiKey(command) => api_key::run(&command),

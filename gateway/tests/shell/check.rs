@@ -131,3 +131,14 @@ fn files_that_it_names_are_looked_at_unless_they_are_left_out() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("--> KEYS:1:"), "{output:?}");
 }
+
+#[test]
+fn schema_prints_what_ships() {
+    let output = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .arg("schema")
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success(), "{output:?}");
+    let ships = include_str!("../../../docs/routes-file.schema.json");
+    assert_eq!(text(&output.stdout), ships);
+}

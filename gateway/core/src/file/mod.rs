@@ -20,9 +20,11 @@ mod outliers;
 mod outline;
 mod overload;
 mod providers;
+mod reference;
 mod retries;
 mod revocations;
 mod routes;
+mod schema;
 mod secrets;
 mod settings;
 mod sources;
@@ -35,6 +37,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use address::{Address, NameServer, Network};
@@ -58,9 +61,11 @@ pub use outliers::{OutlierSpec, SuccessRateSpec};
 pub use outline::{Change, Changes, Outline};
 pub use overload::{HedgeSpec, PriorityName};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
+pub use reference::reference;
 pub use retries::{BackoffSpec, HoldSpec, RetryCondition, RetrySpec, StatusMethodsSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
 pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, RouteSpec};
+pub use schema::schema;
 pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, ForwardedSpec, Limits, LimitsSpec,
@@ -72,7 +77,7 @@ pub use upstream_limits::{Adaptive, AdaptiveSpec, UpstreamLimitsSpec};
 pub use upstreams::UpstreamSpec;
 
 /// A routes file, as written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoutesFile {
     /// The format's version: 1.

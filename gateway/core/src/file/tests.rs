@@ -10,6 +10,7 @@ mod many;
 mod overload;
 mod resilience;
 mod revocations;
+mod schema;
 mod warnings;
 
 use std::fmt::Write as _;
