@@ -1,6 +1,7 @@
 //! The command line.
 
 mod api_key;
+mod check;
 mod dev;
 mod explain;
 mod upgrade;
@@ -39,8 +40,12 @@ enum Command {
     /// Have the running gateway start its program anew and hand over to it: exit 0 once the new
     /// process serves, 1 if it does not and the old one goes on. SIGUSR2 does the same.
     Upgrade(upgrade::UpgradeArgs),
-    /// Check a routes file: exit 0 if it is good, 1 with all problems on standard error if not.
-    Check(CheckArgs),
+    /// Check routes files: all that is wrong and all that is odd, at once. Exit 0 if they are
+    /// good, 1 if not, 2 if the command line is not understood, 3 for warnings that
+    /// `--deny-warnings` refuses.
+    Check(check::CheckArgs),
+    /// Print the JSON Schema of the routes file, for editors: it makes them complete and explain.
+    Schema,
     /// Run the whole system on this machine: gateway, services, registry and issuer.
     ///
     /// Standard output carries the gateway's access log and nothing else: one JSON object a
@@ -77,13 +82,6 @@ struct RunArgs {
 }
 
 #[derive(Debug, Args)]
-struct CheckArgs {
-    /// The routes file.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-}
-
-#[derive(Debug, Args)]
 struct HealthcheckArgs {
     /// What to ask; answers other than 2xx count as unhealthy.
     #[arg(
@@ -104,7 +102,11 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run(&args, &cli.log),
         Command::Upgrade(args) => upgrade::run(&args),
-        Command::Check(args) => return check(&args),
+        Command::Check(args) => return check::run(&args),
+        Command::Schema => {
+            tell(&format!("{:#}", gateway_core::file::schema()));
+            Ok(())
+        }
         Command::Dev(options) => start_log(&cli.log).and_then(|()| dev::run(options)),
         Command::Token(options) => token(&options),
         Command::Explain(args) => explain::run(&args),
@@ -173,26 +175,6 @@ fn run(args: &RunArgs, log: &str) -> anyhow::Result<()> {
         takes_over: args.upgrade,
     };
     Ok(Gateway::build_program(source, program)?.run(Stop::on_signals())?)
-}
-
-fn check(args: &CheckArgs) -> ExitCode {
-    match load(&args.file) {
-        Ok(compiled) => {
-            let plan = &compiled.plan;
-            tell(&format!(
-                "{} is good: {}, {}, {}",
-                args.file.display(),
-                count(plan.routes.len(), "route"),
-                count(plan.clusters.len(), "upstream"),
-                count(plan.providers.len(), "JWT provider"),
-            ));
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            tell_error(&format!("{error:#}"));
-            ExitCode::FAILURE
-        }
-    }
 }
 
 fn token(options: &TokenOptions) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ mod api_key;
 mod attacks;
 mod auth;
 mod balancing;
+mod check;
 mod credentials;
 mod discovery;
 mod explain;

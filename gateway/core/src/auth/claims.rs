@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderName, HeaderValue};
 use regex::{Regex, RegexBuilder};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -27,7 +28,7 @@ pub struct Requirements {
 }
 
 /// Scopes the token must carry: all of one list, at least one of the other.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScopeRule {
     /// Every one of these.
@@ -40,7 +41,7 @@ pub struct ScopeRule {
 
 /// A rule on one claim. Values compare by type: `"1"` is not `1`; numbers by what they mean:
 /// `1.0` is `1`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimRule {
     /// The claim is this value.

@@ -37,6 +37,7 @@ mod parse;
 mod positions;
 mod problem;
 mod remedy;
+mod render;
 mod session;
 mod stand_in;
 #[cfg(test)]
@@ -50,6 +51,7 @@ pub use near::near;
 pub use parse::{Bounds, MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};
 pub use positions::{Positions, item, join};
 pub use problem::{MAX_PROBLEMS, Position, Problem, Problems};
+pub use render::{Palette, Shown};
 pub use text_or::TextOr;
 
 /// A file that was read.

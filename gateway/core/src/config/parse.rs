@@ -11,7 +11,7 @@ use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, ScanError, S
 use super::expand::Expander;
 use super::positions::{item, join};
 use super::problem::{Position, Problem, Problems};
-use super::remedy::remedy;
+use super::remedy;
 use super::tree::{Entry, Node, Scalar, Value, quote};
 
 /// Bytes that a file may have: room for 10,000 routes with all that a route may say.
@@ -56,6 +56,7 @@ pub(super) fn parse(
             path: String::new(),
             message: format!("the file is larger than {} KiB", bounds.bytes / 1024),
             help: Some("split it, or take out what is generated".to_owned()),
+            warning: None,
         });
         return None;
     }
@@ -260,6 +261,7 @@ impl Builder<'_, '_> {
                                     path,
                                     message,
                                     help: Some(help),
+                                    warning: None,
                                 });
                                 Key::Refused
                             }
@@ -299,17 +301,16 @@ impl Builder<'_, '_> {
     }
 
     fn syntax(&mut self, error: &ScanError, text: &str) {
+        let stopped = error.marker();
+        let place = remedy::place(error.kind(), text, stopped);
+        let (line, column) = place.unwrap_or((stopped.line(), stopped.col() + 1));
         let at = Position {
-            line: clamp(error.marker().line()),
-            column: clamp(error.marker().col() + 1),
+            line: clamp(line),
+            column: clamp(column),
             length: 1,
         };
         let message = format!("this is not YAML: {}", error.info());
-        self.report(
-            at,
-            message,
-            remedy(error.kind(), text, error.marker().line()),
-        );
+        self.report(at, message, remedy::remedy(error.kind(), text, line));
     }
 
     fn report(&mut self, at: Position, message: impl Into<String>, help: impl Into<String>) {
@@ -318,6 +319,7 @@ impl Builder<'_, '_> {
             path: self.path(),
             message: message.into(),
             help: Some(help.into()),
+            warning: None,
         });
     }
 

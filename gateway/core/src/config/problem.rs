@@ -1,14 +1,10 @@
-//! What is wrong with a file, all of it, and how it is shown.
+//! What is wrong with a file, all of it; how it is shown is in `render.rs`.
 
-use std::fmt;
-
+use super::render::Visible;
 use super::{Positions, Source};
 
 /// Problems kept for one file; what comes after is only counted as "more".
 pub const MAX_PROBLEMS: usize = 100;
-
-/// Characters of a source line that a report shows.
-const MAX_LINE_SHOWN: usize = 120;
 
 /// Longest piece of a value in [`Problems::brief`], in characters; keys and tokens are longer.
 const MAX_BRIEF_QUOTED: usize = 30;
@@ -36,6 +32,8 @@ pub struct Problem {
     /// What to do. The first line is shown beside the underline, the others
     /// below the source line.
     pub help: Option<String>,
+    /// The code of a warning, such as `unused-upstream`; `None` for an error.
+    pub warning: Option<&'static str>,
 }
 
 /// Everything that is wrong with one file, sorted by position.
@@ -44,10 +42,10 @@ pub struct Problem {
 /// [`MAX_PROBLEMS`] are kept. `Display` renders one block a problem.
 #[derive(Clone, Debug)]
 pub struct Problems {
-    name: String,
+    pub(super) name: String,
     text: String,
-    found: Vec<Problem>,
-    more: bool,
+    pub(super) found: Vec<Problem>,
+    pub(super) more: bool,
 }
 
 impl Problems {
@@ -60,6 +58,20 @@ impl Problems {
             found: Vec::new(),
             more: false,
         }
+    }
+
+    /// The same source without any problem.
+    #[must_use]
+    pub fn emptied(mut self) -> Self {
+        self.found.clear();
+        self.more = false;
+        self
+    }
+
+    /// What reports call the file that a problem is in.
+    #[must_use]
+    pub fn name_of(&self, _problem: &Problem) -> &str {
+        &self.name
     }
 
     /// Adds a problem with the value at `path`.
@@ -79,6 +91,26 @@ impl Problems {
             path,
             message: message.into(),
             help,
+            warning: None,
+        });
+    }
+
+    /// Adds what is legal but odd, under a stable code. See [`Problems::add`].
+    pub fn warn(
+        &mut self,
+        code: &'static str,
+        positions: &Positions,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        let path = path.into();
+        self.push(Problem {
+            position: positions.at(&path),
+            path,
+            message: message.into(),
+            help,
+            warning: Some(code),
         });
     }
 
@@ -162,45 +194,7 @@ impl Problems {
         told.join("; ") + &rest
     }
 
-    fn render(&self, f: &mut fmt::Formatter<'_>, problem: &Problem) -> fmt::Result {
-        writeln!(f, "error: {}", Visible(&problem.message))?;
-        let Some(position) = problem.position else {
-            writeln!(f, "  --> {}{}", Visible(&self.name), Place(&problem.path))?;
-            return render_help(f, 1, problem.help.iter().flat_map(|help| help.lines()));
-        };
-        let number = position.line.to_string();
-        let margin = number.len();
-        writeln!(
-            f,
-            "{:margin$}--> {}:{}:{}{}",
-            "",
-            Visible(&self.name),
-            position.line,
-            position.column,
-            Place(&problem.path),
-        )?;
-        let line = self.line(position.line);
-        let excerpt = Excerpt::of(line, position);
-        writeln!(f, "{:margin$} |", "")?;
-        writeln!(f, "{number} | {}", excerpt.text)?;
-        write!(
-            f,
-            "{:margin$} | {:indent$}{:^<length$}",
-            "",
-            "",
-            "",
-            indent = excerpt.indent,
-            length = excerpt.length,
-        )?;
-        let mut help = problem.help.as_deref().unwrap_or_default().lines();
-        if let Some(first) = help.next() {
-            write!(f, " {}", Visible(first))?;
-        }
-        writeln!(f)?;
-        render_help(f, margin, help)
-    }
-
-    fn line(&self, number: u32) -> &str {
+    pub(super) fn line(&self, number: u32) -> &str {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let line = self.text.split('\n').nth(index.saturating_sub(1));
         let line = line.unwrap_or_default();
@@ -218,21 +212,6 @@ impl<'p> IntoIterator for &'p Problems {
     }
 }
 
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.found.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            self.render(f, problem)?;
-        }
-        if self.more {
-            writeln!(f, "\nand more problems; mend these first")?;
-        }
-        Ok(())
-    }
-}
-
 impl std::error::Error for Problems {}
 
 /// What stands in backticks, unless it is long.
@@ -245,89 +224,4 @@ fn without_long_quotes(message: &str) -> String {
         })
         .collect();
     pieces.join("`")
-}
-
-fn render_help<'h>(
-    f: &mut fmt::Formatter<'_>,
-    margin: usize,
-    lines: impl Iterator<Item = &'h str>,
-) -> fmt::Result {
-    for line in lines {
-        writeln!(f, "{:margin$} = {}", "", Visible(line))?;
-    }
-    Ok(())
-}
-
-/// The part of a source line around a position, one column a character.
-struct Excerpt {
-    text: String,
-    indent: usize,
-    length: usize,
-}
-
-impl Excerpt {
-    fn of(line: &str, position: Position) -> Self {
-        let column = usize::try_from(position.column - position.column.min(1)).unwrap_or(0);
-        let length = usize::try_from(position.length).unwrap_or(1);
-        let skipped = if column < MAX_LINE_SHOWN {
-            0
-        } else {
-            column - MAX_LINE_SHOWN / 2
-        };
-        let text: String = line
-            .chars()
-            .skip(skipped)
-            .take(MAX_LINE_SHOWN)
-            .map(one_column)
-            .collect();
-        let indent = column - skipped;
-        let shown = text.chars().count();
-        Self {
-            length: length.min(shown.saturating_sub(indent)).max(1),
-            text: text.trim_end().to_owned(),
-            indent,
-        }
-    }
-}
-
-/// A file may hold anything: keep tabs from moving the underline, and control
-/// characters from reaching the terminal.
-fn one_column(character: char) -> char {
-    match character {
-        '\t' => ' ',
-        character if hidden(character) => '\u{fffd}',
-        character => character,
-    }
-}
-
-/// Control characters, and those that reorder or hide the text around them.
-fn hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
-struct Visible<'a>(&'a str);
-
-impl fmt::Display for Visible<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            if hidden(character) {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                fmt::Write::write_char(f, character)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Place<'a>(&'a str);
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        write!(f, " ({})", Visible(self.0))
-    }
 }

@@ -169,6 +169,7 @@ impl Session<'_> {
             path: parent.to_owned(),
             message: format!("unknown key `{}`", quote(text)),
             help: suggest(text, known, "keys").or(Some("remove it".to_owned())),
+            warning: None,
         });
         let meant = near(text, free.iter().copied());
         let meant = meant.and_then(|meant| free.iter().copied().find(|key| *key == meant));
@@ -193,6 +194,7 @@ impl Session<'_> {
             path: place.path.clone(),
             message: format!("missing key `{key}`"),
             help: Some(format!("add `{key}: …` here")),
+            warning: None,
         });
         state.bad.insert(path, Attempts::new());
         state.has_progressed = true;
@@ -226,6 +228,7 @@ impl State<'_> {
                 path: String::new(),
                 message: "the file cannot be decoded".to_owned(),
                 help: Some("compare it with the reference of options".to_owned()),
+                warning: None,
             });
         }
     }
@@ -261,6 +264,7 @@ fn problem(place: &Place<'_>, error: Error) -> Problem {
         path: place.path.clone(),
         message: conceal(node, &message),
         help: help.map(|help| conceal(node, &help)),
+        warning: None,
     }
 }
 

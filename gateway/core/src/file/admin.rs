@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::{Checker, split_help};
@@ -14,7 +15,7 @@ const DEFAULT_ADDRESS: SocketAddr =
 const TOKEN_BYTES_MIN: usize = 16;
 
 /// The admin listener.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSpec {
     /// `address:port`; default `127.0.0.1:9090`, which other machines cannot reach.

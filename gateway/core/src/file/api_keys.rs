@@ -1,6 +1,7 @@
 //! `api_keys:` lists of keys, and where clients send them.
 
 use http::HeaderName;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::auth::RESERVED_HEADERS;
@@ -12,7 +13,7 @@ use crate::config::join;
 const DEFAULT_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 
 /// One list of keys, as written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKeysSpec {
     /// The file that holds the hashes of the keys; read again when it changes.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderName;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Network;
@@ -13,7 +14,7 @@ use crate::auth::{Auth, Credential, Policy};
 use crate::config::{TextOr, item, join};
 
 /// Who may use a route.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(from = "TextOr<Open, CallerSpec>")]
 pub enum AuthSpec {
     /// Everybody.
@@ -23,7 +24,7 @@ pub enum AuthSpec {
 }
 
 /// The word for a route that everybody may use.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Open {
     /// Everybody.
@@ -40,7 +41,7 @@ impl From<TextOr<Open, CallerSpec>> for AuthSpec {
 }
 
 /// What callers must show: exactly one of `jwt`, `api_key`, `network` and `any`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallerSpec {
     /// A token of this provider, or of one of these: of the one whose issuer it names.
@@ -73,7 +74,7 @@ pub struct CallerSpec {
 }
 
 /// What must hold beside the credential.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequireSpec {
     /// Scopes the caller must have.

@@ -8,15 +8,16 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::load_balancers::Attributes;
+use super::named_files::{NamedFile, named_files};
 use super::origins::origins;
 use super::settings::Sources;
-use super::{Outline, RoutesFile, Settings, identity, load_balancers, overload};
+use super::{Outline, RoutesFile, Settings, identity, lints, load_balancers, overload};
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::credential::Place;
 use crate::auth::jwt::Provider;
 use crate::auth::{Auth, Policy};
 use crate::cluster::Subset;
-use crate::config::{Partial, Problems, Source, decode_partial, item, join, near};
+use crate::config::{Partial, Positions, Problems, Source, decode_partial, item, join, near};
 use crate::plan::{Cluster, Forwarded, NameSet, Plan, Route};
 use crate::route::{NamedMatch, RouteTable};
 use crate::words::units::{ByteSize, HumanDuration};
@@ -39,6 +40,19 @@ pub struct Compiled {
     pub outline: Outline,
 }
 
+/// Everything that can be said of a routes file without running it.
+#[derive(Debug)]
+pub struct Report {
+    /// What it means, or all that is wrong with it.
+    pub outcome: Result<Compiled, Problems>,
+    /// What is legal but odd.
+    pub warnings: Problems,
+    /// The files that it names, as far as it could be read.
+    pub files: Vec<NamedFile>,
+    /// Where it says what.
+    pub positions: Positions,
+}
+
 /// Reads, checks and compiles a routes file.
 ///
 /// # Errors
@@ -47,10 +61,28 @@ pub fn read(
     source: Source<'_>,
     variables: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Compiled, Problems> {
-    let partial = decode_partial::<RoutesFile>(source, variables)?;
+    check(source, variables).outcome
+}
+
+/// The same, with what else there is to say.
+#[must_use]
+pub fn check(source: Source<'_>, variables: &dyn Fn(&str) -> Option<String>) -> Report {
+    let partial = match decode_partial::<RoutesFile>(source, variables) {
+        Ok(partial) => partial,
+        Err(problems) => {
+            return Report {
+                warnings: problems.clone().emptied(),
+                outcome: Err(problems),
+                files: Vec::new(),
+                positions: Positions::default(),
+            };
+        }
+    };
     let mut check = Checker::new(&partial, variables);
     let compiled = compile(&partial.value, &mut check);
-    match (compiled, check.into_problems().into_result()) {
+    lints::lint(&partial.value, &mut check);
+    let (problems, warnings) = check.into_problems();
+    let outcome = match (compiled, problems.into_result()) {
         (Some(mut compiled), Ok(())) => {
             let (plan, positions) = (&compiled.plan, &partial.positions);
             compiled.plan.origins = Arc::new(origins(source.name, plan, positions));
@@ -58,6 +90,12 @@ pub fn read(
         }
         (_, Err(problems)) => Err(problems),
         (None, Ok(())) => unreachable!("a file that does not compile has a problem"),
+    };
+    Report {
+        outcome,
+        warnings,
+        files: named_files(&partial.value),
+        positions: partial.positions,
     }
 }
 
@@ -320,6 +358,7 @@ fn identity_headers(routes: &[Route]) -> Vec<HeaderName> {
 pub(super) struct Checker<'a> {
     partial: &'a Partial<RoutesFile>,
     problems: Problems,
+    warnings: Problems,
     variables: &'a dyn Fn(&str) -> Option<String>,
 }
 
@@ -332,13 +371,14 @@ impl<'a> Checker<'a> {
         Self {
             partial,
             problems: partial.problems.clone(),
+            warnings: partial.problems.clone().emptied(),
             variables,
         }
     }
 
-    /// All that is wrong.
-    pub(super) fn into_problems(self) -> Problems {
-        self.problems
+    /// All that is wrong, and all that is odd.
+    pub(super) fn into_problems(self) -> (Problems, Problems) {
+        (self.problems, self.warnings)
     }
 
     /// Adds a problem with what the file says at `path`, unless it is known already that
@@ -353,6 +393,21 @@ impl<'a> Checker<'a> {
         if self.is_sound(&path) {
             self.problems
                 .add(&self.partial.positions, path, message, help);
+        }
+    }
+
+    /// Adds what is legal but odd, unless something is wrong there anyhow.
+    pub(super) fn warn(
+        &mut self,
+        code: &'static str,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        help: &str,
+    ) {
+        let path = path.into();
+        if self.is_sound(&path) {
+            let (positions, help) = (&self.partial.positions, Some(help.into()));
+            self.warnings.warn(code, positions, path, message, help);
         }
     }
 

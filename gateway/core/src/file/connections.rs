@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::Checker;
@@ -10,7 +11,7 @@ use crate::plan::Connections;
 use crate::words::units::HumanDuration;
 
 /// Connections to an upstream's endpoints, as written.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionsSpec {
     /// Idle connections that a worker keeps to one endpoint, 0 to 10,000; default 128.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Address;
@@ -31,12 +32,12 @@ const ZONE_BYTES_MAX: usize = 64;
 pub(super) const ZONE_HELP: &str = "write it as AWS does, such as `eu-west-1a`";
 
 /// One endpoint, as written: `127.0.0.1:9001`, or a map that says more of it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(from = "TextOr<Address, EndpointMap>")]
 pub struct EndpointSpec(EndpointMap);
 
 /// One endpoint, as a map.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointMap {
     /// An IP address and a port: `127.0.0.1:9001`.

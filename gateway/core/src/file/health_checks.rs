@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::Checker;
@@ -21,7 +22,7 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 const JITTER_PERCENT_MAX: u32 = 50;
 
 /// Active checks, as written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HealthCheckSpec {
     /// The path that is asked for with GET, query included, such as `/healthz`.

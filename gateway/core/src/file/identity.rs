@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderName;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::RoutesFile;
@@ -16,7 +17,7 @@ use crate::words::units::HumanDuration;
 
 /// The gateway's own tokens, as written. An upstream that says `identity: AUDIENCE` gets one with
 /// each request.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct InternalIdentitySpec {
     /// The tokens' `iss`; default `gateway`.

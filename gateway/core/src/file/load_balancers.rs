@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderName;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::Checker;
@@ -24,7 +25,7 @@ const SUBSETS_MAX: usize = 32;
 const ATTRIBUTES_MAX: usize = 8;
 
 /// How an endpoint is chosen: a policy by name, or one with options.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(from = "TextOr<PolicyName, PolicySpec>")]
 pub struct LoadBalancer(TextOr<PolicyName, PolicySpec>);
 
@@ -41,7 +42,7 @@ impl Default for LoadBalancer {
 }
 
 /// A policy without options.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicyName {
     /// Of two drawn at random, the one that is expected to answer first: by its recent answers,
@@ -55,7 +56,7 @@ pub enum PolicyName {
 }
 
 /// A policy with options.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicySpec {
     /// One endpoint for all requests of one key.
@@ -63,7 +64,7 @@ pub struct PolicySpec {
 }
 
 /// One endpoint for all requests of one key: exactly one of `header`, `cookie` and `claim`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsistentHashSpec {
     /// The header that holds the key.
@@ -82,7 +83,7 @@ pub struct ConsistentHashSpec {
 }
 
 /// Where a key is: exactly one of `header`, `cookie` and `claim`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StickySpec {
     /// The header that holds the key.
@@ -97,7 +98,7 @@ pub struct StickySpec {
 }
 
 /// A claim that can be a key: the one that is kept of every verified token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimName {
     /// Who the caller is.
@@ -105,7 +106,7 @@ pub enum ClaimName {
 }
 
 /// Whether endpoints of our own zone are preferred: a boolean, or how.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(from = "TextOr<Switch, ZoneSpec>")]
 pub struct ZoneAware(TextOr<Switch, ZoneSpec>);
 
@@ -127,7 +128,7 @@ pub enum Switch {
 }
 
 /// How endpoints of our own zone are preferred.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ZoneSpec {
     /// A local endpoint is passed over for a remote one when it has more requests in flight than
@@ -136,7 +137,7 @@ pub struct ZoneSpec {
 }
 
 /// What becomes of a request while its subset has no endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenEmpty {
     /// It is answered with 503: nothing else stands in for what the file asks for. The default.

@@ -12,16 +12,20 @@ mod endpoints;
 mod health_checks;
 mod identity;
 mod key_sources;
+mod lints;
 mod load_balancers;
 mod name_servers;
+mod named_files;
 mod origins;
 mod outliers;
 mod outline;
 mod overload;
 mod providers;
+mod reference;
 mod retries;
 mod revocations;
 mod routes;
+mod schema;
 mod secrets;
 mod settings;
 mod sources;
@@ -34,30 +38,35 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use address::{Address, NameServer, Network};
 pub use admin::{AdminSpec, AdminToken};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
-pub use compile::{Compiled, read};
+pub use compile::{Compiled, Report, check, read};
 pub use connections::ConnectionsSpec;
 pub use endpoints::{ENDPOINT_FILE_BYTES_MAX, EndpointFile, EndpointMap, EndpointSpec};
 pub use health_checks::{HealthCheck, HealthCheckSpec};
 pub use identity::InternalIdentitySpec;
 pub use key_sources::{KeyPlace, KeySource, is_private_way};
+pub use lints::WARNING_CODES;
 pub use load_balancers::{
     ClaimName, ConsistentHashSpec, LoadBalancer, PolicyName, PolicySpec, StickySpec, Switch,
     WhenEmpty, ZoneAware, ZoneSpec,
 };
 pub use name_servers::{NameServers, NameServersSpec};
+pub use named_files::{Holds, NamedFile};
 pub use outliers::{OutlierSpec, SuccessRateSpec};
 pub use outline::{Change, Changes, Outline};
 pub use overload::{HedgeSpec, PriorityName};
 pub use providers::{AlgorithmName, PlaceSpec, ProviderSpec};
+pub use reference::reference;
 pub use retries::{BackoffSpec, HoldSpec, RetryCondition, RetrySpec, StatusMethodsSpec};
 pub use revocations::{DocumentSource, RevocationsSpec};
 pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, RouteSpec};
+pub use schema::schema;
 pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSpec, ForwardedSpec, Limits, LimitsSpec,
@@ -69,7 +78,7 @@ pub use upstream_limits::{Adaptive, AdaptiveSpec, UpstreamLimitsSpec};
 pub use upstreams::UpstreamSpec;
 
 /// A routes file, as written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoutesFile {
     /// The format's version: 1.

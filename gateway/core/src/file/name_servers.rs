@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::address::NameServer;
@@ -12,7 +13,7 @@ use crate::config::item;
 use crate::words::units::HumanDuration;
 
 /// Who is asked about names, as written.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NameServersSpec {
     /// Addresses of name servers, with a port unless it is 53: up to 8. They are asked in place of

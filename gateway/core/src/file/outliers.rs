@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::Checker;
@@ -16,7 +17,7 @@ const EJECTION_MIN: Duration = Duration::from_millis(100);
 const EJECTION_MAX: Duration = Duration::from_mins(5);
 
 /// When an endpoint is left out for its own failures, and for how long.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutlierSpec {
     /// Resets, timeouts and invalid answers in a row that eject, 0 to 1000; default 5, 0 never
@@ -49,7 +50,7 @@ pub struct OutlierSpec {
 }
 
 /// When too few answers of an endpoint are good.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SuccessRateSpec {
     /// Below this share of good answers an endpoint is ejected, while at least half of the others

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::Checker;
@@ -11,7 +12,7 @@ use crate::plan::{Action, Cluster, Hedge, Route};
 use crate::words::units::HumanDuration;
 
 /// How important a route's requests are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PriorityName {
     /// May fill a limit of its upstream to the end.
@@ -38,7 +39,7 @@ impl From<PriorityName> for Priority {
 
 /// A second try at another endpoint while the first is slow. Only for idempotent methods, and
 /// within the budget of retries.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HedgeSpec {
     /// Time without an answer's head after which the second try begins, 1 ms to 1 m.

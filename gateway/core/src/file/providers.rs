@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 use jsonwebtoken::Algorithm;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ use crate::config::{item, join};
 use crate::words::units::{ByteSize, HumanDuration};
 
 /// One provider, as written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderSpec {
     /// What `iss` must be, to the letter.
@@ -91,7 +92,7 @@ pub struct ProviderSpec {
 
 /// A signature algorithm of RFC 7518 section 3.1 or RFC 8037; those that begin with HS go with
 /// `secret` alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are the RFC's")]
 pub enum AlgorithmName {
     RS256,
@@ -239,7 +240,7 @@ impl ProviderSpec {
 }
 
 /// Where a token may be.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PlaceSpec {
     /// `Authorization: Bearer TOKEN`.

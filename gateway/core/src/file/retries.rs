@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
@@ -13,7 +14,7 @@ use crate::config::{item, join};
 use crate::words::units::{ByteSize, HumanDuration};
 
 /// Whether to try again.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetrySpec {
     /// Further tries after the first, 0 to 5; default 2.
@@ -46,7 +47,7 @@ pub struct RetrySpec {
 }
 
 /// Which answers are held until they are whole, so that one that breaks off can be tried again.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HoldSpec {
     /// Bytes of an answer's body that are held, 0 (none is) to 1 MiB; default 16 KiB. Longer
@@ -58,7 +59,7 @@ pub struct HoldSpec {
 }
 
 /// The pause before another try, drawn between 0 and a bound.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BackoffSpec {
     /// The bound of the first pause, which doubles each time; 0 to 10 s, default 25 ms.
@@ -68,7 +69,7 @@ pub struct BackoffSpec {
 }
 
 /// For which methods a status is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusMethodsSpec {
     /// Those that mean the same when repeated.
@@ -93,7 +94,7 @@ pub enum RetryCondition {
 }
 
 impl RetryCondition {
-    const WORDS: &[&str] = &["connect_failure", "reset", "timeout", "invalid_answer"];
+    pub(super) const WORDS: &[&str] = &["connect_failure", "reset", "timeout", "invalid_answer"];
 }
 
 impl<'de> Deserialize<'de> for RetryCondition {

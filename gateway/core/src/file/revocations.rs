@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::Checker;
@@ -10,7 +11,7 @@ use crate::config::join;
 use crate::words::units::HumanDuration;
 
 /// A deny list, as written: a file or a URL.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevocationsSpec {
     /// A file, read again when it changes.

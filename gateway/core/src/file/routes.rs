@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::auth::AuthSpec;
@@ -20,7 +21,7 @@ use crate::route::MatchSpec;
 use crate::words::units::{ByteSize, HumanDuration};
 
 /// One route, as written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteSpec {
     /// Its name in logs and metrics: letters, digits, `-`, `_` and `.`, at most 64.
@@ -58,7 +59,7 @@ pub struct RouteSpec {
 }
 
 /// What routes leave out.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Defaults {
     /// As in a route.
@@ -70,7 +71,7 @@ pub struct Defaults {
 }
 
 /// One of a route's upstreams.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackendSpec {
     /// The upstream's name.
@@ -89,7 +90,7 @@ pub struct BackendSpec {
 }
 
 /// An answer of the gateway's own.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(from = "TextOr<OwnAnswer, FixedSpec>")]
 pub enum RespondSpec {
     /// The public keys of the gateway's own tokens, as a JWK set.
@@ -99,7 +100,7 @@ pub enum RespondSpec {
 }
 
 /// The word for an answer that the gateway makes by itself.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OwnAnswer {
     /// The public keys of the gateway's own tokens, as a JWK set.
@@ -116,7 +117,7 @@ impl From<TextOr<OwnAnswer, FixedSpec>> for RespondSpec {
 }
 
 /// An answer that is always the same.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixedSpec {
     /// 200 to 599.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::Checker;
@@ -18,7 +19,7 @@ use crate::identity::InternalIdentity;
 use crate::words::units::{ByteSize, HumanDuration};
 
 /// One listening address.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSpec {
     /// `address:port`; port 0 takes a free one.
@@ -26,7 +27,7 @@ pub struct ListenerSpec {
 }
 
 /// The access log.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccessLogSpec {
     /// `json` (default) or `none`.
@@ -36,7 +37,7 @@ pub struct AccessLogSpec {
 }
 
 /// How a line is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccessLogFormat {
     /// One JSON object a line.
@@ -47,7 +48,7 @@ pub enum AccessLogFormat {
 }
 
 /// Where lines go.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(from = "String")]
 pub enum AccessLogOutput {
     /// Standard output.
@@ -67,7 +68,7 @@ impl From<String> for AccessLogOutput {
 }
 
 /// Bounds on connections and heads, as written.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSpec {
     /// Bytes of a request's head, 1 KiB to 1 MiB; default 64 KiB.
@@ -112,7 +113,7 @@ pub struct Limits {
 }
 
 /// How the process leaves on SIGTERM, as written.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownSpec {
     /// Time in which readiness fails and requests are still accepted; default 5 s.
@@ -132,7 +133,7 @@ pub struct ShutdownTimes {
 }
 
 /// Whom to believe about earlier hops.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ForwardedSpec {
     /// Networks whose `X-Forwarded-*`, `Forwarded` and `x-request-id` are believed; default none.

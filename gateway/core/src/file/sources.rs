@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::Checker;
@@ -13,7 +14,7 @@ use crate::config::join;
 use crate::words::units::HumanDuration;
 
 /// Instances registered in AWS Cloud Map.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CloudMapSpec {
     /// The namespace's name; Copilot has it in `COPILOT_SERVICE_DISCOVERY_ENDPOINT`.
@@ -41,7 +42,7 @@ pub struct CloudMapSpec {
 }
 
 /// Addresses of a name, with a port of the file's or with those of SRV records.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsSpec {
     /// A name with A or AAAA records; needs `port`.
@@ -63,7 +64,7 @@ pub struct DnsSpec {
 }
 
 /// Addresses in a file of their own.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSpec {
     /// The path of a list as that of `static`, YAML or JSON. The file is read again when it

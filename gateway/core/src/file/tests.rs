@@ -1,6 +1,7 @@
 //! What good files mean, and what is said about bad ones.
 
 mod broken;
+mod corpus;
 mod endpoints;
 mod good;
 mod health;
@@ -9,6 +10,8 @@ mod many;
 mod overload;
 mod resilience;
 mod revocations;
+mod schema;
+mod warnings;
 
 use std::fmt::Write as _;
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::Checker;
 use crate::words::units::HumanDuration;
 
 /// How a new process takes over, as written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpgradeSpec {
     /// The path of the unix socket at which the running process hands over, at most 107 bytes,

@@ -1,5 +1,6 @@
 //! `limits:` of an upstream.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::Checker;
@@ -10,7 +11,7 @@ use crate::words::percent::Percent;
 
 /// How much of the gateway an upstream may hold. Beyond it requests are answered at once with
 /// 503 `upstream_overloaded`. Each worker has an equal share, rounded up.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamLimitsSpec {
     /// Open connections, idle ones included, 1 to 1,000,000; default 10,000.
@@ -25,7 +26,7 @@ pub struct UpstreamLimitsSpec {
 }
 
 /// Whether a limit finds itself: `true`, `false`, or how.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(from = "TextOr<Switch, AdaptiveSpec>")]
 pub struct Adaptive(TextOr<Switch, AdaptiveSpec>);
 
@@ -36,7 +37,7 @@ impl From<TextOr<Switch, AdaptiveSpec>> for Adaptive {
 }
 
 /// How far a limit may move, over all workers of one gateway.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdaptiveSpec {
     /// Requests at a time that are always let in, 1 to 1,000,000; default 3.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile::Checker;
@@ -16,7 +17,7 @@ use crate::plan::Cluster;
 use crate::words::units::HumanDuration;
 
 /// One upstream, as written: exactly one of `cloud_map`, `static`, `dns` and `file`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamSpec {
     /// Instances registered in AWS Cloud Map.

@@ -1,5 +1,6 @@
 //! What the routes file says under `match`, before it is checked.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::compile;
@@ -9,7 +10,7 @@ use super::method::MethodNames;
 ///
 /// Exactly one of `path`, `path_prefix` and `path_pattern`; the rest narrows it
 /// further, and everything given must hold. See `docs/routing.md`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MatchSpec {
     /// The whole path: `/status`. A trailing slash counts.
@@ -44,7 +45,7 @@ pub struct MatchSpec {
 ///
 /// `equals`, `prefix` and `matches` hold only if the header is there exactly
 /// once: of a repeated header, upstreams take the first, the last or all joined.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderMatchSpec {
     /// The header's name, in any case.
@@ -67,7 +68,7 @@ pub struct HeaderMatchSpec {
 ///
 /// Name and value are compared decoded (`%20` and `+` are a space). `equals` and
 /// `matches` hold only if the parameter is there exactly once, as for headers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueryMatchSpec {
     /// The parameter's name, case-sensitive, not escaped.

@@ -49,12 +49,15 @@ impl Origin {
     /// # Errors
     /// Everything that is wrong with it.
     pub(super) fn read(source: ConfigSource) -> Result<(Compiled, Self), LoadError> {
+        let held = source.load_first();
+        held.warn();
         let Held {
             look,
             hash,
             compiled,
             text,
-        } = source.load_first();
+            ..
+        } = held;
         let origin = Self {
             source,
             look,
@@ -227,7 +230,7 @@ impl Reloader {
         let held = held.await.expect("reading a configuration does not panic");
         self.origin.look = held.look;
         let is_known = !held.hash.is_empty() && held.hash == self.origin.hash;
-        self.origin.hash = held.hash;
+        self.origin.hash.clone_from(&held.hash);
         if settles && is_known {
             // Touched, and the same as when it was read last, good or bad.
             return Outcome::Unchanged;
@@ -240,6 +243,7 @@ impl Reloader {
             }
             Outcome::Unchanged
         } else {
+            held.warn();
             match held.compiled {
                 Ok(compiled) => {
                     let outcome = self.apply(running, compiled, why).await;

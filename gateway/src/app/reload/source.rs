@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use gateway_core::config::{Problems, Source};
-use gateway_core::file::{Compiled, read};
+use gateway_core::file::{Compiled, Report, check};
 use tempfile::NamedTempFile;
 
 use crate::files::{FileError, Fingerprint, READINGS_MAX, SETTLE_TIME, look, read_file, text};
 
 /// Bytes that are read of one file; that a routes file may have fewer is said by its reader.
 const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Warnings that one line of the log shows.
+const WARNINGS_LOGGED_MAX: usize = 10;
 /// Bytes of the digest that are shown.
 const HASH_BYTES_SHOWN: usize = 8;
 
@@ -44,8 +46,23 @@ pub(crate) struct Held {
     /// The beginning of the SHA-256 of its text; empty where it could not be read.
     pub(crate) hash: Box<str>,
     pub(crate) compiled: Result<Compiled, LoadError>,
+    /// What is odd about it, on one line; empty where nothing is.
+    warnings: String,
     /// As it was read; empty where it could not be.
     pub(super) text: Vec<u8>,
+}
+
+impl Held {
+    /// Says in the log what is odd about a configuration that comes into force.
+    pub(super) fn warn(&self) {
+        let warnings = &self.warnings;
+        if self.compiled.is_ok() && !warnings.is_empty() {
+            tracing::warn!(
+                warnings,
+                "the configuration is good, and odd in places; see `gateway check`"
+            );
+        }
+    }
 }
 
 /// By what the place itself says whether it may hold something else; `None` where it says nothing.
@@ -147,6 +164,14 @@ impl ConfigSource {
         }
     }
 
+    /// Everything that can be said of it without running it.
+    pub(crate) fn report(&self) -> Result<Report, FileError> {
+        let Self::File(file) = self;
+        let path = file.path.display().to_string();
+        let (bytes, _) = read_anything(&path)?;
+        file.report(&path, bytes)
+    }
+
     /// What it says of itself.
     pub(super) fn look(&self) -> Look {
         match self {
@@ -174,29 +199,43 @@ impl ConfigFile {
     fn load(&self, read_bytes: impl Fn(&str) -> Content) -> Held {
         let path = self.path.display().to_string();
         match read_bytes(&path) {
-            Ok((bytes, fingerprint)) => Held {
-                look: Look(Some(fingerprint)),
-                hash: hash(&bytes),
-                compiled: self.compile(path, bytes.clone()),
-                text: bytes,
-            },
+            Ok((bytes, fingerprint)) => {
+                let (compiled, warnings) = self.compile(path, bytes.clone());
+                Held {
+                    look: Look(Some(fingerprint)),
+                    hash: hash(&bytes),
+                    compiled,
+                    warnings,
+                    text: bytes,
+                }
+            }
             Err(error) => Held {
                 look: Look(look(&path).ok()),
                 hash: Box::default(),
                 compiled: Err(LoadError::Read(error)),
+                warnings: String::new(),
                 text: Vec::new(),
             },
         }
     }
 
-    fn compile(&self, path: String, bytes: Vec<u8>) -> Result<Compiled, LoadError> {
-        let text = text(&path, bytes).map_err(LoadError::Read)?;
+    fn compile(&self, path: String, bytes: Vec<u8>) -> (Result<Compiled, LoadError>, String) {
+        let report = match self.report(&path, bytes) {
+            Ok(report) => report,
+            Err(error) => return (Err(LoadError::Read(error)), String::new()),
+        };
+        let problems = |problems| LoadError::Problems { path, problems };
+        let warnings = report.warnings.brief(WARNINGS_LOGGED_MAX);
+        (report.outcome.map_err(problems), warnings)
+    }
+
+    fn report(&self, path: &str, bytes: Vec<u8>) -> Result<Report, FileError> {
+        let text = text(path, bytes)?;
         let source = Source {
-            name: &path,
+            name: path,
             text: &text,
         };
-        let compiled = read(source, &*self.variables);
-        compiled.map_err(|problems| LoadError::Problems { path, problems })
+        Ok(check(source, &*self.variables))
     }
 }
 

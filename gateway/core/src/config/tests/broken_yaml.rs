@@ -44,7 +44,7 @@ fn text_that_is_not_yaml_names_the_remedy() {
             2:5-1 name[0]: this is not YAML: illegal placement of ':' indicator | close the `[` or `{` further up, and quote text that holds a `:`
 
             "name:\n\t- a"
-            2:2-1 name: this is not YAML: tabs disallowed within this context (block indentation) | indent with spaces, not with tabs
+            2:1-1 name: this is not YAML: tabs disallowed within this context (block indentation) | indent with spaces, not with tabs
 
             "name: a: b"
             1:8-1 : this is not YAML: mapping values are not allowed in this context | quote text that holds `: `, and indent a map below its key

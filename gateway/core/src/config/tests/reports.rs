@@ -45,8 +45,8 @@ fn control_characters_and_tabs_do_not_reach_the_terminal() {
          --> routes.yaml:1:1
           |
         1 | "na\u001bme": "x"
-          | ^^^^^^^^^^^^ did you mean `name`?
-          = known keys: `port`, `signed`, `ratio`, `flag`, `name`, `wait`, `size`, `list`, `map`, `ports`, `nested`, `pair`, `algorithm`, `balancer`, `auth`, `any`
+          | ^^^^^^^^^^^^ help: did you mean `name`?
+          = help: known keys: `port`, `signed`, `ratio`, `flag`, `name`, `wait`, `size`, `list`, `map`, `ports`, `nested`, `pair`, `algorithm`, `balancer`, `auth`, `any`
 
         error: expected a string, found a list
          --> routes.yaml:2:14 (list[1])

@@ -326,7 +326,7 @@ fn later_checks_add_problems_of_their_own() {
           --> routes.yaml:26:58 (routes[0].backends[1].upstream)
            |
         26 |     backends: [{upstream: users, weight: 90}, {upstream: legacy, weight: 10}]
-           |                                                          ^^^^^^ did you mean `legacy`?
+           |                                                          ^^^^^^ help: did you mean `legacy`?
     "]]
     .assert_eq(&problems.to_string());
     assert_eq!(problems.into_result().unwrap_err().len(), 2);

@@ -22,7 +22,7 @@ fn compile(section: &str) -> Result<DocumentSource, String> {
         .map_err(|problems| problems.brief(9))?;
     let mut check = Checker::new(&partial, &|_| None);
     let compiled = spec.compile(AT, &mut check);
-    let problems = check.into_problems();
+    let (problems, _) = check.into_problems();
     if problems.is_empty() {
         return Ok(compiled);
     }
