@@ -224,9 +224,9 @@ ask() {
 
 is_healthy() {
     local tries=0
-    until (confined "$1" 65532 "$(program "$1")" healthcheck); do
+    until (confined "$1" 65532 "$(program "$1")" healthcheck) 2>"$scratch/healthcheck"; do
         tries=$((tries + 1))
-        [ "$tries" -lt "$PATIENCE_TRIES" ] || { cat "$scratch/$1.log"; return 1; }
+        [ "$tries" -lt "$PATIENCE_TRIES" ] || { cat "$scratch/healthcheck" "$scratch/$1.log"; return 1; }
         sleep 0.1
     done
 }
@@ -235,7 +235,7 @@ is_healthy() {
 leaves() {
     local waiting tries=0
     waiting=$(cat "$scratch/$1.pid")
-    kill -TERM "$(ps -o pid= --ppid "$waiting" | tr -d ' ')"
+    kill -TERM "$(ps -o pid= --ppid "$waiting" | tr -d ' ')" || { cat "$scratch/$1.log"; return 1; }
     while kill -0 "$waiting" 2>/dev/null && [ "$(ps -o stat= -p "$waiting" | cut -c 1)" != Z ]; do
         tries=$((tries + 1))
         [ "$tries" -lt "$PATIENCE_TRIES" ] || { cat "$scratch/$1.log"; return 1; }
@@ -247,9 +247,9 @@ leaves() {
 # The gateway asks again for what was not there at first.
 answers() {
     local tries=0
-    until [ "$(ask --header "authorization: Bearer $token" "http://gateway:8080/$1")" = "$2" ]; do
+    until [ "$(ask --header "authorization: Bearer $token" "http://gateway:8080/$1" 2>"$scratch/curl")" = "$2" ]; do
         tries=$((tries + 1))
-        [ "$tries" -lt "$PATIENCE_TRIES" ] || { cat "$scratch"/*.log; return 1; }
+        [ "$tries" -lt "$PATIENCE_TRIES" ] || { cat "$scratch/curl" "$scratch"/*.log; return 1; }
         sleep 0.1
     done
 }
