@@ -81,7 +81,7 @@ builder() {
 # shellcheck disable=SC2086
 build() {
     case $builder in
-        buildah) buildah build --layers ${BUILD_OPTIONS:-} --target "$1" --tag "localhost/gateway/$1" "$root" ;;
+        buildah) buildah build --layers --format docker ${BUILD_OPTIONS:-} --target "$1" --tag "localhost/gateway/$1" "$root" ;;
         *) "$builder" build ${BUILD_OPTIONS:-} --target "$1" --tag "gateway/$1" "$root" ;;
     esac >&2
 }
@@ -92,8 +92,8 @@ unpack() {
     mkdir -p "$scratch/$1"
     case $builder in
         buildah)
-            buildah inspect --type image --format '{{json .OCIv1.Config}}' "localhost/gateway/$1" >"$scratch/$1.json"
-            buildah inspect --type image --format '{{json .Docker.Config.Healthcheck}}' "localhost/gateway/$1" >"$scratch/$1.health"
+            buildah inspect --type image "localhost/gateway/$1" |
+                python3 -c 'import json, sys; print(json.dumps(json.load(sys.stdin)["Docker"]["config"]))' >"$scratch/$1.json"
             container=$(buildah from "localhost/gateway/$1")
             mounted=$(buildah mount "$container")
             tar -C "$mounted" -cf "$scratch/$1.tar" .
@@ -180,7 +180,8 @@ place() {
     ip -n "$space" link set lo up
     ip -n "$space" addr add "$NETWORK.$2/24" dev eth0
     ip -n "$space" link set eth0 up
-    mkdir -p "$scratch/$1/proc"
+    mkdir -p "$scratch/$1/proc" "$scratch/$1/dev"
+    touch "$scratch/$1/dev/random" "$scratch/$1/dev/urandom"
     # As Docker has it.
     printf '127.0.0.1\tlocalhost\n%s\t%s\n' "$NETWORK.$2" "$1" >"$scratch/$1/etc/hosts"
     printf 'nameserver 127.0.0.11\noptions ndots:0\n' >"$scratch/$1/etc/resolv.conf"
@@ -200,6 +201,9 @@ confined() {
         shift
         mount --bind "$files" "$files"
         mount -t proc proc "$files/proc"
+        # Every container has them; a static executable asks them for random numbers.
+        mount --bind /dev/random "$files/dev/random"
+        mount --bind /dev/urandom "$files/dev/urandom"
         [ ! -d "$files/var/lib/issuer" ] || mount --bind "$files/var/lib/issuer" "$files/var/lib/issuer"
         mount -o remount,bind,ro "$files"
         exec "$@"' sh "$scratch/$name" \
