@@ -124,7 +124,7 @@ test_cloudformation() {
     check 'cloudformation: the URL alone, without the last slash' [ "$out" = http://app-test.elb.amazonaws.com ]
     check 'cloudformation: everything stands' cloudformation_stands
     check 'cloudformation: no Copilot' not_called 'copilot '
-    check 'cloudformation: the Dockerfile' called 'docker build --platform linux/amd64 --file products-svc/Dockerfile'
+    check 'cloudformation: the target of the Dockerfile' called 'docker build --platform linux/amd64 --target products --tag'
     check 'cloudformation: the architecture' grep -q '^Architecture=X86_64$' "$STUB_STATE/values/app-test"
     check 'cloudformation: rights' called '--capabilities CAPABILITY_IAM --no-fail-on-empty-changeset'
 
@@ -135,7 +135,7 @@ test_cloudformation() {
     STUB_ARCHITECTURE=arm64 JWT_ISSUER='' JWT_AUDIENCE='' run deploy app gateway --engine=cloudformation
     check 'cloudformation: deploy keeps what is deployed' [ "$status" -eq 0 ]
     check 'cloudformation: one service alone' [ "$(grep UsersImage "$STUB_STATE/values/app-test")" = "$before" ]
-    check 'cloudformation: the architecture stays' called 'docker build --platform linux/amd64 --file gateway/Dockerfile --tag'
+    check 'cloudformation: the architecture stays' called 'docker build --platform linux/amd64 --target gateway --tag'
     check 'cloudformation: still whole' cloudformation_stands
 
     # shellcheck disable=SC2086

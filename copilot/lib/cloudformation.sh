@@ -92,13 +92,6 @@ capital() {
     esac
 }
 
-dockerfile() {
-    case $1 in
-        gateway) printf 'gateway/Dockerfile\n' ;;
-        *) printf '%s-svc/Dockerfile\n' "$1" ;;
-    esac
-}
-
 # All services run on one architecture: that of the stack, at first that of Docker's machine, since
 # building for another one is slow.
 choose_architecture() {
@@ -116,7 +109,7 @@ choose_architecture() {
     esac
 }
 
-# push_image SERVICE TAG: leaves its name in $image.
+# push_image SERVICE TAG: leaves its name in $image. The services are targets of one Dockerfile.
 push_image() {
     local repository platform=linux/amd64
     [ "$architecture" = X86_64 ] || platform=linux/arm64
@@ -125,7 +118,7 @@ push_image() {
     [ -n "$repository" ] ||
         fail "the stack $app-$environment-repositories has no repository for $1; make it: ./copilotw.sh init $app$(common_arguments)"
     image=$repository:$2
-    docker build --platform "$platform" --file "$(dockerfile "$1")" --tag "$image" . >&2 ||
+    docker build --platform "$platform" --target "$1" --tag "$image" . >&2 ||
         fail "the image of $1 could not be built; the lines above say why. When that is mended, go on with: $again"
     # Each time: the login lasts 12 hours, and a build may take long.
     aws ecr get-login-password | docker login --username AWS --password-stdin "${repository%%/*}" >&2 ||

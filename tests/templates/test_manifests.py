@@ -115,19 +115,6 @@ class Routes(unittest.TestCase):
         self.assertEqual(self.gateway["variables"]["TRUSTED_PROXIES"], environment["network"]["vpc"]["cidr"])
 
 
-class Images(unittest.TestCase):
-    def test_the_images_hold_what_the_manifests_name(self):
-        for name in support.SERVICES:
-            manifest = support.read_yaml(support.COPILOT / name / "manifest.yml")
-            dockerfile = support.ROOT / manifest["image"]["build"]["dockerfile"]
-            if not dockerfile.exists():
-                self.skipTest(f"there is no {dockerfile.name} for {name} yet")
-            text = dockerfile.read_text()
-            paths = [*manifest["entrypoint"], *manifest.get("command", []), *map(str, manifest["variables"].values())]
-            for path in (path for path in paths if path.startswith("/")):
-                self.assertRegex(text, rf"(?<![\w.]){re.escape(path)}(?![\w.-])", f"{name}: {path}")
-
-
 class Permissions(unittest.TestCase):
     """What a task role allows against what the program calls."""
 

@@ -1,10 +1,15 @@
 //! What `gateway dev` and `gateway token` are told.
 
+use std::fs::Permissions;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use gateway_core::words::units::{HumanDuration, UnitError};
+use serde_json::json;
+use tempfile::NamedTempFile;
 
 use super::issuer::{
     DEFAULT_AUDIENCE, DEFAULT_SCOPE, DEFAULT_SUBJECT, Issuer, KeysError, MintError,
@@ -111,6 +116,9 @@ pub struct TokenOptions {
     /// Directory of `gateway dev`, which holds the keys
     #[arg(long, value_name = "DIRECTORY", default_value = ".local")]
     pub data_dir: PathBuf,
+    /// Write the public keys to this file too: the JWK set that `jwks_file` of a provider reads
+    #[arg(long, value_name = "FILE")]
+    pub public_keys: Option<PathBuf>,
 }
 
 /// Why there is no token.
@@ -122,6 +130,14 @@ pub enum TokenError {
     /// The token that was asked for is out of bounds.
     #[error(transparent)]
     Mint(#[from] MintError),
+    /// The public keys could not be written.
+    #[error("cannot write the public keys to `{}`", path.display())]
+    PublicKeys {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
 }
 
 impl TokenOptions {
@@ -142,8 +158,30 @@ impl TokenOptions {
         // Before the keys: a wrong option must not make any.
         request.check()?;
         let issuer = Issuer::open(&keys_directory(&self.data_dir))?;
+        if let Some(path) = &self.public_keys {
+            write_public(path, &issuer).map_err(|source| TokenError::PublicKeys {
+                path: path.clone(),
+                source,
+            })?;
+        }
         Ok(issuer.mint(&request, now)?)
     }
+}
+
+/// Beside the file, then renamed: a gateway that reads it meanwhile never sees a part.
+fn write_public(path: &Path, issuer: &Issuer) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = NamedTempFile::new_in(directory)?;
+    file.write_all(json!(issuer.jwks()).to_string().as_bytes())?;
+    // The gateway that reads it runs as another user.
+    file.as_file()
+        .set_permissions(Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// As durations in a routes file, so that a sign or a missing unit gets the remedy, too.

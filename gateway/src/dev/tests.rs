@@ -1,6 +1,7 @@
 //! The whole system but the gateway, with shell scripts for services.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,6 +9,7 @@ use clap::Parser;
 use futures_util::FutureExt as _;
 use gateway_core::config::Source;
 use gateway_core::file::read;
+use jsonwebtoken::jwk::JwkSet;
 
 use super::*;
 use crate::lifecycle::Lifecycle;
@@ -107,6 +109,36 @@ fn a_token_needs_no_running_issuer_and_a_wrong_option_makes_no_keys() {
     .unwrap();
     assert_eq!(token.split('.').count(), 3);
     assert!(data.join("keys").exists());
+}
+
+#[test]
+fn the_public_keys_are_written_for_everybody_and_nothing_private_with_them() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("jwks.json");
+    let data_dir = home.path().join("data");
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let arguments = [
+        "--public-keys",
+        &path(&file),
+        "--data-dir",
+        &path(&data_dir),
+    ];
+    let minted = || token(&arguments).unwrap().mint(SystemTime::now());
+    let header = jsonwebtoken::decode_header(minted().unwrap()).unwrap();
+    let written = fs::read_to_string(&file).unwrap();
+    let set: JwkSet = serde_json::from_str(&written).unwrap();
+    assert!(set.find(&header.kid.unwrap()).is_some());
+    for member in ["\"d\"", "\"p\"", "\"q\"", "PRIVATE"] {
+        assert!(!written.contains(member), "{member}");
+    }
+    assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o644);
+
+    // Once more, over the file that is there; and where none can be.
+    minted().unwrap();
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let error = minted().unwrap_err().to_string();
+    assert!(error.contains("jwks.json"), "{error}");
 }
 
 #[tokio::test]

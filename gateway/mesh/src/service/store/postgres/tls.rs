@@ -85,3 +85,26 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the users service's image has at the path that its `DATABASE_CA` names.
+    const RDS_BUNDLE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../users-svc/rds-global-bundle.pem"
+    );
+
+    #[test]
+    fn every_authority_of_amazon_rds_is_trusted() {
+        let mut roots = RootCertStore::empty();
+        add_file(&mut roots, Path::new(RDS_BUNDLE)).unwrap();
+        let certificates = std::fs::read_to_string(RDS_BUNDLE).unwrap();
+        assert_eq!(
+            roots.len(),
+            certificates.matches("BEGIN CERTIFICATE").count()
+        );
+        assert!(!roots.is_empty());
+    }
+}
