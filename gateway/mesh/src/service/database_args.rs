@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::store::Bounds;
 use super::store::database::{Database, DatabaseError, Said};
@@ -18,7 +19,7 @@ const TIMEOUT: std::ops::RangeInclusive<Duration> =
 #[derive(Args)]
 pub(super) struct DatabaseArgs {
     /// SQLite file, created if absent; `:memory:`, the default, keeps the rows in this process
-    #[arg(long, env = "DATABASE", value_name = "PATH")]
+    #[arg(long, env = "DATABASE", value_name = "PATH", value_parser = path_parser())]
     database: Option<PathBuf>,
     /// The database, instead of --database: sqlite:PATH, postgres://USER:PASSWORD@HOST:PORT/NAME
     /// or dynamodb:TABLE. Better set in the environment: others see command lines
@@ -33,7 +34,7 @@ pub(super) struct DatabaseArgs {
     )]
     database_secret: Option<String>,
     /// PEM file with roots that PostgreSQL's certificate may come from, beside the system's
-    #[arg(long, env = "DATABASE_CA", value_name = "PATH")]
+    #[arg(long, env = "DATABASE_CA", value_name = "PATH", value_parser = path_parser())]
     database_ca: Option<PathBuf>,
     /// Connections to PostgreSQL, or calls to DynamoDB, at a time; 1 to 100
     #[arg(long, env = "DATABASE_POOL_SIZE", value_name = "COUNT", default_value = "8", value_parser = parse_pool_size)]
@@ -72,6 +73,11 @@ impl DatabaseArgs {
             statement_timeout: self.database_statement_timeout,
         }
     }
+}
+
+/// A path, or nothing, which clap's own parser of paths refuses.
+fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 fn parse_pool_size(text: &str) -> Result<u16, String> {

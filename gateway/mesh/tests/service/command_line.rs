@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mesh::service::store::Bounds;
+use mesh::service::store::{Bounds, Database, sqlite};
 use mesh::service::{Command, Supervision, parse};
 
 use crate::notes::Note;
@@ -140,4 +140,21 @@ fn the_options_of_the_database_are_read_as_documented() {
             .to_string();
         assert!(error.contains(part), "{arguments:?}: {error}");
     }
+}
+
+#[test]
+fn an_empty_value_is_none_for_a_supervisor_cannot_unset_a_variable() {
+    let arguments = [
+        "--database=",
+        "--database-url=",
+        "--database-secret=",
+        "--database-ca=",
+    ];
+    let command = parse::<Note>(["notes-svc"].iter().chain(&arguments).map(Into::into));
+    let settings = match command {
+        Ok(Command::Serve(settings)) => settings,
+        other => panic!("{other:?}"),
+    };
+    let expected = Database::Sqlite(sqlite::Database::Memory);
+    assert_eq!(settings.database, expected);
 }
