@@ -137,7 +137,7 @@ impl AdaptiveLimit {
     }
 
     /// Looks at what all workers have seen, and decides if it is time to; to be called some times
-    /// in [a tenth of a second](WINDOW_MS_MIN), by one thread.
+    /// in a tenth of a second, by one thread.
     pub fn tick<'u>(
         &self,
         usages: impl IntoIterator<Item = &'u Usage> + Clone,
