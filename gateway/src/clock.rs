@@ -6,6 +6,26 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gateway_core::words::time::{Millis, UnixSeconds};
 
+/// A reading, in microseconds since the clock's origin. A request looks at its beginning and its
+/// end half a dozen times in three units; as moments each is converted once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    pub(crate) fn to_ms(self) -> Millis {
+        self.0 / 1000
+    }
+
+    /// Nothing where `earlier` is later.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(micros(duration)))
+    }
+}
+
 /// Reads time; cheap to clone.
 ///
 /// One read of the monotonic clock gives both kinds of time. The offset to civil time is
@@ -39,21 +59,32 @@ impl Clock {
         self.to_ms(Instant::now())
     }
 
+    pub(crate) fn now(&self) -> Moment {
+        self.moment(Instant::now())
+    }
+
+    pub(crate) fn moment(&self, at: Instant) -> Moment {
+        Moment(micros(at.saturating_duration_since(self.origin)))
+    }
+
     pub(crate) fn to_ms(&self, at: Instant) -> Millis {
-        micros(at.saturating_duration_since(self.origin)) / 1000
+        self.moment(at).to_ms()
     }
 
     pub(crate) fn instant(&self, at: Millis) -> Instant {
         self.origin + Duration::from_millis(at)
     }
 
-    pub(crate) fn to_unix_micros(&self, at: Instant) -> u64 {
-        self.unix_offset_micros.load(Ordering::Relaxed)
-            + micros(at.saturating_duration_since(self.origin))
+    pub(crate) fn unix_micros(&self, at: Moment) -> u64 {
+        self.unix_offset_micros.load(Ordering::Relaxed) + at.0
+    }
+
+    pub(crate) fn unix_seconds(&self, at: Moment) -> UnixSeconds {
+        self.unix_micros(at) / 1_000_000
     }
 
     pub(crate) fn to_unix_seconds(&self, at: Instant) -> UnixSeconds {
-        self.to_unix_micros(at) / 1_000_000
+        self.unix_seconds(self.moment(at))
     }
 }
 

@@ -90,7 +90,7 @@ fn decide(
         peer: record.connection.peer.ip(),
     };
     let live = &record.pinned.live;
-    let now = worker.clock.to_unix_seconds(record.started);
+    let now = worker.clock.unix_seconds(record.began);
     let decision =
         worker.with_tokens(|tokens| pipeline::decide(&live.plan, &head, &**live, tokens, now))?;
     Ok(Decided {

@@ -15,7 +15,7 @@ use mesh::trace::TraceContext;
 
 use super::live::Pinned;
 use super::worker::{Connection, Worker};
-use crate::clock::micros;
+use crate::clock::{Moment, micros};
 use crate::telemetry::cells::UpstreamCells;
 use crate::telemetry::line::{LineWriter, key};
 use crate::telemetry::refusals::{Refused, shortened};
@@ -29,6 +29,8 @@ pub(crate) struct Record {
     pub(super) pinned: Arc<Pinned>,
     pub(super) parts: Parts,
     pub(super) started: Instant,
+    /// The same.
+    pub(super) began: Moment,
     pub(super) is_trusted: bool,
     pub(super) request_id: HeaderValue,
     pub(super) trace: TraceContext,
@@ -64,7 +66,7 @@ impl Record {
     pub(super) fn give_back(&mut self, link: Box<Link>) {
         self.is_complete = true;
         if let Some(lease) = &self.lease {
-            let now = self.worker.clock.to_ms(self.started);
+            let now = self.began.to_ms();
             let (_, cluster) = self.backend.expect("an upstream has answered");
             let bounds = &self.pinned.live.plan.clusters[cluster].connections;
             let address = lease.endpoint().address();
@@ -79,8 +81,8 @@ impl Record {
                 Reason::UpstreamTimeout => Outcome::TimedOut,
                 _ => Outcome::Broken,
             };
-            let took = self.started.elapsed();
-            lease.report(outcome, took, self.worker.clock.to_ms(self.started + took));
+            let now = self.worker.clock.now();
+            lease.report(outcome, now.since(self.began), now.to_ms());
         }
         self.rejection = Some(reason.into());
     }
@@ -197,7 +199,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let ended = Instant::now();
+        let ended = self.worker.clock.now();
         // Dropped without an answer, or before its end: the client went away, or we leave.
         let is_over = self.is_complete || self.backend.is_none() || self.rejection.is_some();
         let (status, reason) = match (self.status, &self.rejection) {
@@ -209,17 +211,15 @@ impl Drop for Record {
                 (reason.status(), Some(reason))
             }
         };
-        let elapsed = ended.saturating_duration_since(self.started);
+        let elapsed = ended.since(self.began);
         self.count(status, reason, elapsed);
-        let unix_micros = self.worker.clock.to_unix_micros(ended);
+        let unix_micros = self.worker.clock.unix_micros(ended);
         if let Some(reason) = reason {
             self.note_refusal(reason, unix_micros);
         }
         self.worker.log.write(unix_micros, |line| {
             self.write_line(line, elapsed, status, reason);
         });
-        self.connection
-            .state
-            .end_answer(self.worker.clock.to_ms(ended));
+        self.connection.state.end_answer(ended.to_ms());
     }
 }

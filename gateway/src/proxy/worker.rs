@@ -97,12 +97,14 @@ impl Worker {
         };
         drop(state);
         self.cells.requests_in_flight.add(1);
+        let started = Instant::now();
         Box::new(Record {
             worker: Arc::clone(self),
             connection: Arc::clone(connection),
             pinned,
             parts,
-            started: Instant::now(),
+            started,
+            began: self.clock.moment(started),
             is_trusted,
             request_id,
             trace,

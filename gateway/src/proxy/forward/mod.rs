@@ -13,7 +13,7 @@ mod hold;
 mod request;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gateway_core::cluster::balance::{Choice, SubsetChoice, Tried};
 use gateway_core::cluster::retry::Failure;
@@ -29,6 +29,7 @@ use super::body::ResponseBody;
 use super::record::Record;
 use super::reply;
 use crate::cause::chain;
+use crate::clock::Moment;
 use crate::identity::Subject;
 use crate::telemetry::cells::UpstreamCells;
 use crate::upstream::{ExchangeError, Link, Replay, Reply, RequestBody};
@@ -92,7 +93,11 @@ struct Token {
 #[derive(Clone, Copy)]
 struct Span {
     sent_at: Instant,
+    /// The same.
+    sent: Moment,
     deadline: Instant,
+    /// From the one to the other.
+    left: Duration,
 }
 
 /// Sends a request to one of a route's upstreams and answers with what comes back.
@@ -120,7 +125,7 @@ pub(super) async fn forward(
         return reply::reject(record, rejection);
     }
     record.counted_at = Some(cluster_index);
-    let now = record.worker.clock.to_ms(record.started);
+    let now = record.began.to_ms();
     cells.budget.deposit(route.retries.budget_percent, now);
     let time_allowed = time_allowed(&record, route.timeout);
     let mut forwarding = Forwarding {
@@ -255,11 +260,14 @@ impl Forwarding<'_> {
         let (per_try, deadline) = (self.route.per_try_timeout, self.deadline);
         let token = self.token(record);
         let sent_at = Instant::now();
+        let deadline = per_try.map_or(deadline, |timeout| deadline.min(sent_at + timeout));
+        let left = deadline.saturating_duration_since(sent_at);
         let span = Span {
             sent_at,
-            deadline: per_try.map_or(deadline, |timeout| deadline.min(sent_at + timeout)),
+            sent: record.worker.clock.moment(sent_at),
+            deadline,
+            left,
         };
-        let left = span.deadline.saturating_duration_since(sent_at);
         let token = token.as_ref().map(|(name, value)| (*name, value));
         let request = upstream_request(record, lease, token, left, body);
         self.exchange(record, lease, link, request, span).await
@@ -341,7 +349,7 @@ impl Forwarding<'_> {
     ) -> Ended {
         let is_reused = link.is_reused;
         let state = &record.connection.state;
-        state.wait_until(record.worker.clock.to_ms(span.deadline));
+        state.wait_until(span.sent.after(span.left).to_ms());
         let mut exchange = link.exchange(request, || state.is_overdue()).await;
         let mut took = span.sent_at.elapsed();
         if let Ok(reply) = exchange {
@@ -355,8 +363,7 @@ impl Forwarding<'_> {
         if let Some(outcome) = outcome(&exchange)
             && !(is_hurried && outcome == Outcome::TimedOut)
         {
-            let now = record.worker.clock.to_ms(span.sent_at + took);
-            lease.report(outcome, took, now);
+            lease.report(outcome, took, span.sent.after(took).to_ms());
             self.cells.usage.observe(outcome, took);
         }
         let wants_new_link = exchange.is_err() && is_reused;
