@@ -225,6 +225,11 @@ impl Connection {
         self.state.is_at_rest(self.requests.load(Ordering::Relaxed))
     }
 
+    /// Whether a request has come on it.
+    pub(crate) fn has_carried(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether the request being served is the last one that this connection may carry.
     pub(super) fn is_spent(&self) -> bool {
         self.requests.load(Ordering::Relaxed) >= self.requests_max

@@ -38,6 +38,8 @@ use crate::telemetry::cells::WorkerCells;
 
 /// hyper's own buffer must hold the largest head that the framer lets pass.
 const BUFFER_BYTES_MIN: usize = 16 * 1024;
+/// How long the first request of a connection is waited for when the process leaves.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 
 type Http<S> = http1::Connection<TokioIo<Downstream<TcpStream>>, S>;
 
@@ -59,7 +61,7 @@ pub(super) async fn serve(
     let mut downstream = Downstream::new(socket, limits.head, Arc::clone(&state), clock.clone());
     let connection = Arc::new(Connection::new(peer, Arc::clone(&state), &limits));
     let stopping = pin!(worker.lifecycle.stopping());
-    let last_look = pin!(tokio::task::yield_now());
+    let last_look = pin!(last_look(&connection));
     let mut watch = Watch {
         timer: Timer::new(state, clock, send_timeout),
         stopping,
@@ -92,6 +94,19 @@ pub(super) async fn serve(
         downstream.put_back(&parts.read_buf);
     }
     watch.close(downstream).await;
+}
+
+/// Ready when a connection that ends because the process leaves need not be waited for.
+///
+/// The reactor has its turn first, so that a request that the kernel has taken already is served
+/// and not thrown away. A connection that has carried none was opened for one, which may be on its
+/// way: a client tries again by itself only on connections that it has used before.
+async fn last_look(connection: &Connection) {
+    tokio::task::yield_now().await;
+    if !connection.has_carried() {
+        // Boxed, because hardly any connection comes to this.
+        Box::pin(tokio::time::sleep(FIRST_REQUEST_GRACE)).await;
+    }
 }
 
 /// Puts a parser on the socket. Boxed, so that a connection that rests is small.
@@ -160,8 +175,6 @@ impl<F: Future<Output = ()>, L: Future<Output = ()>> Watch<'_, F, L> {
             self.end = End::LastLook;
             state.linger_at_end();
         }
-        // A request that the kernel has taken already is served, not thrown away: the
-        // reactor has its turn, and hyper reads, before an idle connection is closed.
         if self.end == End::LastLook && self.last_look.as_mut().poll(context).is_ready() {
             self.end = End::Begun;
             return Poll::Ready(Event::Close);
