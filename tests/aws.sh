@@ -16,6 +16,8 @@ export PATH=$root/tests/stubs:$PATH STUB_QUERIES=$scratch/queries
 export AWS_SHARED_CREDENTIALS_FILE=$scratch/none AWS_ENDPOINT_URL=http://127.0.0.1:9 AWS_EC2_METADATA_DISABLED=true
 export AWS_REGION=eu-central-1 JWT_ISSUER=https://issuer.example/ JWT_AUDIENCE=api
 
+# shellcheck source=tests/checks.sh
+. "$root/tests/checks.sh"
 # shellcheck source=tests/aws_account.sh
 . "$root/tests/aws_account.sh"
 
@@ -586,6 +588,7 @@ test_undone() {
 }
 
 work=$scratch/clone
+script=$work/copilotw.sh
 clone "$work"
 parts=${*:-usage happy cloudformation application_troubles stack_troubles other_troubles delete_halfway \
     public public_feeds_curl doctor terminal undone queries interruptions}

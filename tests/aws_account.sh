@@ -2,9 +2,6 @@
 # Sourced by tests/aws.sh: clones, accounts, running the script, checking what it did.
 # shellcheck disable=SC2154 # tests/aws.sh sets root, scratch and work
 
-passed=0
-failed=0
-
 # clone DIRECTORY: as much of this clone as a deployment needs, so that no test writes into it.
 clone() {
     mkdir -p "$1/copilot/cloudformation"
@@ -34,33 +31,6 @@ account() {
 
 new_account() {
     account "$scratch/account"
-}
-
-# run ARGUMENT...: leaves $status, $out (standard output) and $err (standard error).
-run() {
-    status=0
-    "$work/copilotw.sh" "$@" >"$scratch/out" 2>"$scratch/err" </dev/null || status=$?
-    out=$(cat "$scratch/out")
-    err=$(cat "$scratch/err")
-}
-
-# check NAME TEST...: TEST is a command.
-check() {
-    local name=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAILED: %s\n  status: %s\n  stdout: %s\n  stderr: %s\n' "$name" "$status" "$out" "$err"
-    fi
-}
-
-contains() {
-    case $1 in
-        *"$2"*) return 0 ;;
-        *) return 1 ;;
-    esac
 }
 
 lacks() {

@@ -11,35 +11,8 @@ root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 script=$root/copilotw.sh
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-passed=0
-failed=0
-
-# run ARGUMENT...: leaves $status, $out (standard output) and $err (standard error).
-run() {
-    status=0
-    "$script" "$@" >"$scratch/out" 2>"$scratch/err" </dev/null || status=$?
-    out=$(cat "$scratch/out")
-    err=$(cat "$scratch/err")
-}
-
-# check NAME TEST...: TEST is a command.
-check() {
-    local name=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAILED: %s\n  status: %s\n  stdout: %s\n  stderr: %s\n' "$name" "$status" "$out" "$err"
-    fi
-}
-
-contains() {
-    case $1 in
-        *"$2"*) return 0 ;;
-        *) return 1 ;;
-    esac
-}
+# shellcheck source=tests/checks.sh
+. "$root/tests/checks.sh"
 
 # refused NAME TEXT ARGUMENT...: exit 2, TEXT on standard error, nothing on standard output.
 refused() {

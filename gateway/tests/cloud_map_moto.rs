@@ -1,8 +1,5 @@
 //! Cloud Map through the real SDK, against an emulator that others wrote.
 
-#[path = "support/moto.rs"]
-mod moto;
-
 use std::time::Duration;
 
 use aws_sdk_servicediscovery::{
@@ -15,7 +12,7 @@ use gateway::discovery::{
     cloud_map::{CloudMap, CloudMapClient, CloudMapService, Look},
     watch::{DiscoveryState, WatchOptions, Watcher},
 };
-use moto::Moto;
+use mesh::testing::parts::moto::Moto;
 
 const NAMESPACE: &str = "test.shop.local";
 const SERVICE: &str = "users";

@@ -14,9 +14,6 @@
 
 mod behaviour;
 mod client;
-#[cfg(feature = "real-parts")]
-#[path = "../support/moto.rs"]
-mod emulator;
 mod instance;
 mod journal;
 mod load;

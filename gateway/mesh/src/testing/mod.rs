@@ -5,7 +5,7 @@
 #[cfg(feature = "real-parts")]
 pub mod databases;
 pub mod openapi;
-#[cfg(feature = "real-parts")]
+#[cfg(feature = "moto")]
 pub mod parts;
 pub mod process;
 

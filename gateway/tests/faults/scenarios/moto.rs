@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use aws_sdk_servicediscovery::Client;
 use aws_sdk_servicediscovery::config::{BehaviorVersion, Config, Credentials, Region};
+use mesh::testing::parts::moto::Moto;
 use nix::sys::signal::Signal;
 
 use super::{Scenario, row};
-use crate::emulator::Moto;
 use crate::registry::{NAMESPACE, SERVICE};
 use crate::report::Expected::AllServed;
 use crate::report::Played;

@@ -1,23 +1,15 @@
 //! moto, an emulator of AWS, behind a door that tests open and close.
 
-use std::env;
-use std::process::Stdio;
-use std::time::Duration;
-
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
+use super::moto::Moto;
 use crate::service::store::dynamodb::{ID, PARTITION, create_table};
-
-/// Time for the server to say where it listens; Python needs some to import.
-const START_DEADLINE: Duration = Duration::from_mins(1);
 
 /// An emulator that keeps its rows in memory; killed when dropped.
 ///
@@ -27,7 +19,7 @@ const START_DEADLINE: Duration = Duration::from_mins(1);
 pub struct DynamoDb {
     door: u16,
     open: Option<JoinSet<()>>,
-    running: Option<(Child, String)>,
+    running: Option<Moto>,
 }
 
 impl DynamoDb {
@@ -48,14 +40,14 @@ impl DynamoDb {
     /// Kills it, with its rows, and cuts all connections.
     pub async fn kill(&mut self) {
         self.open = None;
-        let (mut child, _) = self.running.take().expect("it runs");
-        child.kill().await.expect("it is ours");
+        let running = self.running.take().expect("it runs");
+        running.kill().await;
     }
 
     /// Starts it empty, with its door closed.
     pub async fn start_again(&mut self) {
         assert!(self.running.is_none(), "it runs");
-        self.running = Some(start_moto().await);
+        self.running = Some(Moto::start().await);
     }
 
     /// Opens the door.
@@ -139,34 +131,6 @@ impl DynamoDb {
     }
 
     fn url(&self) -> &str {
-        let (_, url) = self.running.as_ref().expect("it runs");
-        url
+        self.running.as_ref().expect("it runs").url()
     }
-}
-
-async fn start_moto() -> (Child, String) {
-    let program = env::var_os("MOTO_SERVER")
-        .expect("MOTO_SERVER is not set; run ./copilotw.sh test, which installs moto");
-    let mut process = Command::new(&program)
-        .args(["-H", "127.0.0.1", "-p", "0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
-    let stderr = process.stderr.take().expect("stderr is piped");
-    let mut lines = BufReader::new(stderr).lines();
-    let url = tokio::time::timeout(START_DEADLINE, async {
-        while let Some(line) = lines.next_line().await.expect("moto writes text") {
-            if let Some((_, url)) = line.split_once("Running on ") {
-                return url.trim().to_owned();
-            }
-        }
-        panic!("moto ended before it listened; run it by hand to see why");
-    });
-    let url = url.await.expect("moto listens in time");
-    // It logs each request: a full pipe would stop it.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (process, url)
 }

@@ -1,24 +1,25 @@
 //! A moto server: an emulator of AWS that others wrote.
 
-use std::{env, process::Stdio, time::Duration};
+use std::env;
+use std::process::Stdio;
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
 
 /// Time for the server to say where it listens; Python needs some to import.
 const START_DEADLINE: Duration = Duration::from_mins(1);
 
-/// A running server on a port of its own; killed when dropped.
-pub(crate) struct Moto {
+/// A running server on a port of its own, which keeps all in memory; killed when dropped.
+#[derive(Debug)]
+pub struct Moto {
     url: String,
-    _process: Child,
+    process: Child,
 }
 
 impl Moto {
     /// Starts the executable that `MOTO_SERVER` names.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let program = env::var_os("MOTO_SERVER")
             .expect("MOTO_SERVER is not set; run ./copilotw.sh test, which installs moto");
         let mut process = Command::new(&program)
@@ -43,14 +44,17 @@ impl Moto {
         .expect("moto listens in time");
         // It logs each request: a full pipe would stop it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self {
-            url,
-            _process: process,
-        }
+        Self { url, process }
+    }
+
+    /// Ends it, with all that it keeps.
+    pub async fn kill(mut self) {
+        self.process.kill().await.expect("it is ours");
     }
 
     /// The endpoint for an AWS SDK.
-    pub(crate) fn url(&self) -> &str {
+    #[must_use]
+    pub fn url(&self) -> &str {
         &self.url
     }
 }
