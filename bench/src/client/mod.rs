@@ -118,6 +118,7 @@ impl Load {
             let worker = Arc::new(Worker {
                 workload: Arc::clone(&workload),
                 opens_at,
+                closes_at,
                 drives: drives(&workload, starts_at, first..first + connections),
                 counters: Arc::default(),
                 tally: Mutex::new(Tally::new()),
@@ -128,7 +129,7 @@ impl Load {
             load.tallies.push(tally);
             let stopped = stopped.clone();
             let work = async move {
-                worker.work(closes_at, stopped).await;
+                worker.work(stopped).await;
                 // The receiver is gone when the load was dropped.
                 let _ = send_tally.send(worker.take_tally());
             };
@@ -226,6 +227,7 @@ fn drives(workload: &Workload, starts_at: Instant, numbers: Range<usize>) -> Box
 struct Worker {
     workload: Arc<Workload>,
     opens_at: Instant,
+    closes_at: Instant,
     /// One for each of its connections.
     drives: Box<[Drive]>,
     counters: Arc<Counters>,
@@ -234,19 +236,19 @@ struct Worker {
 }
 
 impl Worker {
-    async fn work(self: &Arc<Self>, closes_at: Instant, mut stopped: watch::Receiver<()>) {
+    async fn work(self: &Arc<Self>, mut stopped: watch::Receiver<()>) {
         // Dropped at the end of this function, and with it every connection.
         let mut driving = JoinSet::new();
         for nth in 0..self.drives.len() {
             driving.spawn(Arc::clone(self).drive(nth));
         }
         tokio::select! {
-            () = tokio::time::sleep_until(closes_at.into()) => {}
+            () = tokio::time::sleep_until(self.closes_at.into()) => {}
             // An error means that the load was dropped, which ends it too.
             _ = stopped.changed() => {}
         }
         drop(driving);
-        self.record_overdue(Instant::now().min(closes_at));
+        self.record_overdue(Instant::now().min(self.closes_at));
     }
 
     /// Requests of the window that were due and have no answer: leaving them out would flatter
@@ -267,10 +269,10 @@ impl Worker {
     }
 
     /// One connection's life: request after request, a new connection whenever
-    /// the old one is spent. Ends when it is dropped.
+    /// the old one is spent. Ends with the window, or when it is dropped.
     async fn drive(self: Arc<Self>, nth: usize) {
         let drive = &self.drives[nth];
-        loop {
+        while Instant::now() < self.closes_at {
             let failure = match self.open().await {
                 Ok(connection) => self.repeat(connection, drive).await,
                 Err(failure) => Some(failure),
@@ -289,7 +291,8 @@ impl Worker {
             .unwrap_or(Err(Failure::ConnectTimeout))
     }
 
-    /// Repeats the request until the connection is spent or fails.
+    /// Repeats the request until the connection is spent or fails, or the window closes: what is
+    /// due or answered later is not of the window, however late its end is noticed.
     async fn repeat(&self, mut connection: Connection, drive: &Drive) -> Option<Failure> {
         let mut timer = match drive.schedule.map(|_| Timer::new()).transpose() {
             Ok(timer) => timer,
@@ -301,6 +304,9 @@ impl Worker {
                 began = schedule.due(drive.taken.load(Ordering::Relaxed));
                 if timer.wait_until(began).await.is_err() {
                     return Some(Failure::Io);
+                }
+                if began >= self.closes_at {
+                    return None;
                 }
             }
             let exchange = connection.exchange(self.workload.requests.next());
@@ -314,6 +320,9 @@ impl Worker {
             }
             // One clock read a request: the end of one is the start of the next.
             let ended = Instant::now();
+            if ended >= self.closes_at {
+                return None;
+            }
             self.record_answer(&answer, ended, ended - began);
             drive.taken.fetch_add(1, Ordering::Relaxed);
             began = ended;
