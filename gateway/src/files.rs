@@ -7,7 +7,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Time between two looks at a file.
 pub(crate) const FILE_INTERVAL: Duration = Duration::from_secs(2);
@@ -48,6 +48,14 @@ impl Fingerprint {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+    /// Whether the file was last written longer ago than this.
+    pub(crate) fn is_older_than(&self, age: Duration) -> bool {
+        let seconds = u64::try_from(self.modified.0).unwrap_or(0);
+        let modified = UNIX_EPOCH + Duration::from_secs(seconds);
+        // To the second: one more is needed to be sure.
+        let found = SystemTime::now().duration_since(modified);
+        found.is_ok_and(|found| found > age + Duration::from_secs(1))
     }
 }
 

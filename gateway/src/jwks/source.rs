@@ -9,9 +9,10 @@ use serde::Deserialize;
 
 use super::error::KeyError;
 use super::fetch::Way;
-use super::file::{Look, Stamp, look};
+use super::file::{Look, look};
 use super::stats::KeyStats;
 use crate::fetch::Fetcher;
+use crate::files::Fingerprint;
 
 /// An issuer's document is read again after this time, and whenever keys could not be fetched.
 const DOCUMENT_INTERVAL: Millis = 3_600_000;
@@ -219,7 +220,7 @@ pub(super) struct KeyFile {
     path: String,
     content: Content,
     /// Of what was read last, where that was good.
-    stamp: Option<Stamp>,
+    stamp: Option<Fingerprint>,
 }
 
 impl KeyFile {

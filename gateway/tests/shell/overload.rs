@@ -84,7 +84,7 @@ impl Crowd {
 
 #[test]
 fn in_overload_the_important_are_served_in_time_and_the_rest_is_shed() {
-    const ENOUGH: usize = 100;
+    const ENOUGH: usize = 300;
     let backend = of_limited_capacity();
     let yaml = r#"
 workers: 1

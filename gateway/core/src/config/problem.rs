@@ -85,14 +85,7 @@ impl Problems {
         message: impl Into<String>,
         help: Option<String>,
     ) {
-        let path = path.into();
-        self.push(Problem {
-            position: positions.at(&path),
-            path,
-            message: message.into(),
-            help,
-            warning: None,
-        });
+        self.place(positions, path.into(), message.into(), help, None);
     }
 
     /// Adds what is legal but odd, under a stable code. See [`Problems::add`].
@@ -104,13 +97,23 @@ impl Problems {
         message: impl Into<String>,
         help: Option<String>,
     ) {
-        let path = path.into();
+        self.place(positions, path.into(), message.into(), help, Some(code));
+    }
+
+    fn place(
+        &mut self,
+        positions: &Positions,
+        path: String,
+        message: String,
+        help: Option<String>,
+        warning: Option<&'static str>,
+    ) {
         self.push(Problem {
             position: positions.at(&path),
             path,
-            message: message.into(),
+            message,
             help,
-            warning: Some(code),
+            warning,
         });
     }
 
