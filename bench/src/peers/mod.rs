@@ -19,6 +19,7 @@ mod instructions;
 mod machine;
 mod measure;
 mod nginx;
+mod pingap;
 mod pingora;
 mod plot;
 pub(crate) mod process;
@@ -50,7 +51,7 @@ use crate::output;
 use crate::scenario::{Measure, Scenario};
 
 /// Every peer, in the order of the report.
-const ALL: [&Peer; 24] = [
+const ALL: [&Peer; 25] = [
     &direct::PEER,
     &nginx::PEER,
     &haproxy::PEER,
@@ -63,6 +64,7 @@ const ALL: [&Peer; 24] = [
     &traefik::PEER,
     &caddy::PEER,
     &pingora::PEER,
+    &pingap::PEER,
     &haproxy_jwt::ES256,
     &gateway::ES256,
     &gateway::RS256_UNCACHED,
@@ -79,7 +81,7 @@ const ALL: [&Peer; 24] = [
 
 /// Those that run unless others are asked for: the first ones. The others answer questions
 /// about tokens and about size, and would take twice as long.
-const BY_DEFAULT: usize = 12;
+const BY_DEFAULT: usize = 13;
 
 /// Where peers that come as Python wheels are, seen from the directory that `bench` starts in.
 const VIRTUAL_ENVIRONMENT: &str = ".venv/bench";
@@ -198,6 +200,12 @@ enum Program {
     /// A file in the virtual environment that `bench/peers/requirements.txt` is installed in; a
     /// folder named `python3*` stands for whichever version of Python made it.
     FromWheel { file: &'static str },
+    /// A program that cargo installs, on the search path or in the environment of the wheels, and
+    /// the command that brings it there.
+    FromCargo {
+        name: &'static str,
+        install: &'static str,
+    },
     /// A program beside this one, and the command that builds it.
     BesideUs {
         name: &'static str,
@@ -307,6 +315,11 @@ fn find_program(peer: &Peer, gateway: Option<&Path>) -> anyhow::Result<Result<Pa
             .ok_or_else(|| format!("`{name}` is not installed; to add it: {install}")),
         Some(Program::FromWheel { file }) => find_in_wheels(Path::new(VIRTUAL_ENVIRONMENT), file)
             .ok_or_else(|| format!("no `{VIRTUAL_ENVIRONMENT}/{file}`; to add it: {BRING_WHEELS}")),
+        Some(Program::FromCargo { name, install }) => find_on_path(name)
+            .or_else(|| find_in_wheels(Path::new(VIRTUAL_ENVIRONMENT), &format!("bin/{name}")))
+            .ok_or_else(|| {
+                format!("no `{name}` on PATH or in {VIRTUAL_ENVIRONMENT}/bin; to add it: {install}")
+            }),
         Some(Program::BesideUs { name, build }) => find_beside_us(name)?
             .ok_or_else(|| format!("`{name}` is not built; to build it: {build}")),
         Some(Program::Ourselves) => Ok(own_path()?),
