@@ -489,8 +489,8 @@ fn warn_of_open_files(asked: &[Asked]) {
         .map_or(0, |most| 2 * u64::from(most) + SPARE_FILES);
     if needed > limit {
         output::note(&format!(
-            "warning: {limit} files may be open here, and {needed} are needed for a peer that opens \
-             an upstream connection for each idle one, as relay does"
+            "warning: {limit} files may be open here, and {needed} are needed by peers that open an \
+             upstream connection for each idle one, or keep room for it (relay, haproxy)"
         ));
     }
 }
