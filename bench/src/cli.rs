@@ -77,11 +77,17 @@ Scenarios:
   rate-PER_SECOND    open loop: requests are sent when they are due, whatever comes back, and \
 latency counts from that time (no coordinated omission)
   open-loop          rate-… at each of --rate
+  half-load          half of what the gateway answers in a trial, asked of every peer
+  scaling            one worker and two, at rates that both keep up with: what the second brings
+  reload             half of what the gateway answers in a trial, while 10,000 routes are replaced
+  idle[-COUNT]       so many connections that ask for nothing, 10000 if no count is given: what \
+each weighs
   two-workers        the proxy with two workers on two cores
 
 A proxy that is not installed is named with the command that brings it, and left out.
 
-Exit code: 0 when every row is valid, 1 when a proxy failed or gave a wrong answer.";
+Exit code: 0 when every row is valid, 1 when a proxy failed or gave a wrong answer, or with --goals \
+when one that was measured is missed.";
 
 /// Options of `bench load`.
 #[derive(Debug, Args)]
@@ -206,6 +212,7 @@ pub(crate) struct CompareArgs {
 
 /// Options of `bench peers`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, each on its own")]
 pub(crate) struct PeersArgs {
     /// The gateway's binary [default: `gateway` beside this program]
     #[arg(long, value_name = "PATH")]
@@ -260,6 +267,20 @@ pub(crate) struct PeersArgs {
     /// Count system calls with strace, once for each row
     #[arg(long)]
     pub(crate) syscalls: bool,
+
+    /// Time before each reading in the scenario idle, 100ms to 1h: memory may be given back late
+    #[arg(long, default_value = "20s", value_parser = parse_window)]
+    pub(crate) settle: Duration,
+
+    /// Different tokens that the peer gateway-many-tokens is asked with, 20000 to 1000000; all of
+    /// them are sent once before each of its measurements
+    #[arg(long, default_value_t = 1_000_000, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(20_000..=1_000_000))]
+    pub(crate) tokens: u32,
+
+    /// Exit with 1 when a goal that was measured is missed
+    #[arg(long)]
+    pub(crate) goals: bool,
 
     /// Write samples as they are taken, and JSON, Markdown and plots at the end, into this folder
     #[arg(long, value_name = "DIR")]
@@ -472,6 +493,8 @@ mod tests {
             ("bench peers --scenario fast", "is not a scenario"),
             ("bench peers --rate 0", "1..=1000000"),
             ("bench peers --resume", "--out"),
+            ("bench peers --tokens 10000", "20000..=1000000"),
+            ("bench peers --settle 2h", "between 100ms and 1h"),
             ("bench peers --rounds 0", "1..=100"),
         ] {
             let error = parse(line).expect_err(line);

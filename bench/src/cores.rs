@@ -103,6 +103,11 @@ pub(crate) fn raise_open_file_limit() {
     }
 }
 
+/// Files that this process may have open now.
+pub(crate) fn open_file_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

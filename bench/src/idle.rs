@@ -1,11 +1,13 @@
-//! `bench idle`: what idle client connections cost a server in memory.
+//! What idle client connections cost a server in memory: `bench idle`, and the scenario of
+//! `bench peers` with that name.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -20,78 +22,65 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Requests before anything is measured, so that what the first ones bring is nobody's.
 const WARMING: usize = 20;
 
-/// Resident memory of the server's processes, in bytes for each connection.
-#[derive(Debug, Serialize)]
-struct Report {
-    connections: u64,
+/// What connections weigh: resident memory of the server's processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Weights {
+    pub(crate) connections: u64,
     /// Before the first of them.
-    resident_bytes_before: u64,
-    /// Opened; nothing was ever sent.
-    silent_bytes_each: u64,
+    pub(crate) resident_bytes_before: u64,
+    /// For each, opened; nothing was ever sent.
+    pub(crate) silent_bytes_each: u64,
     /// One request each, just now.
-    served_bytes_each: u64,
+    pub(crate) served_bytes_each: u64,
     /// The same, idle since for the settling time.
-    idle_bytes_each: u64,
+    pub(crate) idle_bytes_each: u64,
+    /// How many of them the server has closed by then.
+    pub(crate) closed: u64,
 }
 
-/// Opens the connections and prints the report.
+/// A server, and what its connections ask for once.
+pub(crate) struct Server {
+    /// `HOST:PORT`.
+    pub(crate) address: String,
+    /// The whole request, which has no body.
+    pub(crate) request: Vec<u8>,
+    pub(crate) processes: BTreeSet<i32>,
+}
+
+/// Opens the connections and prints what they weigh.
 ///
 /// # Errors
 /// When the server cannot be reached, answers with an error, or has no memory that can be read.
 pub(crate) async fn run(arguments: IdleArgs) -> anyhow::Result<ExitCode> {
-    let server = Server::new(&arguments)?;
-    for _ in 0..WARMING {
-        server.ask(&mut server.connect().await?).await?;
-    }
-    tokio::time::sleep(arguments.settle).await;
-    let connections = u64::from(arguments.connections);
-    let before = server.resident_bytes()?;
-    let each = |now: u64| now.saturating_sub(before) / connections;
-
-    let mut open = Vec::with_capacity(arguments.connections.into());
-    for _ in 0..connections {
-        open.push(server.connect().await?);
-    }
-    tokio::time::sleep(arguments.settle).await;
-    let silent = server.resident_bytes()?;
-    for connection in &mut open {
-        server.ask(connection).await?;
-    }
-    let after_one = server.resident_bytes()?;
-    tokio::time::sleep(arguments.settle).await;
-    let report = Report {
-        connections,
-        resident_bytes_before: before,
-        silent_bytes_each: each(silent),
-        served_bytes_each: each(after_one),
-        idle_bytes_each: each(server.resident_bytes()?),
-    };
+    let server = Server::of(&arguments)?;
+    let weights = server
+        .weigh(arguments.connections, arguments.settle)
+        .await?;
+    ensure!(
+        weights.closed == 0,
+        "the server closed {} of the connections within --settle",
+        weights.closed
+    );
     output::report(&format!(
         "{} connections; resident memory before: {}\n\
          {:>9} bytes each that never sent anything\n\
          {:>9} bytes each, served one request\n\
          {:>9} bytes each, idle for {} since\n",
-        output::grouped(connections),
-        output::bytes(before),
-        output::grouped(report.silent_bytes_each),
-        output::grouped(report.served_bytes_each),
-        output::grouped(report.idle_bytes_each),
+        output::grouped(weights.connections),
+        output::bytes(weights.resident_bytes_before),
+        output::grouped(weights.silent_bytes_each),
+        output::grouped(weights.served_bytes_each),
+        output::grouped(weights.idle_bytes_each),
         humantime::format_duration(arguments.settle),
     ))?;
     if let Some(path) = &arguments.json {
-        output::write_json(path, &report)?;
+        output::write_json(path, &weights)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-struct Server {
-    address: String,
-    request: String,
-    processes: BTreeSet<i32>,
-}
-
 impl Server {
-    fn new(arguments: &IdleArgs) -> anyhow::Result<Self> {
+    fn of(arguments: &IdleArgs) -> anyhow::Result<Self> {
         let uri: http::Uri = arguments.url.parse().context("--url")?;
         ensure!(
             uri.scheme_str() == Some("http"),
@@ -101,13 +90,53 @@ impl Server {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         Ok(Self {
             address: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
-            request: format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"),
+            request: format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes(),
             processes: procfs::process_tree(arguments.pid).context("--pid")?,
         })
     }
 
+    /// Opens so many connections, has each served once, and reads the memory before, in between
+    /// and after, each time when `settle` has passed.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, answers with an error, or has no memory that can be
+    /// read.
+    pub(crate) async fn weigh(
+        &self,
+        connections: u16,
+        settle: Duration,
+    ) -> anyhow::Result<Weights> {
+        for _ in 0..WARMING {
+            self.ask(&mut self.connect().await?).await?;
+        }
+        tokio::time::sleep(settle).await;
+        let connections = u64::from(connections);
+        let before = self.resident_bytes()?;
+        let each = |now: u64| now.saturating_sub(before) / connections;
+
+        let mut open = Vec::new();
+        for _ in 0..connections {
+            open.push(self.connect().await?);
+        }
+        tokio::time::sleep(settle).await;
+        let silent = self.resident_bytes()?;
+        for connection in &mut open {
+            self.ask(connection).await?;
+        }
+        let after_one = self.resident_bytes()?;
+        tokio::time::sleep(settle).await;
+        Ok(Weights {
+            connections,
+            resident_bytes_before: before,
+            silent_bytes_each: each(silent),
+            served_bytes_each: each(after_one),
+            idle_bytes_each: each(self.resident_bytes()?),
+            closed: open.iter().map(|it| u64::from(is_closed(it))).sum(),
+        })
+    }
+
     fn resident_bytes(&self) -> anyhow::Result<u64> {
-        procfs::resident_bytes(&self.processes).context("the memory of --pid cannot be read")
+        procfs::resident_bytes(&self.processes).context("the server's memory cannot be read")
     }
 
     async fn connect(&self) -> anyhow::Result<TcpStream> {
@@ -118,10 +147,18 @@ impl Server {
     }
 
     async fn ask(&self, connection: &mut TcpStream) -> anyhow::Result<()> {
-        connection.write_all(self.request.as_bytes()).await?;
+        connection.write_all(&self.request).await?;
         let answer = tokio::time::timeout(TIMEOUT, read_answer(connection));
         answer.await.context("no answer in time")?
     }
+}
+
+/// Whether the other side has ended the connection, on which nothing is under way.
+fn is_closed(connection: &TcpStream) -> bool {
+    let nothing_yet = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    !connection
+        .try_read(&mut [0])
+        .is_err_and(|error| nothing_yet(&error))
 }
 
 /// Reads one answer whose length its head tells; leaves the connection between two messages.
@@ -159,6 +196,18 @@ fn answer_length(bytes: &[u8]) -> anyhow::Result<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_closed_when_the_other_side_has_ended_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connection = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let connection = connection.unwrap();
+        let (other_side, _) = listener.accept().await.unwrap();
+        assert!(!is_closed(&connection));
+        drop(other_side);
+        connection.readable().await.unwrap();
+        assert!(is_closed(&connection));
+    }
 
     #[test]
     fn an_answer_is_as_long_as_its_head_says() {

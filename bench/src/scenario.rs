@@ -22,6 +22,24 @@ const MAX_CONNECTIONS: u16 = 10_000;
 /// Requests a second at most, far above what one core relays.
 pub(crate) const MAX_RATE: u32 = 1_000_000;
 
+/// Connections of the scenario idle, unless their count is in the name.
+const USUAL_IDLE: u16 = 10_000;
+
+/// Routes of the scenario reload.
+const RELOADED_ROUTES: u16 = 10_000;
+
+/// What is measured of a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Measure {
+    /// What requests cost, and how long they take.
+    Load,
+    /// What connections weigh that ask for nothing.
+    Idle,
+    /// What requests notice of a new configuration, beside what they cost.
+    Reload,
+}
+
 /// One row of every table: the same for every peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Scenario {
@@ -41,6 +59,10 @@ pub(crate) struct Scenario {
     pub(crate) workers: u16,
     /// When requests are sent.
     pub(crate) pace: Pace,
+    /// Routes of the proxy; as many as the peer's name says if the scenario is not about them.
+    pub(crate) routes: Option<u16>,
+    /// What is measured.
+    pub(crate) measure: Measure,
 }
 
 /// What `--scenario` takes.
@@ -48,8 +70,21 @@ pub(crate) struct Scenario {
 pub(crate) enum Asked {
     /// A scenario.
     One(Scenario),
-    /// One for each of several rates, which are yet to be found.
+    /// Scenarios at rates that are yet to be found.
+    Rates(Rates),
+}
+
+/// How rates are found in a trial before the first round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rates {
+    /// Those of `--rate`, or parts of what the slowest peer answers.
     OpenLoop,
+    /// Half of what our gateway answers, asked of every peer.
+    HalfLoad,
+    /// One worker and two at a rate that both take, and two at twice that.
+    Scaling,
+    /// Half of what our gateway answers, while its routes are replaced.
+    Reload,
 }
 
 /// Why the name of a scenario was refused.
@@ -57,7 +92,8 @@ pub(crate) enum Asked {
 pub(crate) enum ScenarioError {
     #[error(
         "`{0}` is not a scenario; there are sizes such as 1k, upload-SIZE, chunked, chunked-SIZE, \
-         headers-COUNT, connections-COUNT, rate-PER_SECOND, open-loop and two-workers"
+         headers-COUNT, connections-COUNT, idle, idle-COUNT, rate-PER_SECOND, open-loop, half-load, \
+         reload, scaling and two-workers"
     )]
     Unknown(String),
     #[error("`{name}`: the number must be 1 to {most}")]
@@ -78,15 +114,17 @@ impl Scenario {
             connections: None,
             workers: 1,
             pace: Pace::Closed,
+            routes: None,
+            measure: Measure::Load,
         }
     }
 
-    /// Requests at a fixed rate.
+    /// The scenario `KIND-RATE`.
     ///
     /// # Errors
-    /// When the rate is out of its range.
-    pub(crate) fn at_rate(per_second: u32) -> Result<Self, ScenarioError> {
-        format!("rate-{per_second}").parse()
+    /// When there is no such kind, or the rate is out of its range.
+    pub(crate) fn at_rate(kind: &str, per_second: u32) -> Result<Self, ScenarioError> {
+        format!("{kind}-{per_second}").parse()
     }
 
     /// The path that answers it at the upstream.
@@ -97,6 +135,13 @@ impl Scenario {
 
     /// The line above its table.
     pub(crate) fn describe(&self) -> String {
+        if self.measure == Measure::Idle {
+            let connections = self.connections.unwrap_or(USUAL_IDLE);
+            return format!(
+                "{}: {connections} connections that ask for nothing",
+                self.name
+            );
+        }
         let mut parts = vec![format!("answers of {}", self.answer.label)];
         if self.chunked {
             parts[0].push_str(" in chunks");
@@ -115,6 +160,12 @@ impl Scenario {
         }
         if let Pace::Open { per_second } = self.pace {
             parts.push(format!("{per_second} requests/s whatever comes back"));
+        }
+        if let Some(routes) = self.routes {
+            parts.push(format!("{routes} routes"));
+        }
+        if self.measure == Measure::Reload {
+            parts.push("all of them replaced in every third second".to_owned());
         }
         format!("{}: {}", self.name, parts.join(", "))
     }
@@ -153,14 +204,48 @@ impl FromStr for Scenario {
             Some(("connections", text)) => {
                 scenario.connections = Some(small(text, MAX_CONNECTIONS)?);
             }
-            Some(("rate", text)) => {
+            None if name == "idle" => {
+                scenario.connections = Some(USUAL_IDLE);
+                scenario.measure = Measure::Idle;
+            }
+            Some(("idle", text)) => {
+                scenario.connections = Some(small(text, MAX_CONNECTIONS)?);
+                scenario.measure = Measure::Idle;
+            }
+            _ if name == "two-workers" => scenario.workers = 2,
+            _ => {
+                let Some((kind, text)) = name.rsplit_once('-') else {
+                    return Err(ScenarioError::Unknown(name.to_owned()));
+                };
+                match kind {
+                    "rate" | "half-load" | "one-worker" => {}
+                    "two-workers" => scenario.workers = 2,
+                    "reload" => {
+                        scenario.routes = Some(RELOADED_ROUTES);
+                        scenario.measure = Measure::Reload;
+                    }
+                    _ => return Err(ScenarioError::Unknown(name.to_owned())),
+                }
                 let per_second = count(text, MAX_RATE)?;
                 scenario.pace = Pace::Open { per_second };
             }
-            _ if name == "two-workers" => scenario.workers = 2,
-            _ => return Err(ScenarioError::Unknown(name.to_owned())),
         }
         Ok(scenario)
+    }
+}
+
+impl Rates {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::OpenLoop, Self::HalfLoad, Self::Scaling, Self::Reload];
+
+    /// What `--scenario` calls it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenLoop => "open-loop",
+            Self::HalfLoad => "half-load",
+            Self::Scaling => "scaling",
+            Self::Reload => "reload",
+        }
     }
 }
 
@@ -169,7 +254,8 @@ impl Asked {
     pub(crate) fn workers(&self) -> u16 {
         match self {
             Self::One(scenario) => scenario.workers,
-            Self::OpenLoop => 1,
+            Self::Rates(Rates::Scaling) => 2,
+            Self::Rates(_) => 1,
         }
     }
 }
@@ -178,9 +264,9 @@ impl FromStr for Asked {
     type Err = ScenarioError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "open-loop" => Ok(Self::OpenLoop),
-            _ => name.parse().map(Self::One),
+        match Rates::ALL.into_iter().find(|rates| rates.as_str() == name) {
+            Some(rates) => Ok(Self::Rates(rates)),
+            None => name.parse().map(Self::One),
         }
     }
 }
@@ -230,6 +316,29 @@ mod tests {
                 "1k",
                 "two-workers: answers of 1k, 2 workers on as many cores",
             ),
+            (
+                "half-load-20",
+                "1k",
+                "half-load-20: answers of 1k, 20 requests/s whatever comes back",
+            ),
+            (
+                "two-workers-20",
+                "1k",
+                "two-workers-20: answers of 1k, 2 workers on as many cores, 20 requests/s whatever \
+                 comes back",
+            ),
+            (
+                "reload-20",
+                "1k",
+                "reload-20: answers of 1k, 20 requests/s whatever comes back, 10000 routes, all of \
+                 them replaced in every third second",
+            ),
+            ("idle", "1k", "idle: 10000 connections that ask for nothing"),
+            (
+                "idle-9000",
+                "1k",
+                "idle-9000: 9000 connections that ask for nothing",
+            ),
         ] {
             let scenario: Scenario = name.parse().unwrap();
             assert_eq!(
@@ -249,6 +358,10 @@ mod tests {
             ("headers-61", "1 to 60"),
             ("connections-0", "1 to 10000"),
             ("rate-1000001", "1 to 1000000"),
+            ("half-load-0", "1 to 1000000"),
+            ("reload-fast", "is not a scenario"),
+            ("three-workers-5", "is not a scenario"),
+            ("idle-10001", "1 to 10000"),
             ("upload-1g", "is not a size"),
             ("17m", "above the largest body"),
         ] {

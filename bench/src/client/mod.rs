@@ -22,7 +22,7 @@ pub(crate) use self::connection::{Answer, Connection, Failure};
 pub(crate) use self::pace::Pace;
 use self::pace::{Schedule, Timer};
 pub(crate) use self::request::{Request, Requests};
-pub(crate) use self::tally::{Latency, Tally};
+pub(crate) use self::tally::{CYCLE_SECONDS, Latency, Tally};
 use crate::{cores, output};
 
 /// How long a connection rests after a failure, so that a dead server is not
@@ -262,7 +262,7 @@ impl Worker {
             let number = drive.taken.load(Ordering::Relaxed);
             for due in schedule.due_before(number, now) {
                 if due >= self.opens_at {
-                    tally.record_overdue(now - due);
+                    tally.record_overdue(due - self.opens_at, now - due);
                 }
             }
         }

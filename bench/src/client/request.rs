@@ -105,7 +105,7 @@ impl Request {
     }
 
     /// What is sent first: all but the body.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 

@@ -17,10 +17,16 @@ const MAX_SECONDS: usize = 3_600;
 /// Latencies are kept to three significant digits.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
+/// Seconds of the window are told apart by where they stand in a cycle of so many, the first of
+/// which is number 0: what is done to a server in one of them shows beside the others, at the
+/// price of two more histograms.
+pub(crate) const CYCLE_SECONDS: usize = 3;
+
 /// Counts of one window. Tallies of several threads merge into one.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    latency_us: Histogram<u64>,
+    /// By the second of its cycle in which a request was due.
+    latency_us: [Histogram<u64>; CYCLE_SECONDS],
     received_bytes: u64,
     statuses: BTreeMap<u16, u64>,
     failures: BTreeMap<Failure, u64>,
@@ -61,8 +67,7 @@ impl Tally {
     /// An empty tally.
     pub(crate) fn new() -> Self {
         Self {
-            latency_us: Histogram::new_with_bounds(1, MAX_LATENCY_US, SIGNIFICANT_DIGITS)
-                .expect("the bounds are constants that the histogram accepts"),
+            latency_us: std::array::from_fn(|_| new_histogram()),
             received_bytes: 0,
             statuses: BTreeMap::new(),
             failures: BTreeMap::new(),
@@ -73,11 +78,18 @@ impl Tally {
 
     /// Counts an answer that came so long after the window opened.
     pub(crate) fn record(&mut self, answer: &Answer, at: Duration, latency: Duration) {
-        let latency_us = u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY_US);
-        self.latency_us.saturating_record(latency_us);
+        let latency_us = self.record_latency(at.saturating_sub(latency), latency);
         self.second(at.as_secs()).add(1, latency_us);
         self.received_bytes += answer.received_bytes;
         *self.statuses.entry(answer.status).or_default() += 1;
+    }
+
+    /// Counts a latency in the second in which its request was due; gives it in microseconds.
+    fn record_latency(&mut self, due: Duration, latency: Duration) -> u64 {
+        let latency_us = u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY_US);
+        let histogram = &mut self.latency_us[second_of_cycle(due)];
+        histogram.saturating_record(latency_us);
+        latency_us
     }
 
     /// The second of this number; windows have no more than 3,600, and the last one takes what
@@ -90,10 +102,10 @@ impl Tally {
         &mut self.seconds[index]
     }
 
-    /// Counts a request that was due so long ago and has no answer.
-    pub(crate) fn record_overdue(&mut self, waited: Duration) {
-        let waited_us = u64::try_from(waited.as_micros()).unwrap_or(MAX_LATENCY_US);
-        self.latency_us.saturating_record(waited_us);
+    /// Counts a request that was due so long after the window opened, and has waited since
+    /// without an answer.
+    pub(crate) fn record_overdue(&mut self, due: Duration, waited: Duration) {
+        self.record_latency(due, waited);
         self.overdue += 1;
     }
 
@@ -104,9 +116,9 @@ impl Tally {
 
     /// Adds another tally to this one.
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.latency_us
-            .add(&other.latency_us)
-            .expect("every tally has the same bounds");
+        for (own, other) in self.latency_us.iter_mut().zip(&other.latency_us) {
+            own.add(other).expect("every tally has the same bounds");
+        }
         self.received_bytes += other.received_bytes;
         self.overdue += other.overdue;
         for (number, second) in (0..).zip(&other.seconds) {
@@ -158,21 +170,41 @@ impl Tally {
 
     /// The latencies' percentiles; all zero when nothing was answered.
     pub(crate) fn latency(&self) -> Latency {
-        let percentile = |quantile| self.latency_us.value_at_quantile(quantile);
+        let mut all = new_histogram();
+        for histogram in &self.latency_us {
+            all.add(histogram).expect("every tally has the same bounds");
+        }
+        let percentile = |quantile| all.value_at_quantile(quantile);
         Latency {
             p50_us: percentile(0.5),
             p90_us: percentile(0.9),
             p99_us: percentile(0.99),
             p999_us: percentile(0.999),
-            max_us: self.latency_us.max(),
-            mean_us: self.latency_us.mean(),
-            histogram: self
-                .latency_us
+            max_us: all.max(),
+            mean_us: all.mean(),
+            histogram: all
                 .iter_recorded()
                 .map(|step| (step.value_iterated_to(), step.count_at_value()))
                 .collect(),
         }
     }
+
+    /// The 99th percentile of the latencies of requests that were due in this second of a cycle,
+    /// in microseconds; 0 when there were none.
+    pub(crate) fn p99_us_of(&self, second_of_cycle: usize) -> u64 {
+        let histogram = self.latency_us.get(second_of_cycle);
+        histogram.map_or(0, |it| it.value_at_quantile(0.99))
+    }
+}
+
+fn second_of_cycle(due: Duration) -> usize {
+    let cycle = CYCLE_SECONDS as u64;
+    usize::try_from(due.as_secs() % cycle).unwrap_or_default()
+}
+
+fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, MAX_LATENCY_US, SIGNIFICANT_DIGITS)
+        .expect("the bounds are constants that the histogram accepts")
 }
 
 #[cfg(test)]
@@ -223,12 +255,25 @@ mod tests {
         assert_eq!((first.answered(), first.succeeded()), (2, 1));
         let answered = first.seconds().iter().map(|second| second.answered);
         assert_eq!(answered.collect::<Vec<_>>(), [1, 1]);
-        second.record_overdue(Duration::from_secs(1));
+        second.record_overdue(Duration::ZERO, Duration::from_secs(1));
         first.merge(&second);
         assert_eq!((first.answered(), first.overdue()), (3, 1));
         assert_eq!(first.received_bytes(), 300);
         assert_eq!(first.failures().get(&Failure::Timeout), Some(&3));
         assert!(first.latency().max_us >= MAX_LATENCY_US);
+    }
+
+    #[test]
+    fn latency_counts_in_the_second_in_which_its_request_was_due() {
+        let mut tally = Tally::new();
+        for (at_ms, latency_ms) in [(500, 1), (1_500, 7), (2_003, 5), (3_900, 2_000)] {
+            let [at, latency] = [at_ms, latency_ms].map(Duration::from_millis);
+            tally.record(&answer(200), at, latency);
+        }
+        tally.record_overdue(Duration::from_secs(5), Duration::from_millis(900));
+        let of = [0, 1, 2].map(|second| tally.p99_us_of(second) / 1_000);
+        assert_eq!(of, [1, 2_000, 900]);
+        assert_eq!(tally.latency().p50_us / 1_000, 7);
     }
 
     #[test]

@@ -105,14 +105,19 @@ fn measures(result: &Value) -> anyhow::Result<Vec<Measure>> {
         ) else {
             bail!("it is a result of another version; measure again");
         };
-        let cpu = |sample: &Value| sample["process"]["cpu_us_per_request"].as_f64();
-        let readings: Vec<f64> = samples.iter().filter_map(cpu).collect();
-        if !readings.is_empty() {
-            measures.push(Measure {
-                name: format!("{scenario} {peer}, CPU µs/request"),
-                more_is_better: false,
-                readings,
-            });
+        for (unit, part, field) in [
+            ("CPU µs/request", "process", "cpu_us_per_request"),
+            ("bytes each idle", "idle", "idle_bytes_each"),
+        ] {
+            let reading = |sample: &Value| sample[part][field].as_f64();
+            let readings: Vec<f64> = samples.iter().filter_map(reading).collect();
+            if !readings.is_empty() {
+                measures.push(Measure {
+                    name: format!("{scenario} {peer}, {unit}"),
+                    more_is_better: false,
+                    readings,
+                });
+            }
         }
     }
     Ok(measures)
@@ -219,9 +224,13 @@ mod tests {
             {"scenario": {"name": "1k"}, "peer": "direct", "samples": [{"process": null}]},
             {"scenario": {"name": "1k"}, "peer": "nginx",
              "samples": [{"process": {"cpu_us_per_request": 12.5}}]},
+            {"scenario": {"name": "idle"}, "peer": "nginx",
+             "samples": [{"process": null, "idle": {"idle_bytes_each": 500}}]},
         ]});
         let measures = measures(&result).unwrap();
-        assert_eq!(measures.len(), 1);
+        assert_eq!(measures.len(), 2);
+        assert_eq!(measures[1].name, "idle nginx, bytes each idle");
+        assert_eq!(measures[1].readings, [500.0]);
         assert_eq!(measures[0].name, "1k nginx, CPU µs/request");
         assert_eq!(measures[0].readings, [12.5]);
         assert!(compare(&measures, &load(1..3)).is_err());

@@ -25,6 +25,10 @@ pub(super) struct Fingerprint {
     pub(super) connections: u16,
     pub(super) window_seconds: f64,
     pub(super) warmup_seconds: f64,
+    /// Before each reading of idle connections.
+    pub(super) settle_seconds: f64,
+    /// Of peers that are asked with many.
+    pub(super) tokens: u32,
     pub(super) machine: String,
 }
 
@@ -157,6 +161,8 @@ mod tests {
             connections: 64,
             window_seconds: 3.0,
             warmup_seconds: 0.1,
+            settle_seconds: 20.0,
+            tokens: 1_000_000,
             machine: "some".to_owned(),
         }
     }
@@ -166,16 +172,9 @@ mod tests {
             scenario: "rate-500".to_owned(),
             peer: "nginx".to_owned(),
             sample: Sample {
-                round,
                 answered: 3,
                 requests_per_second: 0.1 + 0.2,
-                p50_us: 1,
-                p99_us: 2,
-                p999_us: 3,
-                overdue: 0,
-                process: None,
-                instructions_per_request: None,
-                problems: Vec::new(),
+                ..Sample::without_load(round)
             },
         }
     }

@@ -38,6 +38,21 @@ pub(super) const ES256_UNCACHED: Peer = Peer {
     proxy: Some(WITH_TOKEN),
 };
 
+/// What the cache of verified tokens holds when more come than it may, and what the others cost.
+pub(super) const MANY_TOKENS: Peer = Peer {
+    name: "gateway-many-tokens",
+    about: "another of --tokens HS256 tokens in each request, else as gateway",
+    tokens: Tokens::Many(Algorithm::Hs256),
+    scale: Scale::SMALL,
+    proxy: Some(Proxy {
+        checks_token: true,
+        ..proxy(
+            "gateway-hs256.yaml",
+            include_str!("../../peers/gateway-hs256.yaml"),
+        )
+    }),
+};
+
 pub(super) const ENDPOINTS_100: Peer = of_scale("gateway-100-endpoints", 100, 1);
 pub(super) const ENDPOINTS_1000: Peer = of_scale("gateway-1000-endpoints", 1_000, 1);
 pub(super) const ROUTES_10: Peer = of_scale("gateway-10-routes", 2, 10);

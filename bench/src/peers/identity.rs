@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
-use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
@@ -33,6 +34,8 @@ pub(super) enum Algorithm {
     Rs256,
     /// ECDSA on the curve P-256.
     Es256,
+    /// A secret that both sides know, with SHA-256: a million of them are signed in seconds.
+    Hs256,
 }
 
 impl Algorithm {
@@ -41,6 +44,7 @@ impl Algorithm {
         match self {
             Self::Rs256 => "RS256",
             Self::Es256 => "ES256",
+            Self::Hs256 => "HS256",
         }
     }
 }
@@ -49,10 +53,11 @@ impl Algorithm {
 pub(super) struct Identities {
     rs256: Identity,
     es256: Identity,
+    hs256: Identity,
 }
 
 impl Identities {
-    /// Makes new keys and writes their public halves to `directory`.
+    /// Makes new keys and writes what a proxy needs of them to `directory`.
     ///
     /// # Errors
     /// When a key cannot be made or a file cannot be written.
@@ -60,6 +65,7 @@ impl Identities {
         Ok(Self {
             rs256: Identity::create(Algorithm::Rs256, directory)?,
             es256: Identity::create(Algorithm::Es256, directory)?,
+            hs256: Identity::create(Algorithm::Hs256, directory)?,
         })
     }
 
@@ -68,6 +74,7 @@ impl Identities {
         match algorithm {
             Algorithm::Rs256 => &self.rs256,
             Algorithm::Es256 => &self.es256,
+            Algorithm::Hs256 => &self.hs256,
         }
     }
 }
@@ -75,13 +82,22 @@ impl Identities {
 /// The key as files for the proxies, and a token for the client.
 pub(super) struct Identity {
     pub(super) algorithm: Algorithm,
-    /// The public key as a JSON Web Key Set.
-    pub(super) jwks_file: PathBuf,
-    /// The public key as PEM.
-    pub(super) public_key_file: PathBuf,
+    pub(super) key_files: KeyFiles,
     /// A token that every peer must take.
     pub(super) token: String,
     signer: Signer,
+}
+
+/// What a proxy verifies tokens with.
+pub(super) enum KeyFiles {
+    Public {
+        /// The public key as a JSON Web Key Set.
+        jwks: PathBuf,
+        /// The public key as PEM.
+        pem: PathBuf,
+    },
+    /// The secret as text.
+    Secret(PathBuf),
 }
 
 #[derive(Serialize)]
@@ -105,22 +121,23 @@ struct Claims {
 
 impl Identity {
     fn create(algorithm: Algorithm, directory: &Path) -> anyhow::Result<Self> {
-        let signer = Signer::generate(algorithm)?;
-        let name = algorithm.as_str().to_ascii_lowercase();
-        let public_key = pem("PUBLIC KEY", signer.public_der()?.as_ref());
-        let jwks = serde_json::to_string(&key_set(algorithm, &public_key)?)?;
-
-        let identity = Self {
+        let (signer, key_files) = match algorithm {
+            Algorithm::Hs256 => {
+                let secret = new_secret()?;
+                let file = directory.join("secret");
+                std::fs::write(&file, &secret).context("cannot write the secret")?;
+                let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+                (Signer::Hmac(Box::new(key)), KeyFiles::Secret(file))
+            }
+            Algorithm::Rs256 => with_public_key(algorithm, Signer::generate_rsa()?, directory)?,
+            Algorithm::Es256 => with_public_key(algorithm, Signer::generate_ecdsa()?, directory)?,
+        };
+        Ok(Self {
             algorithm,
-            jwks_file: directory.join(format!("jwks-{name}.json")),
-            public_key_file: directory.join(format!("public-key-{name}.pem")),
+            key_files,
             token: sign(algorithm, &signer, None)?,
             signer,
-        };
-        std::fs::write(&identity.jwks_file, jwks).context("cannot write the key set")?;
-        std::fs::write(&identity.public_key_file, public_key)
-            .context("cannot write the public key")?;
-        Ok(identity)
+        })
     }
 
     /// A token like [`Self::token`] but for its `jti`.
@@ -132,28 +149,56 @@ impl Identity {
     }
 }
 
-/// A private key, parsed once: jsonwebtoken would parse and check it for each token.
+/// Writes the public half of a key in both forms.
+fn with_public_key(
+    algorithm: Algorithm,
+    signer: Signer,
+    directory: &Path,
+) -> anyhow::Result<(Signer, KeyFiles)> {
+    let name = algorithm.as_str().to_ascii_lowercase();
+    let public_key = pem("PUBLIC KEY", signer.public_der()?.as_ref());
+    let key_set = serde_json::to_string(&key_set(algorithm, &public_key)?)?;
+    let jwks = directory.join(format!("jwks-{name}.json"));
+    let pem = directory.join(format!("public-key-{name}.pem"));
+    std::fs::write(&jwks, key_set).context("cannot write the key set")?;
+    std::fs::write(&pem, public_key).context("cannot write the public key")?;
+    Ok((signer, KeyFiles::Public { jwks, pem }))
+}
+
+/// 256 bits in base64.
+fn new_secret() -> anyhow::Result<String> {
+    let mut bytes = [0; 32];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .context("the system has no random numbers")?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// A key that signs, parsed once: jsonwebtoken would parse and check it for each token.
 enum Signer {
     Rsa(Box<RsaKeyPair>),
     Ecdsa(EcdsaKeyPair),
+    Hmac(Box<hmac::Key>),
 }
 
 impl Signer {
-    fn generate(algorithm: Algorithm) -> anyhow::Result<Self> {
-        match algorithm {
-            Algorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa2048)
-                .map(|key| Self::Rsa(Box::new(key)))
-                .context("cannot make an RSA key"),
-            Algorithm::Es256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
-                .map(Self::Ecdsa)
-                .context("cannot make an ECDSA key"),
-        }
+    fn generate_rsa() -> anyhow::Result<Self> {
+        RsaKeyPair::generate(KeySize::Rsa2048)
+            .map(|key| Self::Rsa(Box::new(key)))
+            .context("cannot make an RSA key")
+    }
+
+    fn generate_ecdsa() -> anyhow::Result<Self> {
+        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
+            .map(Self::Ecdsa)
+            .context("cannot make an ECDSA key")
     }
 
     fn public_der(&self) -> anyhow::Result<PublicKeyX509Der<'static>> {
         let der = match self {
             Self::Rsa(key) => key.public_key().as_der(),
             Self::Ecdsa(key) => key.public_key().as_der(),
+            Self::Hmac(_) => bail!("a secret has no public half"),
         };
         der.context("cannot encode the public key")
     }
@@ -169,6 +214,7 @@ impl Signer {
             Self::Ecdsa(key) => key
                 .sign(&random, message)
                 .map(|signature| signature.as_ref().to_vec()),
+            Self::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
         }
         .context("cannot sign a token")
     }
@@ -184,6 +230,7 @@ fn key_set(algorithm: Algorithm, public_key: &str) -> anyhow::Result<JwkSet> {
             DecodingKey::from_ec_pem(public_key.as_bytes())?,
             jsonwebtoken::Algorithm::ES256,
         ),
+        Algorithm::Hs256 => bail!("a secret is in no key set"),
     };
     let mut jwk = Jwk::from_decoding_key(&key, Some(name))?;
     jwk.common.key_id = Some(KEY_ID.to_owned());
@@ -256,9 +303,12 @@ mod tests {
             ),
         ] {
             let identity = identities.of(algorithm);
-            let jwks = std::fs::read(&identity.jwks_file).unwrap();
+            let KeyFiles::Public { jwks, pem } = &identity.key_files else {
+                panic!("{algorithm:?} has a secret");
+            };
+            let jwks = std::fs::read(jwks).unwrap();
             let jwks: JwkSet = serde_json::from_slice(&jwks).unwrap();
-            let pem = std::fs::read(&identity.public_key_file).unwrap();
+            let pem = std::fs::read(pem).unwrap();
             let keys = [
                 DecodingKey::from_jwk(jwks.find(KEY_ID).unwrap()).unwrap(),
                 from_pem(&pem).unwrap(),
@@ -277,10 +327,28 @@ mod tests {
     }
 
     #[test]
+    fn secret_verifies_every_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let identities = Identities::create(directory.path()).unwrap();
+        let identity = identities.of(Algorithm::Hs256);
+        let KeyFiles::Secret(secret) = &identity.key_files else {
+            panic!("there is no secret");
+        };
+        let key = DecodingKey::from_secret(&std::fs::read(secret).unwrap());
+        let mut validation = Validation::new(jsonwebtoken::Algorithm::HS256);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[AUDIENCE]);
+        for token in [&identity.token, &identity.mint(7).unwrap()] {
+            let token = jsonwebtoken::decode::<serde_json::Value>(token, &key, &validation);
+            assert_eq!(token.unwrap().claims["scope"], SCOPE);
+        }
+    }
+
+    #[test]
     fn minted_tokens_differ() {
         let directory = tempfile::tempdir().unwrap();
         let identities = Identities::create(directory.path()).unwrap();
-        for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
+        for algorithm in [Algorithm::Rs256, Algorithm::Es256, Algorithm::Hs256] {
             let identity = identities.of(algorithm);
             let [first, second] = [1, 2].map(|number| identity.mint(number).unwrap());
             assert_ne!(first, second, "{algorithm:?}");

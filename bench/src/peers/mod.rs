@@ -3,6 +3,7 @@
 //! A peer is a [`Peer`] in a file here, one template in `bench/peers/`, and one
 //! line in [`ALL`].
 
+mod admin;
 mod caddy;
 mod callgrind;
 mod direct;
@@ -10,6 +11,7 @@ mod envoy;
 mod folder;
 mod gateway;
 mod gateway_open;
+mod goals;
 mod haproxy;
 mod haproxy_jwt;
 mod identity;
@@ -17,18 +19,23 @@ mod instructions;
 mod machine;
 mod measure;
 mod nginx;
+mod pingap;
 mod pingora;
 mod plot;
 pub(crate) mod process;
 pub(crate) mod procfs;
 mod proxy;
 mod relay;
+mod reload;
 mod report;
 mod rounds;
+mod scaling;
 mod statistics;
 mod system_calls;
+mod tables;
 mod template;
 mod traefik;
+mod trials;
 mod unseen;
 
 use std::path::{Path, PathBuf};
@@ -41,9 +48,10 @@ use self::folder::Folder;
 use self::identity::Algorithm;
 use crate::cli::PeersArgs;
 use crate::output;
+use crate::scenario::{Measure, Scenario};
 
 /// Every peer, in the order of the report.
-const ALL: [&Peer; 23] = [
+const ALL: [&Peer; 25] = [
     &direct::PEER,
     &nginx::PEER,
     &haproxy::PEER,
@@ -56,10 +64,12 @@ const ALL: [&Peer; 23] = [
     &traefik::PEER,
     &caddy::PEER,
     &pingora::PEER,
+    &pingap::PEER,
     &haproxy_jwt::ES256,
     &gateway::ES256,
     &gateway::RS256_UNCACHED,
     &gateway::ES256_UNCACHED,
+    &gateway::MANY_TOKENS,
     &gateway::ENDPOINTS_100,
     &gateway::ENDPOINTS_1000,
     &nginx::ENDPOINTS_1000,
@@ -71,7 +81,7 @@ const ALL: [&Peer; 23] = [
 
 /// Those that run unless others are asked for: the first ones. The others answer questions
 /// about tokens and about size, and would take twice as long.
-const BY_DEFAULT: usize = 12;
+const BY_DEFAULT: usize = 13;
 
 /// Where peers that come as Python wheels are, seen from the directory that `bench` starts in.
 const VIRTUAL_ENVIRONMENT: &str = ".venv/bench";
@@ -114,6 +124,33 @@ impl Scale {
     };
 }
 
+impl Peer {
+    /// Whether the scenario can be asked of it.
+    fn takes(&self, scenario: &Scenario) -> bool {
+        match scenario.measure {
+            Measure::Load => true,
+            Measure::Idle => self.proxy.is_some(),
+            Measure::Reload => self
+                .proxy
+                .as_ref()
+                .is_some_and(Proxy::has_routes_to_replace),
+        }
+    }
+
+    /// Whether requests bring more tokens than a cache of them holds, and it tells how many it has.
+    fn fills_a_token_cache(&self) -> bool {
+        let tells = |proxy: &Proxy| matches!(proxy.ready, Ready::Admin);
+        !matches!(self.tokens, Tokens::Same(_)) && self.proxy.as_ref().is_some_and(tells)
+    }
+}
+
+impl Proxy {
+    /// Whether it reads its routes again when its admin listener is asked to.
+    fn has_routes_to_replace(&self) -> bool {
+        matches!(self.ready, Ready::Admin) && self.template.contains("@OTHER_ROUTE@")
+    }
+}
+
 /// What the requests of a peer carry, whether or not it looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tokens {
@@ -121,12 +158,15 @@ enum Tokens {
     Same(Algorithm),
     /// In every request one that was not sent before.
     Unseen(Algorithm),
+    /// In every request another of as many as `--tokens` says, each of which was sent once before
+    /// the measurement.
+    Many(Algorithm),
 }
 
 impl Tokens {
     fn algorithm(self) -> Algorithm {
         match self {
-            Self::Same(algorithm) | Self::Unseen(algorithm) => algorithm,
+            Self::Same(algorithm) | Self::Unseen(algorithm) | Self::Many(algorithm) => algorithm,
         }
     }
 }
@@ -160,6 +200,12 @@ enum Program {
     /// A file in the virtual environment that `bench/peers/requirements.txt` is installed in; a
     /// folder named `python3*` stands for whichever version of Python made it.
     FromWheel { file: &'static str },
+    /// A program that cargo installs, on the search path or in the environment of the wheels, and
+    /// the command that brings it there.
+    FromCargo {
+        name: &'static str,
+        install: &'static str,
+    },
     /// A program beside this one, and the command that builds it.
     BesideUs {
         name: &'static str,
@@ -225,7 +271,8 @@ pub(crate) async fn run(arguments: PeersArgs) -> anyhow::Result<ExitCode> {
             output::write_text(&path.join(name), &svg)?;
         }
     }
-    Ok(if report.is_valid() {
+    let misses_goals = arguments.goals && report.misses_goals();
+    Ok(if report.is_valid() && !misses_goals {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -268,6 +315,11 @@ fn find_program(peer: &Peer, gateway: Option<&Path>) -> anyhow::Result<Result<Pa
             .ok_or_else(|| format!("`{name}` is not installed; to add it: {install}")),
         Some(Program::FromWheel { file }) => find_in_wheels(Path::new(VIRTUAL_ENVIRONMENT), file)
             .ok_or_else(|| format!("no `{VIRTUAL_ENVIRONMENT}/{file}`; to add it: {BRING_WHEELS}")),
+        Some(Program::FromCargo { name, install }) => find_on_path(name)
+            .or_else(|| find_in_wheels(Path::new(VIRTUAL_ENVIRONMENT), &format!("bin/{name}")))
+            .ok_or_else(|| {
+                format!("no `{name}` on PATH or in {VIRTUAL_ENVIRONMENT}/bin; to add it: {install}")
+            }),
         Some(Program::BesideUs { name, build }) => find_beside_us(name)?
             .ok_or_else(|| format!("`{name}` is not built; to build it: {build}")),
         Some(Program::Ourselves) => Ok(own_path()?),

@@ -1,6 +1,6 @@
 //! What the kernel says about processes (`man 5 proc`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -26,6 +26,11 @@ impl Stat {
             user_ticks: field(14)?.parse().ok()?,
             system_ticks: field(15)?.parse().ok()?,
         })
+    }
+
+    fn cpu_time(&self) -> Duration {
+        let ticks = self.user_ticks + self.system_ticks;
+        Duration::from_micros(ticks * 1_000_000 / rustix::param::clock_ticks_per_second())
     }
 }
 
@@ -70,14 +75,31 @@ fn descendants(root: i32, parents: &[(i32, i32)]) -> BTreeSet<i32> {
 /// # Errors
 /// When a process is gone.
 pub(super) fn cpu_time(pids: &BTreeSet<i32>) -> io::Result<Duration> {
-    let mut ticks = 0;
+    let mut time = Duration::ZERO;
     for &pid in pids {
-        let stat = read_stat(pid)?;
-        ticks += stat.user_ticks + stat.system_ticks;
+        time += read_stat(pid)?.cpu_time();
     }
-    Ok(Duration::from_micros(
-        ticks * 1_000_000 / rustix::param::clock_ticks_per_second(),
-    ))
+    Ok(time)
+}
+
+/// The same of each thread that the processes have now, by its id.
+///
+/// # Errors
+/// When a process is gone.
+pub(super) fn cpu_time_by_thread(pids: &BTreeSet<i32>) -> io::Result<BTreeMap<String, Duration>> {
+    let mut times = BTreeMap::new();
+    for pid in pids {
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let thread = thread?;
+            let id = thread.file_name().to_string_lossy().into_owned();
+            // A thread may end between the listing and the reading.
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            if let Some(stat) = Stat::parse(&stat) {
+                times.insert(id, stat.cpu_time());
+            }
+        }
+    }
+    Ok(times)
 }
 
 /// Resident memory of the processes in bytes. Pages that they share count for each.
@@ -192,6 +214,8 @@ mod tests {
         assert!(process_tree(own).unwrap().contains(&own));
         assert!(resident_bytes(&pids).unwrap() > 1 << 20);
         cpu_time(&pids).unwrap();
+        let threads = cpu_time_by_thread(&pids).unwrap();
+        assert!(threads.contains_key(&own.to_string()), "{threads:?}");
         voluntary_switches(&pids).unwrap();
         assert_eq!(parse_tracer("Name:\ta\nTracerPid:\t7\n"), Some(7));
     }

@@ -1,7 +1,7 @@
 //! Starting a proxy, and making sure that it does what its row claims.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method, Uri, header};
 use tempfile::TempDir;
 
 use super::callgrind::Valgrind;
-use super::identity::{AUDIENCE, ISSUER, Identity, SCOPE};
+use super::identity::{AUDIENCE, ISSUER, Identity, KeyFiles, SCOPE};
 use super::process::Running;
 use super::template::Values;
 use super::{Proxy, Ready, Scale};
@@ -81,9 +81,13 @@ impl Surroundings<'_> {
         values.set("ALL_CONNECTIONS", (client_connections + idle).to_string());
         values.set("DIR", directory.display().to_string());
         values.set("CONFIG", config.display().to_string());
-        values.set("JWKS", self.identity.jwks_file.display().to_string());
-        let public_key = self.identity.public_key_file.display();
-        values.set("PUBLIC_KEY", public_key.to_string());
+        match &self.identity.key_files {
+            KeyFiles::Public { jwks, pem } => {
+                values.set("JWKS", jwks.display().to_string());
+                values.set("PUBLIC_KEY", pem.display().to_string());
+            }
+            KeyFiles::Secret(file) => values.set("SECRET", file.display().to_string()),
+        }
         values.set("ALGORITHM", self.identity.algorithm.as_str());
         values.set("ISSUER", ISSUER);
         values.set("AUDIENCE", AUDIENCE);
@@ -97,6 +101,10 @@ impl Surroundings<'_> {
 pub(super) struct StartedProxy {
     pub(super) process: Running,
     pub(super) address: SocketAddr,
+    /// For those that have an admin listener.
+    pub(super) admin_address: SocketAddr,
+    /// Its configuration file.
+    pub(super) config: PathBuf,
     directory: TempDir,
 }
 
@@ -147,6 +155,8 @@ impl StartedProxy {
         let mut started = Self {
             process,
             address,
+            admin_address,
+            config,
             directory,
         };
         started
@@ -344,6 +354,7 @@ mod tests {
             "CONFIG",
             "JWKS",
             "PUBLIC_KEY",
+            "SECRET",
             "ALGORITHM",
             "ISSUER",
             "AUDIENCE",

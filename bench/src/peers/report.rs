@@ -1,38 +1,33 @@
-//! The result of a comparison: JSON, and tables for people.
-
-use std::fmt::Write as _;
+//! The result of a comparison, as it is written as JSON.
 
 use serde::Serialize;
 
+use super::goals::{self, Judged, Verdict};
 use super::machine::Machine;
 use super::measure::{ProcessSample, Sample};
 use super::plot::{self, Bar, Line};
+use super::reload::Reloads;
+use super::scaling::{self, SpeedUp};
 use super::statistics::Summary;
 use super::system_calls::SystemCalls;
 use crate::client::Pace;
 use crate::cores::Placement;
-use crate::output::bytes;
-use crate::scenario::Scenario;
+use crate::idle::Weights;
+use crate::scenario::{Measure, Scenario};
 
 /// Counts up when a field changes its meaning or goes away.
 const FORMAT_VERSION: u32 = 3;
-
-const HOW: &str = "\
-CPU µs/request is the proxy's user and system time, all its processes and threads, over the \
-requests answered in the same window. Every figure is a median over the rounds with the least and \
-the greatest. Ratios are taken round by round. Absolute times on a shared or virtual machine mean \
-little: only ratios within one run count. Where the core is not fully busy, client and upstream \
-were the bottleneck, or other programs took their share: throughput and latency then say little \
-about the proxy.";
 
 /// A finished comparison.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     version: u32,
-    machine: Machine,
-    settings: Settings,
-    baselines: Vec<&'static str>,
-    rows: Vec<Row>,
+    pub(super) machine: Machine,
+    pub(super) settings: Settings,
+    pub(super) baselines: Vec<&'static str>,
+    pub(super) rows: Vec<Row>,
+    pub(super) speed_ups: Vec<SpeedUp>,
+    pub(super) goals: Vec<Judged>,
 }
 
 /// How it was measured.
@@ -42,6 +37,8 @@ pub(super) struct Settings {
     pub(super) connections: u16,
     pub(super) window_seconds: f64,
     pub(super) warmup_seconds: f64,
+    /// Before each reading of idle connections.
+    pub(super) settle_seconds: f64,
     pub(super) cores: Placement,
     /// What counted instructions, if anything did.
     pub(super) instructions_counted_by: Option<&'static str>,
@@ -52,39 +49,65 @@ pub(super) struct Settings {
 pub(super) struct Row {
     pub(super) scenario: Scenario,
     pub(super) peer: &'static str,
-    about: &'static str,
+    pub(super) about: &'static str,
     pub(super) program_version: Option<String>,
     /// Counted once, if asked for.
     pub(super) system_calls: Option<SystemCalls>,
     /// Why it could not be measured to the end.
     pub(super) failure: Option<String>,
     pub(super) samples: Vec<Sample>,
-    summary: Option<RowSummary>,
+    pub(super) summary: Option<RowSummary>,
     /// One for each baseline, in their order.
-    ratios: Vec<Ratio>,
+    pub(super) ratios: Vec<Ratio>,
 }
 
 /// CPU per request over a baseline's in the same round.
 #[derive(Debug, Serialize)]
-struct Ratio {
+pub(super) struct Ratio {
     to: &'static str,
     /// Absent when either row has no valid reading.
-    ratio: Option<Summary>,
+    pub(super) ratio: Option<Summary>,
 }
 
 /// The readings of all rounds, summed up.
 #[derive(Debug, Serialize)]
-struct RowSummary {
-    cpu_us_per_request: Option<Summary>,
-    core_busy: Option<Summary>,
-    resident_bytes: Option<Summary>,
-    instructions_per_request: Option<Summary>,
-    requests_per_second: Summary,
-    p50_us: Summary,
-    p99_us: Summary,
-    p999_us: Summary,
-    voluntary_switches_per_request: Option<Summary>,
-    overdue: Summary,
+pub(super) struct RowSummary {
+    pub(super) cpu_us_per_request: Option<Summary>,
+    pub(super) core_busy: Option<Summary>,
+    pub(super) busiest_thread_share: Option<Summary>,
+    pub(super) resident_bytes: Option<Summary>,
+    pub(super) instructions_per_request: Option<Summary>,
+    pub(super) requests_per_second: Summary,
+    pub(super) p50_us: Summary,
+    pub(super) p99_us: Summary,
+    pub(super) p999_us: Summary,
+    pub(super) voluntary_switches_per_request: Option<Summary>,
+    pub(super) overdue: Summary,
+    pub(super) tokens_cached: Option<Summary>,
+    pub(super) idle: Option<IdleSummary>,
+    pub(super) reloads: Option<ReloadsSummary>,
+}
+
+/// Bytes that a connection weighs.
+#[derive(Debug, Serialize)]
+pub(super) struct IdleSummary {
+    pub(super) silent_bytes_each: Summary,
+    pub(super) served_bytes_each: Summary,
+    pub(super) idle_bytes_each: Summary,
+    pub(super) resident_bytes_before: Summary,
+}
+
+/// What requests noticed of new configurations.
+#[derive(Debug, Serialize)]
+pub(super) struct ReloadsSummary {
+    pub(super) longest_ms: Summary,
+    pub(super) p99_us_with: Summary,
+    pub(super) p99_us_without: Summary,
+    /// Taken round by round.
+    pub(super) p99_ratio: Summary,
+    /// In all rounds together.
+    pub(super) count: u64,
+    pub(super) failed: u64,
 }
 
 impl Row {
@@ -128,8 +151,14 @@ impl Row {
         self.summary = RowSummary::of(&self.samples);
     }
 
+    /// Whether instructions and system calls of its requests can be counted: there are some, and
+    /// they came to a good end.
+    pub(super) fn can_be_counted(&self) -> bool {
+        !self.has_failed() && self.scenario.measure != Measure::Idle
+    }
+
     /// Everything that went wrong, with the round it happened in.
-    fn problems(&self) -> Vec<String> {
+    pub(super) fn problems(&self) -> Vec<String> {
         let failure = self.failure.iter().cloned();
         let in_rounds = self.samples.iter().flat_map(|sample| {
             let round = sample.round + 1;
@@ -139,7 +168,7 @@ impl Row {
         failure.chain(in_rounds).collect()
     }
 
-    fn is_valid(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         self.problems().is_empty()
     }
 
@@ -148,8 +177,9 @@ impl Row {
         sample.process.map(|process| process.cpu_us_per_request)
     }
 
-    /// Round by round, because the machine's pace drifts between rounds.
-    fn ratio_to(&self, baseline: &Self) -> Option<Summary> {
+    /// CPU per request over another row's, round by round, because the machine's pace drifts
+    /// between rounds.
+    pub(super) fn ratio_to(&self, baseline: &Self) -> Option<Summary> {
         Summary::of(self.samples.iter().filter_map(|sample| {
             let own = self.cpu_in_round(sample.round)?;
             Some(own / baseline.cpu_in_round(sample.round)?)
@@ -171,6 +201,7 @@ impl RowSummary {
         Some(Self {
             cpu_us_per_request: process(|process| process.cpu_us_per_request),
             core_busy: process(|process| process.core_busy),
+            busiest_thread_share: process(|process| process.busiest_thread_share),
             resident_bytes: process(|process| process.resident_bytes as f64),
             instructions_per_request: Summary::of(
                 samples
@@ -185,6 +216,45 @@ impl RowSummary {
                 process.voluntary_switches_per_request
             }),
             overdue: every(|sample| sample.overdue as f64)?,
+            tokens_cached: Summary::of(
+                samples
+                    .iter()
+                    .filter_map(|sample| sample.tokens_cached.map(|count| count as f64)),
+            ),
+            idle: IdleSummary::of(samples),
+            reloads: ReloadsSummary::of(samples),
+        })
+    }
+}
+
+impl IdleSummary {
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    fn of(samples: &[Sample]) -> Option<Self> {
+        let bytes = |pick: fn(&Weights) -> u64| {
+            let weights = samples.iter().filter_map(|sample| sample.idle.as_ref());
+            Summary::of(weights.map(|weights| pick(weights) as f64))
+        };
+        Some(Self {
+            silent_bytes_each: bytes(|it| it.silent_bytes_each)?,
+            served_bytes_each: bytes(|it| it.served_bytes_each)?,
+            idle_bytes_each: bytes(|it| it.idle_bytes_each)?,
+            resident_bytes_before: bytes(|it| it.resident_bytes_before)?,
+        })
+    }
+}
+
+impl ReloadsSummary {
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    fn of(samples: &[Sample]) -> Option<Self> {
+        let all = || samples.iter().filter_map(|sample| sample.reloads.as_ref());
+        let every = |pick: fn(&Reloads) -> u64| Summary::of(all().map(|it| pick(it) as f64));
+        Some(Self {
+            longest_ms: every(|it| it.longest_ms)?,
+            p99_us_with: every(|it| it.p99_us_with)?,
+            p99_us_without: every(|it| it.p99_us_without)?,
+            p99_ratio: Summary::of(all().map(Reloads::p99_ratio))?,
+            count: all().map(|it| it.count).sum(),
+            failed: all().map(|it| it.failed).sum(),
         })
     }
 }
@@ -211,13 +281,17 @@ impl Report {
         for (row, ratios) in rows.iter_mut().zip(ratios) {
             row.ratios = ratios;
         }
-        Self {
+        let mut report = Self {
             version: FORMAT_VERSION,
             machine,
             settings,
             baselines,
+            speed_ups: scaling::speed_ups(&rows),
             rows,
-        }
+            goals: Vec::new(),
+        };
+        report.goals = goals::judge(&report);
+        report
     }
 
     /// Whether every row can be trusted.
@@ -225,42 +299,21 @@ impl Report {
         self.rows.iter().all(Row::is_valid)
     }
 
-    /// Tables for a terminal.
-    pub(super) fn to_text(&self) -> String {
-        self.render(aligned)
+    /// Whether a goal that was measured is missed.
+    pub(super) fn misses_goals(&self) -> bool {
+        self.goals
+            .iter()
+            .any(|goal| goal.verdict == Verdict::Missed)
     }
 
-    /// The same tables in Markdown.
-    pub(super) fn to_markdown(&self) -> String {
-        self.render(markdown)
+    /// The row of a peer in a scenario, when it can be trusted.
+    pub(super) fn valid_row(&self, scenario: &str, peer: &str) -> Option<&Row> {
+        let mut rows = self.rows.iter();
+        rows.find(|row| row.peer == peer && row.scenario.name == scenario && row.is_valid())
     }
 
-    fn render(&self, table: fn(&[Vec<String>]) -> String) -> String {
-        let mut text = String::new();
-        for scenario in self.scenarios() {
-            let rows = self.rows.iter().filter(|row| row.scenario == *scenario);
-            let mut lines = vec![self.header()];
-            lines.extend(rows.map(|row| self.cells(row)));
-            let _ = writeln!(text, "{}\n\n{}", scenario.describe(), table(&lines));
-        }
-        for row in &self.rows {
-            for problem in row.problems() {
-                let _ = writeln!(
-                    text,
-                    "INVALID: {} {}: {problem}",
-                    row.scenario.name, row.peer
-                );
-            }
-        }
-        let _ = writeln!(text, "{}\n\n{HOW}", self.circumstances());
-        text
-    }
-
-    fn has_system_calls(&self) -> bool {
-        self.rows.iter().any(|row| row.system_calls.is_some())
-    }
-
-    fn scenarios(&self) -> Vec<&Scenario> {
+    /// Each scenario once, in the order of the rows.
+    pub(super) fn scenarios(&self) -> Vec<&Scenario> {
         let mut scenarios: Vec<&Scenario> = Vec::new();
         for row in &self.rows {
             if !scenarios.contains(&&row.scenario) {
@@ -278,19 +331,25 @@ impl Report {
             let rows = valid().filter(|row| row.scenario == *scenario);
             let bars: Vec<Bar> = rows
                 .filter_map(|row| {
+                    let summary = row.summary.as_ref()?;
+                    let idle = summary.idle.as_ref().map(|idle| idle.idle_bytes_each);
                     Some(Bar {
                         name: row.peer.to_owned(),
-                        value: row.summary.as_ref()?.cpu_us_per_request?,
+                        value: idle.or(summary.cpu_us_per_request)?,
                         is_ours: row.peer.starts_with("gateway"),
                     })
                 })
                 .collect();
-            let unit = "CPU µs/request: median, least and greatest of the rounds";
-            let svg = plot::bars(&scenario.describe(), unit, &bars);
-            plots.push((format!("cpu-{}.svg", scenario.name), svg));
+            let (kind, what) = match scenario.measure {
+                Measure::Idle => ("bytes", "bytes each, idle"),
+                Measure::Load | Measure::Reload => ("cpu", "CPU µs/request"),
+            };
+            let unit = format!("{what}: median, least and greatest of the rounds");
+            let svg = plot::bars(&scenario.describe(), &unit, &bars);
+            plots.push((format!("{kind}-{}.svg", scenario.name), svg));
         }
         let mut lines: Vec<Line> = Vec::new();
-        for row in valid() {
+        for row in valid().filter(|row| row.scenario.name.starts_with("rate-")) {
             let (Pace::Open { per_second }, Some(summary)) = (row.scenario.pace, &row.summary)
             else {
                 continue;
@@ -314,205 +373,54 @@ impl Report {
         }
         plots
     }
-
-    fn circumstances(&self) -> String {
-        let mut versions: Vec<&str> = Vec::new();
-        for version in self
-            .rows
-            .iter()
-            .filter_map(|row| row.program_version.as_deref())
-        {
-            if !versions.contains(&version) {
-                versions.push(version);
-            }
-        }
-        let Settings {
-            rounds,
-            connections,
-            window_seconds,
-            warmup_seconds,
-            cores,
-            instructions_counted_by,
-        } = &self.settings;
-        let counted = instructions_counted_by.map_or_else(String::new, |by| {
-            format!(" Instructions in user space counted by {by}.")
-        });
-        format!(
-            "{rounds} rounds of {window_seconds} s after {warmup_seconds} s of warm-up, \
-             {connections} connections; proxy on core {}, upstream on core {}, client on core {}. \
-             {}. {}.{counted}",
-            cores.proxy,
-            cores.upstream,
-            cores.client,
-            self.machine.describe(),
-            versions.join("; "),
-        )
-    }
-
-    fn header(&self) -> Vec<String> {
-        let ratios = self
-            .baselines
-            .iter()
-            .map(|baseline| format!("× {baseline}"));
-        let mut header = vec!["peer".to_owned(), "CPU µs/request".to_owned()];
-        header.extend(ratios);
-        let rest = [
-            "requests/s",
-            "p50",
-            "p99",
-            "p99.9",
-            "resident",
-            "core busy",
-            "switches/request",
-        ];
-        header.extend(rest.map(ToOwned::to_owned));
-        if self.settings.instructions_counted_by.is_some() {
-            header.push("instructions/request".to_owned());
-        }
-        if self.has_system_calls() {
-            header.push("calls/request".to_owned());
-        }
-        header.push("does".to_owned());
-        header
-    }
-
-    fn cells(&self, row: &Row) -> Vec<String> {
-        let name = if row.is_valid() {
-            row.peer.to_owned()
-        } else {
-            format!("{} (INVALID)", row.peer)
-        };
-        let mut cells = vec![name];
-        let summary = row.summary.as_ref();
-        let cell = |summary: Option<Summary>, decimals: usize| {
-            summary.map_or_else(|| "–".to_owned(), |summary| spread(summary, decimals))
-        };
-        let milliseconds = |summary: Summary| {
-            let scaled = |value| value / 1e3;
-            format!("{:.2} ms", scaled(summary.median))
-        };
-        cells.push(cell(summary.and_then(|all| all.cpu_us_per_request), 1));
-        cells.extend(row.ratios.iter().map(|ratio| cell(ratio.ratio, 2)));
-        cells.push(cell(summary.map(|all| all.requests_per_second), 0));
-        for latency in [
-            summary.map(|all| all.p50_us),
-            summary.map(|all| all.p99_us),
-            summary.map(|all| all.p999_us),
-        ] {
-            cells.push(latency.map_or_else(|| "–".to_owned(), milliseconds));
-        }
-        let resident = summary.and_then(|all| all.resident_bytes);
-        cells
-            .push(resident.map_or_else(|| "–".to_owned(), |resident| whole_bytes(resident.median)));
-        let busy = summary.and_then(|all| all.core_busy);
-        let percent = |busy: Summary| format!("{:.0} %", busy.median * 100.0);
-        cells.push(busy.map_or_else(|| "–".to_owned(), percent));
-        let switches = summary.and_then(|all| all.voluntary_switches_per_request);
-        cells.push(cell(switches, 3));
-        if self.settings.instructions_counted_by.is_some() {
-            cells.push(cell(
-                summary.and_then(|all| all.instructions_per_request),
-                0,
-            ));
-        }
-        if self.has_system_calls() {
-            let counted = row.system_calls.as_ref();
-            let counted = counted.map(|counted| format!("{:.2}", counted.per_request));
-            cells.push(counted.unwrap_or_else(|| "–".to_owned()));
-        }
-        cells.push(row.about.to_owned());
-        cells
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the median of byte counts is a byte count"
-)]
-fn whole_bytes(count: f64) -> String {
-    bytes(count as u64)
-}
-
-fn spread(summary: Summary, decimals: usize) -> String {
-    let Summary { median, min, max } = summary;
-    format!("{median:.decimals$} ({min:.decimals$}–{max:.decimals$})")
-}
-
-fn markdown(lines: &[Vec<String>]) -> String {
-    let mut text = String::new();
-    for (index, cells) in lines.iter().enumerate() {
-        let _ = writeln!(text, "| {} |", cells.join(" | "));
-        if index == 0 {
-            let _ = writeln!(text, "|{}", "---|".repeat(cells.len()));
-        }
-    }
-    text
-}
-
-fn aligned(lines: &[Vec<String>]) -> String {
-    let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|cells| cells.get(column));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for cells in lines {
-        let padded: Vec<String> = cells
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        let _ = writeln!(text, "{}", padded.join("  ").trim_end());
-    }
-    text
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod fixtures {
     use super::*;
 
-    fn sample(round: u16, cpu_us_per_request: f64, problems: &[&str]) -> Sample {
+    pub(in crate::peers) fn sample(
+        round: u16,
+        cpu_us_per_request: f64,
+        problems: &[&str],
+    ) -> Sample {
         Sample {
-            round,
             answered: 1_000,
             requests_per_second: 50_000.0,
             p50_us: 900,
             p99_us: 2_000,
             p999_us: 5_000,
-            overdue: 0,
             process: Some(ProcessSample {
                 cpu_us_per_request,
                 core_busy: 0.95,
                 resident_bytes: 4 << 20,
                 voluntary_switches_per_request: 0.25,
+                busiest_thread_share: 1.0,
             }),
-            instructions_per_request: None,
             problems: problems.iter().map(ToString::to_string).collect(),
+            ..Sample::without_load(round)
         }
     }
 
-    fn row(peer: &'static str, samples: Vec<Sample>) -> Row {
-        let mut row = Row::new(&"1k".parse().unwrap(), peer, "about", None);
+    pub(in crate::peers) fn row(scenario: &str, peer: &'static str, samples: Vec<Sample>) -> Row {
+        let scenario = scenario.parse().expect("tests name scenarios that exist");
+        let mut row = Row::new(&scenario, peer, "about", None);
         row.samples = samples;
         row.sum_up();
         row
     }
 
-    fn report(rows: Vec<Row>) -> Report {
+    pub(in crate::peers) fn report(rows: Vec<Row>) -> Report {
         report_against(vec!["haproxy"], rows)
     }
 
-    fn report_against(baselines: Vec<&'static str>, rows: Vec<Row>) -> Report {
+    pub(in crate::peers) fn report_against(baselines: Vec<&'static str>, rows: Vec<Row>) -> Report {
         let settings = Settings {
             rounds: 2,
             connections: 64,
             window_seconds: 3.0,
             warmup_seconds: 1.0,
+            settle_seconds: 20.0,
             cores: Placement {
                 proxy: 0,
                 second_worker: None,
@@ -523,74 +431,30 @@ mod tests {
         };
         Report::new(Machine::look(), settings, rows, baselines)
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixtures::{report, row, sample};
 
     #[test]
     fn ratio_is_taken_within_each_round() {
         // The machine ran at half its pace in the second round.
         let report = report(vec![
-            row("haproxy", vec![sample(0, 10.0, &[]), sample(1, 20.0, &[])]),
-            row("gateway", vec![sample(0, 11.0, &[]), sample(1, 22.0, &[])]),
+            row(
+                "1k",
+                "haproxy",
+                vec![sample(0, 10.0, &[]), sample(1, 20.0, &[])],
+            ),
+            row(
+                "1k",
+                "gateway",
+                vec![sample(0, 11.0, &[]), sample(1, 22.0, &[])],
+            ),
         ]);
         let ratio = report.rows[1].ratios[0].ratio.unwrap();
         for value in [ratio.median, ratio.min, ratio.max] {
             assert!((value - 1.1).abs() < 1e-9, "{ratio:?}");
         }
-    }
-
-    #[test]
-    fn one_wrong_answer_makes_the_row_invalid_and_loses_its_ratio() {
-        let report = report(vec![
-            row("haproxy", vec![sample(0, 10.0, &[])]),
-            row("gateway", vec![sample(0, 5.0, &["1 × connection reset"])]),
-        ]);
-        assert!(!report.is_valid());
-        assert_eq!(report.rows[1].ratios[0].ratio, None);
-        let text = report.to_text();
-        assert!(text.contains("gateway (INVALID)"), "{text}");
-        assert!(
-            text.contains("INVALID: 1k gateway: round 1: 1 × connection reset"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn every_baseline_has_a_column_of_its_own() {
-        let rows = vec![
-            row("gateway-open", vec![sample(0, 10.0, &[])]),
-            row("gateway", vec![sample(0, 12.0, &[])]),
-        ];
-        let report = report_against(vec!["gateway-open", "haproxy"], rows);
-        let text = report.to_markdown();
-        let expected = "| peer | CPU µs/request | × gateway-open | × haproxy |";
-        assert!(text.contains(expected), "{text}");
-        let expected = "| gateway | 12.0 (12.0–12.0) | 1.20 (1.20–1.20) | – |";
-        assert!(text.contains(expected), "{text}");
-    }
-
-    #[test]
-    fn markdown_has_a_cell_for_every_column() {
-        let report = report(vec![
-            row(
-                "direct",
-                vec![Sample {
-                    process: None,
-                    ..sample(0, 0.0, &[])
-                }],
-            ),
-            row("haproxy", vec![sample(0, 10.0, &[])]),
-        ]);
-        let text = report.to_markdown();
-        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
-        assert_eq!(lines.len(), 4, "{text}");
-        let columns = |line: &str| line.matches('|').count();
-        assert!(
-            lines.iter().all(|line| columns(line) == columns(lines[0])),
-            "{text}"
-        );
-        assert!(
-            text.contains("| haproxy | 10.0 (10.0–10.0) | 1.00 (1.00–1.00) |"),
-            "{text}"
-        );
-        assert!(text.contains("| direct | – | – |"), "{text}");
     }
 }

@@ -11,28 +11,32 @@ use super::callgrind::{self, Valgrind};
 use super::folder::{Fingerprint, Finished, Folder};
 use super::identity::Identities;
 use super::machine::{self, Machine};
-use super::measure::{Sample, count_instructions, measure};
+use super::measure::{Sample, count_instructions, fill, measure};
 use super::proxy::{self, StartedProxy, Surroundings};
 use super::report::{Report, Row, Settings};
 use super::system_calls::{Strace, SystemCalls};
 use super::unseen::Unseen;
-use super::{BASELINE, Peer, Present, Tokens, instructions};
+use super::{BASELINE, Peer, Present, Scale, Tokens, admin, instructions, reload, trials};
 use crate::cli::PeersArgs;
-use crate::client::{Pace, Requests, RunsOn, Workload};
+use crate::client::{Requests, RunsOn, Workload};
 use crate::cores::{self, Placement};
+use crate::idle::Server;
 use crate::output;
-use crate::scenario::{Asked, Scenario};
-use crate::upstream::{ADDRESSES, BodySize, ServesOn, Upstream};
+use crate::scenario::{Asked, Measure, Scenario};
+use crate::upstream::{ADDRESSES, ServesOn, Upstream};
 
 /// Bound on each request; one that takes longer makes the row invalid.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The rates of the scenario open-loop, as parts of the slowest peer's throughput.
-const FRACTIONS: [f64; 3] = [0.25, 0.5, 0.75];
+/// Files beside those of connections.
+const SPARE_FILES: u64 = 256;
+
+/// The gateway's count of verified tokens in its caches.
+const TOKENS_CACHED: &str = "gateway_tokens_cached";
 
 /// What all measurements of one run share.
-struct Bench<'a> {
-    arguments: &'a PeersArgs,
+pub(super) struct Bench<'a> {
+    pub(super) arguments: &'a PeersArgs,
     machine: Machine,
     placement: Placement,
     upstream: Upstream,
@@ -87,10 +91,10 @@ pub(super) async fn run(arguments: &PeersArgs, present: &[Present]) -> anyhow::R
                 // The order rotates, so that no peer always follows the same one.
                 let index = (offset + usize::from(round)) % present.len();
                 let present = &present[index];
-                let row = rows
-                    .iter_mut()
-                    .find(|row| row.is(present.peer.name, scenario))
-                    .context("every peer has a row for every scenario")?;
+                let mut rows = rows.iter_mut();
+                let Some(row) = rows.find(|row| row.is(present.peer.name, scenario)) else {
+                    continue;
+                };
                 // What could not even start once is not waited for again.
                 if row.has_failed() || row.has_sample_of(round) {
                     continue;
@@ -135,6 +139,7 @@ impl<'a> Bench<'a> {
         if placement.is_crowded() {
             output::note("warning: too few cores: the load shares one with a proxy it measures");
         }
+        warn_of_open_files(&arguments.scenarios);
         let directory = tempfile::Builder::new()
             .prefix("bench-keys-")
             .tempdir()
@@ -142,7 +147,7 @@ impl<'a> Bench<'a> {
         let identities = Identities::create(directory.path())?;
         // Before this program keeps to one core.
         let load = arguments.warmup + arguments.duration;
-        let unseen = Unseen::mint(&identities, present, load).await?;
+        let unseen = Unseen::mint(&identities, present, load, arguments.tokens).await?;
         let machine = Machine::look();
         if machine.is_busy() {
             output::note("warning: other programs are running here: expect noise");
@@ -157,7 +162,7 @@ impl<'a> Bench<'a> {
         let addresses = present.iter().map(|present| present.peer.scale.endpoints);
         let addresses = addresses.max().unwrap_or_default().max(ADDRESSES);
         let upstream = Upstream::start(
-            &bodies(&arguments.scenarios)?,
+            &trials::bodies(&arguments.scenarios)?,
             upstream_serves_on,
             addresses,
         )
@@ -182,8 +187,10 @@ impl<'a> Bench<'a> {
             return Ok(None);
         };
         let mut peers: Vec<(String, Option<String>)> = Vec::new();
-        for row in rows.iter().filter(|row| row.scenario == scenarios[0]) {
-            peers.push((row.peer.to_owned(), row.program_version.clone()));
+        for row in rows {
+            if !peers.iter().any(|(peer, _)| peer == row.peer) {
+                peers.push((row.peer.to_owned(), row.program_version.clone()));
+            }
         }
         let fingerprint = Fingerprint {
             scenarios: scenarios.to_vec(),
@@ -192,76 +199,24 @@ impl<'a> Bench<'a> {
             connections: self.arguments.connections,
             window_seconds: self.arguments.duration.as_secs_f64(),
             warmup_seconds: self.arguments.warmup.as_secs_f64(),
+            settle_seconds: self.arguments.settle.as_secs_f64(),
+            tokens: self.arguments.tokens,
             machine: self.machine.name(),
         };
         Folder::open(path, self.arguments.resume, &fingerprint).map(Some)
-    }
-
-    /// What to measure, with the rates of an open loop found out.
-    async fn scenarios(&self, present: &[Present]) -> anyhow::Result<Vec<Scenario>> {
-        if let Some(path) = self
-            .arguments
-            .out
-            .as_ref()
-            .filter(|_| self.arguments.resume)
-        {
-            let held = Folder::scenarios(path)?;
-            // Rates that were found out then are not found out again.
-            if asks_for(&self.arguments.scenarios, &self.arguments.rate, &held) {
-                return Ok(held);
-            }
-        }
-        let mut scenarios = Vec::new();
-        for asked in &self.arguments.scenarios {
-            match asked {
-                Asked::One(scenario) => scenarios.push(scenario.clone()),
-                Asked::OpenLoop => {
-                    for rate in self.rates(present).await? {
-                        scenarios.push(Scenario::at_rate(rate)?);
-                    }
-                }
-            }
-        }
-        scenarios.dedup();
-        Ok(scenarios)
-    }
-
-    /// The rates asked for, or those that every peer keeps up with: fractions of what the
-    /// slowest one answers in a closed loop.
-    async fn rates(&self, present: &[Present]) -> anyhow::Result<Vec<u32>> {
-        if !self.arguments.rate.is_empty() {
-            return Ok(self.arguments.rate.clone());
-        }
-        let trial: Scenario = "1k".parse()?;
-        let mut slowest = f64::INFINITY;
-        for present in present.iter().filter(|it| it.peer.proxy.is_some()) {
-            output::note(&format!(
-                "trial for the rates of open-loop: {}",
-                present.peer.name
-            ));
-            // A peer's failure is told in its row, later.
-            if let Ok(sample) = self.measure(present, &trial, 0).await {
-                slowest = slowest.min(sample.requests_per_second);
-            }
-        }
-        if !slowest.is_finite() {
-            anyhow::bail!(
-                "no peer answered in the trial for open-loop; give the rates with --rate"
-            );
-        }
-        Ok(FRACTIONS.map(|part| round_rate(slowest * part)).to_vec())
     }
 
     fn connections(&self, scenario: &Scenario) -> u16 {
         scenario.connections.unwrap_or(self.arguments.connections)
     }
 
-    async fn measure(
+    pub(super) async fn measure(
         &self,
         present: &Present,
         scenario: &Scenario,
         round: u16,
     ) -> anyhow::Result<Sample> {
+        let peer = present.peer;
         let proxy = self.start_proxy(present, scenario, None).await?;
         let address = match &proxy {
             Some(proxy) => proxy.address,
@@ -271,11 +226,55 @@ impl<'a> Bench<'a> {
             Some(proxy) => proxy.process.tree()?,
             None => BTreeSet::new(),
         };
-        let workload = self.workload(present.peer, scenario, address)?;
-        let mut sample = measure(workload.clone(), &pids, round).await?;
+        if scenario.measure == Measure::Idle {
+            return self.weigh(peer, scenario, address, pids, round).await;
+        }
+        let workload = self.workload(peer, scenario, address)?;
+        if matches!(peer.tokens, Tokens::Many(_)) {
+            fill(workload.clone(), self.arguments.tokens.into()).await?;
+        }
+        let mut sample = match (&proxy, scenario.measure) {
+            (Some(proxy), Measure::Reload) => {
+                reload::measure(workload.clone(), proxy, &pids, round).await?
+            }
+            _ => measure(workload.clone(), &pids, round).await?,
+        };
+        if let Some(proxy) = proxy.as_ref().filter(|_| peer.fills_a_token_cache()) {
+            sample.tokens_cached = Some(tokens_cached(proxy).await?);
+        }
         if matches!(self.counter, Counter::Perf) && !pids.is_empty() {
             sample.instructions_per_request = Some(count_instructions(workload, &pids).await?);
         }
+        Ok(sample)
+    }
+
+    /// What the scenario's connections weigh, at the proxy that has these processes.
+    async fn weigh(
+        &self,
+        peer: &Peer,
+        scenario: &Scenario,
+        address: SocketAddr,
+        processes: BTreeSet<i32>,
+        round: u16,
+    ) -> anyhow::Result<Sample> {
+        let token = &self.identities.of(peer.tokens.algorithm()).token;
+        let request = proxy::request(address, scenario, Some(token), &proxy::upload(scenario))?;
+        let server = Server {
+            address: address.to_string(),
+            request: request.as_bytes().to_vec(),
+            processes,
+        };
+        let connections = self.connections(scenario);
+        let weights = server.weigh(connections, self.arguments.settle).await?;
+        let mut sample = Sample::without_load(round);
+        if weights.closed > 0 {
+            sample.problems.push(format!(
+                "{} connections were closed while they were idle",
+                weights.closed
+            ));
+        }
+        sample.answered = weights.connections;
+        sample.idle = Some(weights);
         Ok(sample)
     }
 
@@ -301,7 +300,7 @@ impl<'a> Bench<'a> {
 
     /// Counts the system calls of every row that is sound so far.
     async fn count_all_calls(&self, strace: &Strace, present: &[Present], rows: &mut [Row]) {
-        for row in rows.iter_mut().filter(|row| !row.has_failed()) {
+        for row in rows.iter_mut().filter(|row| row.can_be_counted()) {
             let Some(present) = present.iter().find(|present| present.peer.name == row.peer) else {
                 continue;
             };
@@ -334,7 +333,7 @@ impl<'a> Bench<'a> {
 
     /// Counts the instructions of every row that is sound so far.
     async fn count_all(&self, valgrind: &Valgrind, present: &[Present], rows: &mut [Row]) {
-        for row in rows.iter_mut().filter(|row| !row.has_failed()) {
+        for row in rows.iter_mut().filter(|row| row.can_be_counted()) {
             let Some(present) = present.iter().find(|present| present.peer.name == row.peer) else {
                 continue;
             };
@@ -384,7 +383,7 @@ impl<'a> Bench<'a> {
             Tokens::Same(algorithm) => Ok(Requests::one(request(
                 &self.identities.of(algorithm).token,
             )?)),
-            Tokens::Unseen(algorithm) => {
+            Tokens::Unseen(algorithm) | Tokens::Many(algorithm) => {
                 let tokens = self.unseen.of(algorithm).iter();
                 let requests: anyhow::Result<Vec<_>> = tokens.map(|it| request(it)).collect();
                 Requests::in_turn(requests?).context("no token was minted")
@@ -402,12 +401,16 @@ impl<'a> Bench<'a> {
         let Some(proxy) = &peer.proxy else {
             return Ok(None);
         };
+        let scale = Scale {
+            routes: scenario.routes.unwrap_or(peer.scale.routes),
+            ..peer.scale
+        };
         let surroundings = Surroundings {
             cores: &self.placement.proxy_cores(scenario.workers),
             workers: scenario.workers,
             connections: self.connections(scenario),
             upstream: &self.upstream,
-            scale: peer.scale,
+            scale,
             counted_by,
             identity: self.identities.of(peer.tokens.algorithm()),
         };
@@ -422,6 +425,7 @@ impl<'a> Bench<'a> {
             connections: self.arguments.connections,
             window_seconds: self.arguments.duration.as_secs_f64(),
             warmup_seconds: self.arguments.warmup.as_secs_f64(),
+            settle_seconds: self.arguments.settle.as_secs_f64(),
             cores: self.placement,
             instructions_counted_by: match self.counter {
                 Counter::Nothing => None,
@@ -444,32 +448,11 @@ fn take_up(finished: &[Finished], rows: &mut [Row]) {
     }
 }
 
-/// Whether `held` is what was asked for, with rates in place of an open loop.
-fn asks_for(asked: &[Asked], rates: &[u32], held: &[Scenario]) -> bool {
-    let mut held = held.iter().peekable();
-    for asked in asked {
-        let fits = match asked {
-            Asked::One(scenario) => held.next() == Some(scenario),
-            Asked::OpenLoop if rates.is_empty() => {
-                let is_rate = |it: &&Scenario| matches!(it.pace, Pace::Open { .. });
-                (0..FRACTIONS.len()).all(|_| held.next_if(is_rate).is_some())
-            }
-            Asked::OpenLoop => rates.iter().all(|&rate| {
-                held.next()
-                    .is_some_and(|it| it.pace == Pace::Open { per_second: rate })
-            }),
-        };
-        if !fits {
-            return false;
-        }
-    }
-    held.next().is_none()
-}
-
 fn empty_rows(scenarios: &[Scenario], present: &[Present]) -> Vec<Row> {
     let mut rows = Vec::new();
     for scenario in scenarios {
-        for Present { peer, program } in present {
+        let asked = present.iter().filter(|it| it.peer.takes(scenario));
+        for Present { peer, program } in asked {
             let version = peer
                 .proxy
                 .as_ref()
@@ -478,34 +461,6 @@ fn empty_rows(scenarios: &[Scenario], present: &[Present]) -> Vec<Row> {
         }
     }
     rows
-}
-
-/// Every body that the scenarios ask the upstream for, once.
-fn bodies(asked: &[Asked]) -> anyhow::Result<Vec<BodySize>> {
-    let open_loop = Scenario::at_rate(1)?;
-    let mut bodies: Vec<BodySize> = Vec::new();
-    for asked in asked {
-        let answer = match asked {
-            Asked::One(scenario) => &scenario.answer,
-            Asked::OpenLoop => &open_loop.answer,
-        };
-        if !bodies.contains(answer) {
-            bodies.push(answer.clone());
-        }
-    }
-    Ok(bodies)
-}
-
-/// To two digits, so that it can be said and asked for again.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "far below the bound, and the cast saturates"
-)]
-fn round_rate(per_second: f64) -> u32 {
-    let digits = per_second.max(1.0).log10().floor() - 1.0;
-    let unit = 10_f64.powf(digits.max(0.0));
-    ((per_second / unit).round() * unit).max(1.0) as u32
 }
 
 /// The peers that ratios are taken against: those asked for, which then must be measured.
@@ -520,6 +475,31 @@ fn baselines(arguments: &PeersArgs, present: &[Present]) -> anyhow::Result<Vec<&
             .with_context(|| format!("`{name}` is not measured in this run; add it to --only"))
     });
     found.collect()
+}
+
+/// Connections and their counterparts need a descriptor each, here and in some proxies.
+fn warn_of_open_files(asked: &[Asked]) {
+    let idle = asked.iter().filter_map(|asked| match asked {
+        Asked::One(scenario) if scenario.measure == Measure::Idle => scenario.connections,
+        Asked::One(_) | Asked::Rates(_) => None,
+    });
+    let limit = cores::open_file_limit();
+    let needed = idle
+        .max()
+        .map_or(0, |most| 2 * u64::from(most) + SPARE_FILES);
+    if needed > limit {
+        output::note(&format!(
+            "warning: {limit} files may be open here, and {needed} are needed by peers that open an \
+             upstream connection for each idle one, or keep room for it (relay, haproxy)"
+        ));
+    }
+}
+
+/// Verified tokens that the gateway holds.
+async fn tokens_cached(proxy: &StartedProxy) -> anyhow::Result<u64> {
+    let metrics = admin::exchange(proxy.admin_address, "GET", "/metrics").await?;
+    admin::metric(&String::from_utf8_lossy(&metrics), TOKENS_CACHED)
+        .with_context(|| format!("the gateway has no metric `{TOKENS_CACHED}`"))
 }
 
 /// The line on standard error that follows a measurement.
@@ -544,44 +524,14 @@ fn progress(round: u16, rounds: u16, row: &Row) -> String {
     } else {
         format!("  INVALID: {}", sample.problems.join(", "))
     };
+    if let Some(weights) = &sample.idle {
+        return format!(
+            "{prefix} {:>7} bytes each idle connection{problems}",
+            weights.idle_bytes_each
+        );
+    }
     format!(
         "{prefix} {:>7.0} requests/s{cpu}{problems}",
         sample.requests_per_second
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_have_two_digits_and_are_never_none() {
-        for (per_second, expected) in [(12_345.6, 12_000), (99_600.0, 100_000), (7.4, 7), (0.1, 1)]
-        {
-            assert_eq!(round_rate(per_second), expected);
-        }
-    }
-
-    #[test]
-    fn upstream_offers_each_body_once() {
-        let asked = ["1k", "open-loop", "headers-4", "chunked"].map(|it| it.parse().unwrap());
-        let bodies = bodies(&asked).unwrap();
-        let labels: Vec<_> = bodies.iter().map(|body| body.label.as_str()).collect();
-        assert_eq!(labels, ["1k", "100k"]);
-    }
-
-    #[test]
-    fn rates_found_out_before_stand_for_an_open_loop() {
-        let held = ["1k", "rate-10", "rate-20", "rate-30"].map(|it| it.parse().unwrap());
-        let asks = |names: &[&str], rates: &[u32]| {
-            let asked: Vec<Asked> = names.iter().map(|it| it.parse().unwrap()).collect();
-            asks_for(&asked, rates, &held)
-        };
-        assert!(asks(&["1k", "open-loop"], &[]));
-        assert!(asks(&["1k", "open-loop"], &[10, 20, 30]));
-        assert!(!asks(&["1k", "open-loop"], &[10, 20]));
-        assert!(!asks(&["1k"], &[]));
-        assert!(!asks(&["100k", "open-loop"], &[]));
-        assert!(!asks(&["open-loop"], &[]));
-    }
 }

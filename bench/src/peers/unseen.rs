@@ -33,10 +33,12 @@ const BATCH: usize = 4_000;
 pub(super) struct Unseen {
     rs256: Vec<String>,
     es256: Vec<String>,
+    hs256: Vec<String>,
 }
 
 impl Unseen {
-    /// Mints what `present` peers need in measurements of `load`, warm-up included.
+    /// Mints what `present` peers need in measurements of `load`, warm-up included, and `many` for
+    /// those that are asked with so many.
     ///
     /// # Errors
     /// When a token cannot be signed.
@@ -44,15 +46,24 @@ impl Unseen {
         identities: &Identities,
         present: &[Present],
         load: Duration,
+        many: u32,
     ) -> anyhow::Result<Self> {
+        let many = usize::try_from(many)?;
         let mut unseen = Self::default();
         for (algorithm, tokens) in [
             (Algorithm::Rs256, &mut unseen.rs256),
             (Algorithm::Es256, &mut unseen.es256),
+            (Algorithm::Hs256, &mut unseen.hs256),
         ] {
-            let is_needed = |present: &Present| present.peer.tokens == Tokens::Unseen(algorithm);
-            if present.iter().any(is_needed) {
-                *tokens = mint_all(identities.of(algorithm), count_for(load)).await?;
+            let counts = present
+                .iter()
+                .filter_map(|present| match present.peer.tokens {
+                    Tokens::Unseen(of) if of == algorithm => Some(count_for(load)),
+                    Tokens::Many(of) if of == algorithm => Some(many),
+                    Tokens::Unseen(_) | Tokens::Many(_) | Tokens::Same(_) => None,
+                });
+            if let Some(count) = counts.max() {
+                *tokens = mint_all(identities.of(algorithm), count).await?;
             }
         }
         Ok(unseen)
@@ -63,6 +74,7 @@ impl Unseen {
         match algorithm {
             Algorithm::Rs256 => &self.rs256,
             Algorithm::Es256 => &self.es256,
+            Algorithm::Hs256 => &self.hs256,
         }
     }
 }
@@ -77,7 +89,7 @@ fn count_for(load: Duration) -> usize {
 async fn mint_all(identity: &Identity, count: usize) -> anyhow::Result<Vec<String>> {
     let name = identity.algorithm.as_str();
     output::note(&format!(
-        "minting {} {name} tokens, one for each request of a measurement",
+        "minting {} {name} tokens, another for each request",
         grouped(count as u64)
     ));
     let line = LiveLine::new();
@@ -148,15 +160,16 @@ mod tests {
     async fn every_token_is_minted_once_and_only_where_needed() {
         let directory = tempfile::tempdir().unwrap();
         let identities = Identities::create(directory.path()).unwrap();
-        let present = [Present {
-            peer: &gateway::ES256_UNCACHED,
+        let present = [&gateway::ES256_UNCACHED, &gateway::MANY_TOKENS].map(|peer| Present {
+            peer,
             program: directory.path().to_owned(),
-        }];
-        let unseen = Unseen::mint(&identities, &present, Duration::ZERO).await;
+        });
+        let unseen = Unseen::mint(&identities, &present, Duration::ZERO, 10).await;
         let unseen = unseen.unwrap();
         let tokens: BTreeSet<_> = unseen.of(Algorithm::Es256).iter().collect();
         assert_eq!(tokens.len(), 25_000);
         assert!(!tokens.contains(&identities.of(Algorithm::Es256).token));
+        assert_eq!(unseen.of(Algorithm::Hs256).len(), 10);
         assert!(unseen.of(Algorithm::Rs256).is_empty());
     }
 }
