@@ -74,7 +74,8 @@ fn filled(fragment: &str, all: &[Missing]) -> String {
 }
 
 fn indented(text: &str, by: &str) -> String {
-    text.lines().map(|line| format!("{by}{line}\n")).collect()
+    let lines = text.lines();
+    lines.fold(String::new(), |text, line| text + by + line + "\n")
 }
 
 #[test]

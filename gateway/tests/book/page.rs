@@ -95,9 +95,9 @@ impl Page {
                     let block = page.blocks.last_mut().expect("it has begun");
                     block.text.push_str(&part);
                 }
-                Event::Text(part) => heading.iter_mut().for_each(|it| it.push_str(&part)),
+                Event::Text(part) => heading = heading.map(|text| text + &part),
                 Event::Code(part) => {
-                    heading.iter_mut().for_each(|it| it.push_str(&part));
+                    heading = heading.map(|text| text + &part);
                     page.spans.push((line, part.into_string()));
                 }
                 _ => {}

@@ -16,7 +16,7 @@ use regex::{Captures, Regex};
 use tempfile::TempDir;
 
 /// Time that anything may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// Pause between two looks at a condition.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -45,12 +45,13 @@ impl Ports {
 
     /// As it is run.
     pub(crate) fn to_real(&self, text: &str) -> String {
-        replaced(text, self.0.iter().copied())
+        replaced(text, &self.0)
     }
 
     /// As it stands on the page.
     fn to_told(&self, text: &str) -> String {
-        replaced(text, self.0.iter().map(|(told, real)| (*real, *told)))
+        let back: Vec<_> = self.0.iter().map(|(told, real)| (*real, *told)).collect();
+        replaced(text, &back)
     }
 }
 
@@ -58,10 +59,10 @@ fn free_port() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
 }
 
-fn replaced(text: &str, pairs: impl Iterator<Item = (u16, u16)> + Clone) -> String {
+fn replaced(text: &str, pairs: &[(u16, u16)]) -> String {
     let number = Regex::new(r"\b\d{4,5}\b").expect("it is an expression");
     let other = |found: &Captures<'_>| {
-        let pair = pairs.clone().find(|(from, _)| from.to_string() == found[0]);
+        let pair = pairs.iter().find(|(from, _)| from.to_string() == found[0]);
         pair.map_or_else(|| found[0].to_owned(), |(_, to)| to.to_string())
     };
     number.replace_all(text, other).into_owned()

@@ -109,7 +109,6 @@ fn misunderstood(text: &str, scratch: &Path) -> Option<String> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "`--show-output` shows the list")]
 fn what_is_not_run_could_be() {
     let scratch = tempfile::tempdir().expect("a folder");
     let mut complaints = Vec::new();

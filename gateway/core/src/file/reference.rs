@@ -215,9 +215,20 @@ fn default(meaning: &str) -> String {
     let Some((_, rest)) = meaning.split_once(DEFAULT) else {
         return String::new();
     };
-    let ends = ["; ", ". ", ": ", " ("]
-        .iter()
-        .filter_map(|end| rest.find(end));
-    let end = ends.min().unwrap_or(rest.len());
+    let mut is_code = false;
+    let outside = rest.char_indices().map(|(at, c)| {
+        is_code ^= c == '`';
+        (at, is_code)
+    });
+    let outside = outside.filter(|(_, is_code)| !is_code);
+    let ends_at = |at: &usize| {
+        ["; ", ". ", ": ", " ("]
+            .iter()
+            .any(|it| rest[*at..].starts_with(it))
+    };
+    let end = outside
+        .map(|(at, _)| at)
+        .find(ends_at)
+        .unwrap_or(rest.len());
     rest[..end].trim_end_matches('.').replace('|', "\\|")
 }
