@@ -37,6 +37,7 @@ mod session;
 mod shells;
 mod unrun;
 
+use fence::Fence;
 use page::Page;
 
 /// Panics with all complaints at once.
@@ -52,11 +53,23 @@ fn none(complaints: &[String], remedy: &str) {
 fn every_block_says_how_it_is_held_to_be_true() {
     let mut complaints = Vec::new();
     for page in Page::all() {
+        let mut before: Option<&Fence> = None;
         for block in &page.blocks {
-            if let Err(complaint) = &block.fence {
-                complaints.push(format!("{}:{}: {complaint}", page.path, block.line));
-            }
+            let complaint = match &block.fence {
+                Err(complaint) => Some(complaint.as_str()),
+                Ok(Fence::Output) if !matches!(before, Some(Fence::Shell(_))) => {
+                    Some("an output stands after no `sh` that is run")
+                }
+                Ok(Fence::Console { .. }) if !block.text.starts_with("$ ") => {
+                    Some("a console begins with `$ `")
+                }
+                Ok(_) => None,
+            };
+            let complaint = complaint.map(|it| format!("{}:{}: {it}", page.path, block.line));
+            complaints.extend(complaint);
+            before = block.fence.as_ref().ok();
         }
     }
-    none(&complaints, "the table of tags: gateway/tests/book/main.rs");
+    let remedy = "the table of tags: gateway/tests/book/main.rs";
+    none(&complaints, remedy);
 }

@@ -1,6 +1,6 @@
 //! YAML and JSON of the pages: the gateway and the schema take it.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use boon::{Compiler, Schemas};
 use gateway_core::auth::api_keys::ApiKeys;
@@ -61,11 +61,11 @@ fn routes_files() -> Vec<Sample> {
     found
 }
 
-#[test]
-fn check_takes_every_routes_file() {
+/// What `gateway check` says of samples, and how many there are.
+fn check(samples: Vec<Sample>) -> (Output, usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut names = Vec::new();
-    for sample in routes_files() {
+    for sample in samples {
         let name = sample.name.replace('/', "-");
         std::fs::write(folder.path().join(&name), sample.text).expect("it can be written");
         names.push(name);
@@ -78,10 +78,26 @@ fn check_takes_every_routes_file() {
         .envs(VARIABLES)
         .output()
         .expect("the program starts");
+    (output, names.len())
+}
+
+#[test]
+fn check_takes_every_routes_file() {
+    let (output, count) = check(routes_files());
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
     let good = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(good.lines().count(), names.len(), "{good}{told}");
+    assert_eq!(good.lines().count(), count, "{good}{told}");
+}
+
+#[test]
+fn check_refuses_what_is_said_to_be_broken() {
+    let broken = samples(|fence, text| matches!(fence, Fence::Broken(_)).then(|| text.to_owned()));
+    for sample in broken {
+        let name = sample.name.clone();
+        let (output, _) = check(vec![sample]);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+    }
 }
 
 #[test]

@@ -15,20 +15,21 @@ use crate::session::{Errors, PATIENCE, POLL_INTERVAL, Ports, Shell};
 const PAGES_MIN: usize = 3;
 
 /// What a page says that is not so; the rest of the page is not tried then.
-type Complaint = Result<(), String>;
+type Outcome = Result<(), String>;
 
-/// A page's shell, and what its last block of commands printed.
+/// A page's shell.
 struct Reading<'a> {
     shell: &'a mut Shell,
     /// Where files of the page go.
     folder: &'a Path,
     ports: &'a Ports,
     place: Place,
-    printed: String,
+    /// By the last `sh` block, if that was run here.
+    printed: Option<String>,
 }
 
 impl Reading<'_> {
-    fn read(&mut self, page: &Page) -> Complaint {
+    fn read(&mut self, page: &Page) -> Outcome {
         for block in &page.blocks {
             let Ok(fence) = &block.fence else { continue };
             let done = self.block(fence, &block.text);
@@ -37,7 +38,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn block(&mut self, fence: &Fence, text: &str) -> Complaint {
+    fn block(&mut self, fence: &Fence, text: &str) -> Outcome {
         match fence {
             Fence::File(Some(name)) | Fence::Broken(name) if self.place == Place::Page => {
                 let path = self.folder.join(name);
@@ -49,10 +50,17 @@ impl Reading<'_> {
                 if !ran.is_done {
                     return Err(format!("it fails\n{}{}", ran.output, ran.errors));
                 }
-                self.printed = ran.output;
+                self.printed = Some(ran.output);
                 Ok(())
             }
-            Fence::Output if !self.printed.is_empty() => same("what was run", &self.printed, text),
+            Fence::Shell(_) => {
+                self.printed = None;
+                Ok(())
+            }
+            Fence::Output => match &self.printed {
+                Some(printed) => same("what was run", printed, text),
+                None => Ok(()),
+            },
             Fence::Background(port) if self.place == Place::Page => {
                 self.shell.run_beside(text, *port, PATIENCE)
             }
@@ -63,7 +71,7 @@ impl Reading<'_> {
         }
     }
 
-    fn exchange(&mut self, told: &Exchange, eventually: bool) -> Complaint {
+    fn exchange(&mut self, told: &Exchange, eventually: bool) -> Outcome {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let ran = self.shell.run(&told.command, Errors::Among);
@@ -79,7 +87,7 @@ impl Reading<'_> {
     }
 }
 
-fn same(command: &str, printed: &str, told: &str) -> Complaint {
+fn same(command: &str, printed: &str, told: &str) -> Outcome {
     let command = command.trim_end();
     if is_as_told(printed, told) {
         Ok(())
@@ -118,7 +126,7 @@ fn commands_do_what_the_pages_say() {
             folder: folder.path(),
             ports: &ports,
             place: Place::Page,
-            printed: String::new(),
+            printed: None,
         };
         complaints.extend(reading.read(page).err());
         pages += 1;
@@ -160,7 +168,7 @@ fn commands_beside_the_local_system_do_what_the_pages_say() {
             folder: data.path(),
             ports: &ports,
             place: Place::Local,
-            printed: String::new(),
+            printed: None,
         };
         complaints.extend(reading.read(page).err());
     }

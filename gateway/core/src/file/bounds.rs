@@ -62,8 +62,7 @@ impl Kind {
         let text = text.replace([',', ' '], "");
         match self {
             Self::Number => text.parse::<u64>().map_or(Value::Null, Value::from),
-            Self::Percent => text.into(),
-            Self::Size => text.into(),
+            Self::Percent | Self::Size => text.into(),
             Self::Duration => match text.replace("min", "m") {
                 zero if zero == "0" => "0s".into(),
                 text => in_milliseconds(&text).unwrap_or(text).into(),
@@ -76,7 +75,8 @@ impl Kind {
 fn in_milliseconds(text: &str) -> Option<String> {
     let (whole, tenths) = text.strip_suffix('s')?.split_once('.')?;
     let (whole, tenths) = (whole.parse::<u64>().ok()?, tenths.parse::<u64>().ok()?);
-    Some(format!("{}ms", whole * 1000 + tenths * 100))
+    // Further digits stay as they are, and are refused as the gateway refuses them.
+    (tenths < 10).then(|| format!("{}ms", whole * 1000 + tenths * 100))
 }
 
 /// What is said of a value.
@@ -129,7 +129,7 @@ pub(super) fn add(schema: &mut Map<String, Value>) {
 
 fn in_bytes(kind: Kind, value: Value) -> Value {
     let size = value.as_str().filter(|_| kind == Kind::Size);
-    match size.map(|text| text.parse::<ByteSize>()) {
+    match size.map(str::parse::<ByteSize>) {
         Some(Ok(size)) => size.0.into(),
         _ => value,
     }
