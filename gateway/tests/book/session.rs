@@ -55,8 +55,12 @@ impl Ports {
     }
 }
 
+/// Below those that systems give to outgoing connections: it may be used minutes later.
 fn free_port() -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
+    const TRIES_MAX: usize = 1_000;
+    let mut tries = (0..TRIES_MAX).map(|_| fastrand::u16(20_000..30_000));
+    let found = tries.find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    found.expect("one of so many is free")
 }
 
 fn replaced(text: &str, pairs: &[(u16, u16)]) -> String {

@@ -1,8 +1,6 @@
 //! The schema that ships is the one of the types, and so is the page for people.
 //! `UPDATE_EXPECT=1 cargo test -p gateway-core` writes both anew.
 
-use std::cell::RefCell;
-
 use boon::{Compiler, SchemaIndex, Schemas};
 use expect_test::expect_file;
 use serde_json::Value;
@@ -12,7 +10,7 @@ use crate::file::{reference, schema};
 
 thread_local! {
     /// The schema, ready to judge.
-    static JUDGE: RefCell<(Schemas, SchemaIndex)> = RefCell::new(judge());
+    static JUDGE: (Schemas, SchemaIndex) = judge();
 }
 
 fn judge() -> (Schemas, SchemaIndex) {
@@ -32,7 +30,7 @@ pub(super) fn refusal(text: &str) -> Option<String> {
         Ok(value) => value,
         Err(error) => return Some(error.to_string()),
     };
-    JUDGE.with_borrow(|(schemas, index)| {
+    JUDGE.with(|(schemas, index)| {
         let refused = schemas.validate(&value, *index).err();
         refused.map(|error| format!("{error:#}"))
     })
