@@ -15,13 +15,14 @@ use crate::none;
 use crate::page::{Page, root};
 
 /// What the samples ask of the environment; the second are 48 bytes, in base64url.
-pub(crate) const VARIABLES: [(&str, &str); 3] = [
+pub(crate) const VARIABLES: [(&str, &str); 4] = [
     ("COPILOT_SERVICE_DISCOVERY_ENDPOINT", "test.app.local"),
     (
         "JWT_SECRET",
         "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4v",
     ),
     ("ADMIN_TOKEN", "0123456789abcdef0123456789abcdef"),
+    ("RUNTIME_DIRECTORY", "/run/gateway"),
 ];
 /// Fewer of each would mean that they are not found any more.
 const ROUTES_FILES_MIN: usize = 25;
