@@ -5,6 +5,8 @@
 pub(crate) enum Fence {
     /// A file that the gateway reads; commands of the page may find it under a name.
     File(Option<String>),
+    /// Something that files of the page name, and that is no such file itself.
+    Part(String),
     /// A file that is refused, for commands that show how.
     Broken(String),
     Fragment(Of),
@@ -51,6 +53,7 @@ impl Fence {
         Ok(match (language, name, value) {
             ("yaml", "", "") => Self::File(None),
             ("yaml", "file", name) if !name.is_empty() => Self::File(Some(name.to_owned())),
+            ("yaml", "part", name) if !name.is_empty() => Self::Part(name.to_owned()),
             ("yaml", "broken", name) if !name.is_empty() => Self::Broken(name.to_owned()),
             ("yaml", "fragment", "") => Self::Fragment(Of::File),
             ("yaml", "fragment", "route") => Self::Fragment(Of::Route),

@@ -9,6 +9,7 @@
 //! | `yaml fragment` | keys of the top level; what is missing to a routes file is added |
 //! | `yaml fragment=route`, `=upstream`, `=provider` | keys of one of these |
 //! | `yaml file=NAME` | a whole file, which the commands of the page find under this name |
+//! | `yaml part=NAME` | YAML that is not checked by itself: what whole files of the page name, such as a part that they include |
 //! | `yaml broken=NAME` | a file that `gateway check` refuses, for commands that show how |
 //! | `yaml manifest` | YAML that is not ours to read, such as a Copilot manifest |
 //! | `json` | JSON texts, one after the other |

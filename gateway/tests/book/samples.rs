@@ -30,6 +30,7 @@ const OTHERS_MIN: usize = 3;
 
 /// A block with what it is called in complaints.
 struct Sample {
+    /// The page's name and the line.
     name: String,
     text: String,
 }
@@ -66,8 +67,18 @@ fn routes_files() -> Vec<Sample> {
 fn check(samples: Vec<Sample>) -> (Output, usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut names = Vec::new();
+    for page in Page::all() {
+        let beside = folder.path().join(folder_of(&page.path));
+        std::fs::create_dir(&beside).expect("it can be made");
+        for block in &page.blocks {
+            if let Ok(Fence::Part(name)) = &block.fence {
+                std::fs::write(beside.join(name), &block.text).expect("it can be written");
+            }
+        }
+    }
     for sample in samples {
-        let name = sample.name.replace('/', "-");
+        let (page, line) = sample.name.split_once(':').expect("it has both");
+        let name = format!("{}/line-{line}.yaml", folder_of(page));
         std::fs::write(folder.path().join(&name), sample.text).expect("it can be written");
         names.push(name);
     }
@@ -80,6 +91,11 @@ fn check(samples: Vec<Sample>) -> (Output, usize) {
         .output()
         .expect("the program starts");
     (output, names.len())
+}
+
+/// Where the samples of a page stand, beside the parts that they name.
+fn folder_of(page: &str) -> String {
+    page.replace('/', "-")
 }
 
 #[test]
@@ -171,7 +187,9 @@ fn files_that_routes_files_name_are_taken() {
 #[test]
 fn what_is_said_to_be_yaml_or_json_is() {
     let mut complaints = Vec::new();
-    let manifests = samples(|fence, text| (*fence == Fence::Manifest).then(|| text.to_owned()));
+    let manifests = samples(|fence, text| {
+        matches!(fence, Fence::Manifest | Fence::Part(_)).then(|| text.to_owned())
+    });
     for Sample { name, text } in manifests {
         let read = serde_saphyr::from_str::<Value>(&text);
         complaints.extend(read.err().map(|error| format!("{name}: {error}")));

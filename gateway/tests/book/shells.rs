@@ -40,7 +40,9 @@ impl Reading<'_> {
 
     fn block(&mut self, fence: &Fence, text: &str) -> Outcome {
         match fence {
-            Fence::File(Some(name)) | Fence::Broken(name) if self.place == Place::Page => {
+            Fence::File(Some(name)) | Fence::Part(name) | Fence::Broken(name)
+                if self.place == Place::Page =>
+            {
                 let path = self.folder.join(name);
                 let written = std::fs::write(&path, self.ports.to_real(text));
                 written.map_err(|error| format!("{name}: {error}"))
