@@ -29,7 +29,7 @@ CUSTOM = {
 def commands(program):
     """Every command line of the guide that begins with this program, as words."""
     text = GUIDE.read_text()
-    code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    code = re.findall(r"```sh[^\n]*\n(.*?)```", text, re.DOTALL)
     lines = [line for block in code for line in block.replace("\\\n", " ").splitlines()]
     lines += re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     found = []

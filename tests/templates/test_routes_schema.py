@@ -36,7 +36,7 @@ class RoutesSchema(unittest.TestCase):
                 self.assertEqual(refusals(yaml.safe_load(sample.read_text())), [])
 
     def test_the_sample_of_the_readme_is_taken(self):
-        blocks = re.findall(r"```yaml\n(version: 1\n.*?)```", README.read_text(), re.DOTALL)
+        blocks = re.findall(r"```yaml[^\n]*\n(version: 1\n.*?)```", README.read_text(), re.DOTALL)
         self.assertTrue(blocks)
         for block in blocks:
             self.assertEqual(refusals(yaml.safe_load(block)), [])

@@ -6,6 +6,7 @@ mod address;
 mod admin;
 mod api_keys;
 mod auth;
+mod bounds;
 mod compile;
 mod connections;
 mod endpoints;

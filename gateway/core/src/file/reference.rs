@@ -13,7 +13,7 @@ const HEAD: &str = "# The routes file, key by key
 Made from the types that read it (`gateway/core/src/file`). `gateway schema > routes-file.schema.json`
 gives the same to editors; the file lies beside this page too. Begin a routes file with
 
-```yaml
+```yaml fragment
 # yaml-language-server: $schema=routes-file.schema.json
 ```
 
@@ -32,13 +32,16 @@ pub fn reference() -> String {
         text: HEAD.to_owned(),
         definitions: schema["$defs"].as_object().cloned().unwrap_or_default(),
         told: Vec::new(),
+        written: Vec::new(),
     };
     page.section("The top level", &schema);
     // Sections follow each other as their keys do; each type is told once.
     let mut next = 0;
     while let Some((place, name)) = page.told.get(next).cloned() {
-        let definition = page.definitions[&name].clone();
-        page.section(&format!("`{place}`"), &definition);
+        if !page.written.contains(&name) {
+            let definition = page.definitions[&name].clone();
+            page.section(&format!("`{place}`"), &definition);
+        }
         next += 1;
     }
     page.text
@@ -49,21 +52,54 @@ struct Page {
     definitions: Map<String, Value>,
     /// The types that have or get a section, with the first place that they are used at.
     told: Vec<(String, String)>,
+    /// Those among them that stand within the section of another one.
+    written: Vec<String>,
 }
 
 impl Page {
     fn section(&mut self, title: &str, schema: &Value) {
-        let Some(keys) = schema["properties"].as_object() else {
-            self.words(title, schema);
-            return;
-        };
         let place = title.trim_matches('`');
         let place = if place.contains(' ') { "" } else { place };
         let _ = write!(self.text, "\n## {title}\n\n");
         self.describe(schema);
+        self.body(place, schema);
+    }
+
+    fn body(&mut self, place: &str, schema: &Value) {
+        if schema["properties"].is_object() {
+            self.table(place, schema);
+        } else if let Some(alternatives) = schema["anyOf"].as_array() {
+            for one in alternatives {
+                self.alternative(place, one);
+            }
+        } else if let Some(alternatives) = schema["oneOf"].as_array() {
+            self.words(alternatives);
+        } else {
+            let kind = self.kind(schema, place);
+            let _ = writeln!(self.text, "- {kind}");
+        }
+    }
+
+    /// One of the forms that a value may have, within the section of all of them.
+    fn alternative(&mut self, place: &str, schema: &Value) {
+        let Some(name) = schema["$ref"].as_str().map(name_of) else {
+            self.body(place, schema);
+            return;
+        };
+        let definition = self.definitions[&name].clone();
+        self.told.push((place.to_owned(), name.clone()));
+        self.written.push(name);
+        if definition["properties"].is_object() {
+            self.text.push('\n');
+            self.describe(&definition);
+        }
+        self.body(place, &definition);
+    }
+
+    fn table(&mut self, place: &str, schema: &Value) {
         self.text += "| Key | Value | Default | Meaning |\n|---|---|---|---|\n";
         let required = schema["required"].as_array().cloned().unwrap_or_default();
-        for (key, value) in keys {
+        for (key, value) in schema["properties"].as_object().into_iter().flatten() {
             let place = match place {
                 "" => key.clone(),
                 place => format!("{place}.{key}"),
@@ -80,15 +116,9 @@ impl Page {
         }
     }
 
-    /// A type of words, or of maps with one key.
-    fn words(&mut self, title: &str, schema: &Value) {
-        let alternatives = schema["oneOf"].as_array().cloned().unwrap_or_default();
-        if alternatives.is_empty() {
-            return;
-        }
-        let _ = write!(self.text, "\n## {title}\n\n");
-        self.describe(schema);
-        for one in &alternatives {
+    /// Words, or maps with one key.
+    fn words(&mut self, alternatives: &[Value]) {
+        for one in alternatives {
             let key = one["properties"]
                 .as_object()
                 .and_then(|it| it.keys().next());
@@ -145,7 +175,7 @@ impl Page {
     }
 
     fn link(&mut self, reference: &str, place: &str) -> String {
-        let name = reference.rsplit('/').next().unwrap_or(reference).to_owned();
+        let name = name_of(reference);
         let known = self.told.iter().find(|(_, told)| *told == name);
         let place = known.map_or(place, |(place, _)| place).to_owned();
         if known.is_none() {
@@ -153,6 +183,11 @@ impl Page {
         }
         format!("[`{place}`](#{})", anchor(&place))
     }
+}
+
+/// The type that a reference within the schema leads to.
+fn name_of(reference: &str) -> String {
+    reference.rsplit('/').next().unwrap_or(reference).to_owned()
 }
 
 /// As GitHub and mdBook make it of a heading.
@@ -180,9 +215,20 @@ fn default(meaning: &str) -> String {
     let Some((_, rest)) = meaning.split_once(DEFAULT) else {
         return String::new();
     };
-    let ends = ["; ", ". ", ": ", " ("]
-        .iter()
-        .filter_map(|end| rest.find(end));
-    let end = ends.min().unwrap_or(rest.len());
+    let mut is_code = false;
+    let outside = rest.char_indices().map(|(at, c)| {
+        is_code ^= c == '`';
+        (at, is_code)
+    });
+    let outside = outside.filter(|(_, is_code)| !is_code);
+    let ends_at = |at: &usize| {
+        ["; ", ". ", ": ", " ("]
+            .iter()
+            .any(|it| rest[*at..].starts_with(it))
+    };
+    let end = outside
+        .map(|(at, _)| at)
+        .find(ends_at)
+        .unwrap_or(rest.len());
     rest[..end].trim_end_matches('.').replace('|', "\\|")
 }

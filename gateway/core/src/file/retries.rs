@@ -50,7 +50,7 @@ pub struct RetrySpec {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HoldSpec {
-    /// Bytes of an answer's body that are held, 0 (none is) to 1 MiB; default 16 KiB. Longer
+    /// Bytes of an answer's body that are held, 0 to 1 MiB; default 16 KiB, 0 for none. Longer
     /// answers are sent on as they come.
     pub max_body: Option<ByteSize>,
     /// How long an answer is held whose length is not declared, 0 to 10 s; default 0: it may be a

@@ -43,7 +43,7 @@ pub struct RouteSpec {
     /// `normal` or `low`; default `normal`.
     #[serde(default)]
     pub priority: PriorityName,
-    /// Bytes of a request's body, up to 1 TiB; default 10 MiB.
+    /// Bytes of a request's body, up to 1024 GiB; default 10 MiB.
     #[serde(default)]
     pub max_request_body: Option<ByteSize>,
     /// Where its requests go. Exactly one of `backends` and `respond`.
@@ -62,11 +62,11 @@ pub struct RouteSpec {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Defaults {
-    /// As in a route.
+    /// As in a route, 1 ms to 1 h; default 10 s.
     pub timeout: Option<HumanDuration>,
     /// As in a route; each key stands in for the one that a route leaves out.
     pub retries: RetrySpec,
-    /// As in a route.
+    /// As in a route, up to 1024 GiB; default 10 MiB.
     pub max_request_body: Option<ByteSize>,
 }
 

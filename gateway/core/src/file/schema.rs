@@ -8,6 +8,7 @@ use schemars::transform::{RecursiveTransform, Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Map, Value, json};
 
+use super::bounds;
 use super::load_balancers::Switch;
 use super::{Address, NameServer, Network, RetryCondition, RoutesFile};
 use crate::auth::claims::Pattern;
@@ -22,8 +23,9 @@ const VARIABLE: &str = r"\$\{";
 
 /// The JSON Schema (draft 2020-12) of the routes file.
 ///
-/// Whatever it refuses, `gateway check` refuses; ranges and what refers to something else are
-/// checked by `gateway check` alone.
+/// Whatever it refuses, `gateway check` refuses; ranges of durations and shares, and what refers to
+/// something else, are checked by `gateway check` alone. Those ranges stand there all the same, as
+/// `x-minimum` and `x-maximum`.
 #[must_use]
 pub fn schema() -> Value {
     let mut schema = plain();
@@ -41,6 +43,7 @@ pub(super) fn plain() -> Schema {
     RecursiveTransform(|schema: &mut Schema| {
         join_lines(schema);
         drop_formats(schema);
+        schema.as_object_mut().into_iter().for_each(bounds::add);
     })
     .transform(&mut schema);
     schema

@@ -77,15 +77,15 @@ pub struct LimitsSpec {
     pub headers: Option<u32>,
     /// Bytes of a request's target, 64 B to 64 KiB; default 8 KiB.
     pub target_size: Option<ByteSize>,
-    /// Time for a whole head, from its first byte; default 10 s.
+    /// Time for a whole head, from its first byte, 10 ms to 1 h; default 10 s.
     pub head_timeout: Option<HumanDuration>,
-    /// Time between two requests on a connection; default 75 s, above the 60 s after which an
-    /// AWS load balancer closes, so that it is never the gateway that closes first.
+    /// Time between two requests on a connection, 10 ms to 1 h; default 75 s, above the 60 s after
+    /// which an AWS load balancer closes, so that it is never the gateway that closes first.
     pub idle_timeout: Option<HumanDuration>,
-    /// Time in which nothing comes of a body that has begun, a client's or an upstream's;
-    /// default 30 s.
+    /// Time in which nothing comes of a body that has begun, a client's or an upstream's,
+    /// 10 ms to 1 h; default 30 s.
     pub body_timeout: Option<HumanDuration>,
-    /// Time in which a client takes nothing of its answer; default 30 s.
+    /// Time in which a client takes nothing of its answer, 10 ms to 1 h; default 30 s.
     pub send_timeout: Option<HumanDuration>,
     /// Connections at a time, 1 to 1,000,000; default 10,000.
     pub connections: Option<u32>,
@@ -116,10 +116,10 @@ pub struct Limits {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownSpec {
-    /// Time in which readiness fails and requests are still accepted; default 5 s.
+    /// Time in which readiness fails and requests are still accepted, 0 to 2 m; default 5 s.
     pub lame_duck: Option<HumanDuration>,
-    /// Time for requests under way after that; default 20 s. Together with `lame_duck` it must
-    /// stay below the 30 s after which ECS sends SIGKILL.
+    /// Time for requests under way after that, 0 to 2 m; default 20 s. Together with `lame_duck`
+    /// it must stay below the 30 s after which ECS sends SIGKILL.
     pub drain: Option<HumanDuration>,
 }
 

@@ -25,7 +25,8 @@ pub struct CloudMapSpec {
     /// instances.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
-    /// A port to connect to in place of the registered one; needed where none is registered.
+    /// A port to connect to in place of the registered one, 1 to 65535; needed where none is
+    /// registered.
     #[serde(default)]
     pub port: Option<u16>,
     /// Time between two questions, 1 s to 5 m; default 5 s.
@@ -48,7 +49,7 @@ pub struct DnsSpec {
     /// A name with A or AAAA records; needs `port`.
     #[serde(default)]
     pub name: Option<String>,
-    /// The port, for `name`.
+    /// The port, for `name`: 1 to 65535.
     #[serde(default)]
     pub port: Option<u16>,
     /// A name with SRV records, in place of `name` and `port`: `_http._tcp.users.internal`.

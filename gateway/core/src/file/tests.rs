@@ -1,5 +1,6 @@
 //! What good files mean, and what is said about bad ones.
 
+mod bounds;
 mod broken;
 mod corpus;
 mod endpoints;
@@ -34,7 +35,12 @@ fn try_read(text: &str) -> Result<Compiled, Problems> {
         name: "routes.yaml",
         text,
     };
-    read(source, &variables)
+    let read = read(source, &variables);
+    if read.is_ok() {
+        // All that the tests take to be good is, for editors too.
+        assert_eq!(schema::refusal(text), None, "{text}");
+    }
+    read
 }
 
 /// What a file means that has nothing wrong.

@@ -49,7 +49,11 @@ fn refused(text: &str) -> Option<Problems> {
         name: "routes.yaml",
         text,
     };
-    read(source, &variables).err()
+    let read = read(source, &variables);
+    if read.is_ok() {
+        assert_eq!(schema::refusal(text), None, "{text}");
+    }
+    read.err()
 }
 
 /// How a file is spoilt.

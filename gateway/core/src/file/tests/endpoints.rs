@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{CloudMap, Dns, DnsName, EndpointFile, EndpointSource};
+use super::super::{CloudMap, Dns, DnsName, EndpointSource};
 use super::compiled;
 use super::good::SMALLEST;
 use crate::cluster::Instance;
-use crate::config::Source;
 
 #[test]
 fn endpoints_come_with_what_their_source_is_told() {
@@ -75,26 +74,4 @@ fn the_gateways_zone_is_what_the_file_says_or_nothing() {
         let settings = compiled(&format!("{SMALLEST}{zone}")).settings;
         assert_eq!(settings.zone.as_deref(), expected, "{zone}");
     }
-}
-
-#[test]
-fn the_examples_in_the_page_on_discovery_are_good_files() {
-    let page = include_str!("../../../../../docs/discovery.md");
-    let example = |language: &str| {
-        let (_, example) = page
-            .split_once(&format!("```{language}\n"))
-            .expect("it is there");
-        example.split_once("```").expect("it ends").0
-    };
-    let routes = example("yaml").replace("COPILOT_SERVICE_DISCOVERY_ENDPOINT", "NAMESPACE");
-    let sources = compiled(&format!("{SMALLEST}{routes}"))
-        .settings
-        .endpoint_sources;
-    assert_eq!(sources.len(), 4);
-    let source = Source {
-        name: "endpoints.json",
-        text: example("json"),
-    };
-    let file = EndpointFile::parse(source).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(file.instances[1].weight, 3);
 }

@@ -565,17 +565,6 @@ fn retries_may_leave_out_their_attempts() {
 }
 
 #[test]
-fn the_example_in_the_readme_is_a_good_file() {
-    let readme = include_str!("../../../../../README.md");
-    let (_, example) = readme.split_once("```yaml\n").expect("it has an example");
-    let (example, _) = example.split_once("```").expect("the example ends");
-    let namespace = "${COPILOT_SERVICE_DISCOVERY_ENDPOINT}";
-    let plan = compiled(&example.replace(namespace, "prod.internal")).plan;
-    let names: Vec<_> = plan.routes.iter().map(|route| &*route.name).collect();
-    assert_eq!(names, ["users", "products", "status"]);
-}
-
-#[test]
 fn port_0_and_one_port_on_two_addresses_do_not_clash() {
     for listeners in [
         r#"[{address: "127.0.0.1:0"}, {address: "127.0.0.1:0"}]"#,
