@@ -238,11 +238,6 @@ impl Observed {
                 total(|cells| &cells.connections_idle_upstream),
             ),
             (
-                "gateway_upstream_connections_resting",
-                "Idle upstream connections now that hold neither parser nor buffers",
-                total(|cells| &cells.connections_resting_upstream),
-            ),
-            (
                 "gateway_tokens_cached",
                 "Verified tokens in the workers' caches",
                 total(|cells| &cells.tokens_cached),

@@ -1,11 +1,7 @@
-//! A [`Framer`] between a socket and hyper, in both directions of the gateway.
+//! A [`Framer`] between the socket of a client and hyper.
 //!
 //! Bytes are read straight into hyper's buffer and looked at there; nothing is copied unless
 //! a head arrives in pieces or is refused.
-
-mod upstream;
-
-pub(crate) use upstream::{Upstream, UpstreamState};
 
 use std::io;
 use std::pin::Pin;
@@ -396,7 +392,7 @@ impl<S> Downstream<S> {
     }
 }
 
-/// A violation inside a body, or in a response: the message cannot be saved.
+/// A violation inside a body: the message cannot be saved.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.title())]
 pub(crate) struct Violation(pub(crate) Reason);

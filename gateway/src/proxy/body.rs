@@ -7,10 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use gateway_core::words::reason::Reason;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::record::Record;
-use crate::upstream::{BodyError, HeldBody, Link, Silence, poll_unwoken};
+use crate::upstream::{BodyError, HeldBody, Link, Silence};
 
 /// What the client gets.
 pub(crate) struct ResponseBody {
@@ -26,9 +25,8 @@ enum Source {
 }
 
 struct UpstreamBody {
-    /// Comes before what `incoming` still brings.
+    /// Comes before what `link` still brings.
     held: HeldBody,
-    incoming: Incoming,
     link: Box<Link>,
     silence: Silence,
 }
@@ -47,7 +45,6 @@ impl ResponseBody {
     /// The body of an upstream's answer.
     pub(crate) fn upstream(
         held: HeldBody,
-        incoming: Incoming,
         link: Box<Link>,
         silence_max: Duration,
         record: Box<Record>,
@@ -55,7 +52,6 @@ impl ResponseBody {
         let mut body = Self {
             source: Source::Upstream(Box::new(UpstreamBody {
                 held,
-                incoming,
                 link,
                 silence: Silence::new(silence_max),
             })),
@@ -90,27 +86,21 @@ impl ResponseBody {
 
 impl UpstreamBody {
     fn is_over(&self) -> bool {
-        self.held.is_empty() && self.incoming.is_end_stream()
+        self.held.is_empty() && self.link.has_ended()
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
-        if let Some(frame) = self.held.pop() {
-            return Poll::Ready(Some(Ok(frame)));
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Reason>>> {
+        if let Some(piece) = self.held.pop() {
+            return Poll::Ready(Some(Ok(piece)));
         }
-        let mut poll = poll_unwoken(|unwoken| Pin::new(&mut self.incoming).poll_frame(unwoken));
-        if poll.is_pending() {
-            // Only the driver brings more, and it holds this task's waker.
-            self.link.drive(context);
-            poll = poll_unwoken(|unwoken| Pin::new(&mut self.incoming).poll_frame(unwoken));
-        }
-        match poll {
+        match self.link.poll_body(context) {
             Poll::Pending => match self.silence.poll(context) {
                 Poll::Ready(()) => Poll::Ready(Some(Err(Reason::UpstreamTimeout))),
                 Poll::Pending => Poll::Pending,
             },
-            Poll::Ready(frame) => {
+            Poll::Ready(piece) => {
                 self.silence.end();
-                Poll::Ready(frame.map(|frame| frame.map_err(|_| Reason::ResponseAborted)))
+                Poll::Ready(piece.map(|piece| piece.map_err(|_| Reason::ResponseAborted)))
             }
         }
     }
@@ -138,11 +128,10 @@ impl Body for ResponseBody {
                     this.end();
                     Poll::Ready(None)
                 }
-                Some(Ok(frame)) => {
-                    this.record
-                        .count_sent(frame.data_ref().map_or(0, Bytes::len));
+                Some(Ok(piece)) => {
+                    this.record.count_sent(piece.len());
                     this.end_if_over();
-                    Poll::Ready(Some(Ok(frame)))
+                    Poll::Ready(Some(Ok(Frame::data(piece))))
                 }
                 Some(Err(reason)) => Poll::Ready(Some(Err(this.abort(reason)))),
             },
@@ -161,7 +150,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Ended => SizeHint::with_exact(0),
             Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Upstream(upstream) => upstream.held.size_with(&upstream.incoming.size_hint()),
+            Source::Upstream(upstream) => upstream.held.size_with(&upstream.link.size_hint()),
         }
     }
 }

@@ -26,24 +26,28 @@ use crate::upstream::Reply;
 const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// The upstream's answer.
+#[expect(
+    clippy::boxed_local,
+    reason = "it comes in a box, and is taken apart here"
+)]
 pub(super) fn pass(
     mut record: Box<Record>,
     answer: Box<Reply>,
     silence_max: Duration,
 ) -> Response<ResponseBody> {
     let Reply {
-        response,
+        status,
+        mut headers,
         link,
         held,
     } = *answer;
-    let (mut head, incoming) = response.into_parts();
-    record.status = Some(head.status);
-    head.version = http::Version::HTTP_11;
-    head.extensions.clear();
-    strip_hop_by_hop(&mut head.headers);
-    finish_headers(&mut head.headers, &record);
-    let body = ResponseBody::upstream(held, incoming, link, silence_max, record);
-    Response::from_parts(head, body)
+    record.status = Some(status);
+    strip_hop_by_hop(&mut headers);
+    finish_headers(&mut headers, &record);
+    let mut response = Response::new(ResponseBody::upstream(held, link, silence_max, record));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// A route's fixed answer.

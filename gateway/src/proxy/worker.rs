@@ -179,9 +179,6 @@ impl Worker {
         self.cells
             .connections_idle_upstream
             .set(self.pool.len() as u64);
-        self.cells
-            .connections_resting_upstream
-            .set(self.pool.resting() as u64);
     }
 }
 

@@ -220,7 +220,6 @@ pub(crate) struct WorkerCells {
     pub(crate) tokens_cached: Counter,
     pub(crate) connections_idle_upstream: Counter,
     pub(crate) refusals: Refusals,
-    pub(crate) connections_resting_upstream: Counter,
 }
 
 #[cfg(test)]

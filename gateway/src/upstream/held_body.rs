@@ -2,51 +2,46 @@
 //! again: once its head was sent, there is no way back.
 //!
 //! Most answers come whole with their head, in one read. Then nothing waits and nothing is
-//! allocated: the body's only frame is taken a moment earlier than it would have been.
+//! allocated: the body's only piece is taken a moment earlier than it would have been.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::SizeHint;
 
-use super::exchange::{ExchangeError, Reply, classify};
-use super::{Silence, poll_unwoken};
+use super::Silence;
+use super::exchange::{ExchangeError, Reply};
 
-/// Frames of one answer that are held: one that comes in smaller pieces is sent on as it comes.
-const FRAMES_MAX: usize = 64;
+/// Pieces of one answer that are held: one that comes in smaller pieces is sent on as it comes.
+const PIECES_MAX: usize = 64;
 
 /// The beginning of a body, or all of it.
 #[derive(Default)]
 pub(crate) struct HeldBody {
-    /// Most bodies are one frame, which needs no list.
+    /// Most bodies are one piece, which needs no list.
     first: Option<Bytes>,
-    more: VecDeque<Frame<Bytes>>,
+    more: VecDeque<Bytes>,
     bytes: u64,
 }
 
 impl HeldBody {
-    fn push(&mut self, frame: Frame<Bytes>) {
-        self.bytes += length(&frame);
+    pub(super) fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len() as u64;
         if self.first.is_some() || !self.more.is_empty() {
-            self.more.push_back(frame);
-            return;
-        }
-        match frame.into_data() {
-            Ok(bytes) => self.first = Some(bytes),
-            Err(trailers) => self.more.push_back(trailers),
+            self.more.push_back(piece);
+        } else {
+            self.first = Some(piece);
         }
     }
 
-    /// The next frame.
-    pub(crate) fn pop(&mut self) -> Option<Frame<Bytes>> {
-        let first = self.first.take().map(Frame::data);
-        let frame = first.or_else(|| self.more.pop_front())?;
-        self.bytes -= length(&frame);
-        Some(frame)
+    /// The next piece.
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        let piece = self.first.take().or_else(|| self.more.pop_front())?;
+        self.bytes -= piece.len() as u64;
+        Some(piece)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -64,10 +59,6 @@ impl HeldBody {
     }
 }
 
-fn length(frame: &Frame<Bytes>) -> u64 {
-    frame.data_ref().map_or(0, Bytes::len) as u64
-}
-
 impl Reply {
     /// Waits for the end of the body; or until more than `bytes_max` have come or `is_late` says
     /// so, and what has come is all that can be known.
@@ -83,25 +74,15 @@ impl Reply {
         silence_max: Duration,
         is_late: impl Fn() -> bool,
     ) -> Result<Box<Self>, ExchangeError> {
-        let Self {
-            response,
-            link,
-            held,
-        } = &mut *self;
-        let body = response.body_mut();
+        let Self { link, held, .. } = &mut *self;
         let mut silence = Silence::new(silence_max);
         poll_fn(|context| {
-            while !body.is_end_stream() {
-                let mut poll = poll_unwoken(|unwoken| Pin::new(&mut *body).poll_frame(unwoken));
-                if poll.is_pending() {
-                    link.drive(context);
-                    poll = poll_unwoken(|unwoken| Pin::new(&mut *body).poll_frame(unwoken));
-                }
-                match poll {
+            while !link.has_ended() {
+                match link.poll_body(context) {
                     Poll::Ready(None) => break,
-                    Poll::Ready(Some(frame)) => {
+                    Poll::Ready(Some(piece)) => {
                         silence.end();
-                        held.push(frame.map_err(classify)?);
+                        held.push(piece?);
                     }
                     Poll::Pending if is_late() => break,
                     Poll::Pending if silence.poll(context).is_ready() => {
@@ -109,7 +90,7 @@ impl Reply {
                     }
                     Poll::Pending => return Poll::Pending,
                 }
-                if held.bytes > bytes_max as u64 || held.more.len() >= FRAMES_MAX {
+                if held.bytes > bytes_max as u64 || held.more.len() >= PIECES_MAX {
                     break;
                 }
             }
@@ -122,26 +103,21 @@ impl Reply {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
     use super::*;
 
     #[test]
-    fn frames_leave_in_the_order_in_which_they_came() {
-        let data = |text: &'static str| Frame::data(Bytes::from_static(text.as_bytes()));
+    fn pieces_leave_in_the_order_in_which_they_came() {
         let mut held = HeldBody::default();
         assert!(held.is_empty() && held.pop().is_none());
-        held.push(data("one"));
-        held.push(data("four"));
-        held.push(Frame::trailers(HeaderMap::new()));
-        let size = held.size_with(&SizeHint::with_exact(3));
-        assert_eq!(size.exact(), Some(10));
-        for expected in ["one", "four"] {
-            let frame = held.pop().unwrap();
-            assert_eq!(frame.into_data().unwrap(), expected);
+        for text in ["one", "four", "twelve"] {
+            held.push(Bytes::from_static(text.as_bytes()));
         }
-        assert!(!held.is_empty());
-        assert!(held.pop().unwrap().is_trailers());
+        let size = held.size_with(&SizeHint::with_exact(3));
+        assert_eq!(size.exact(), Some(16));
+        for expected in ["one", "four", "twelve"] {
+            assert!(!held.is_empty());
+            assert_eq!(held.pop().unwrap(), expected);
+        }
         assert!(held.is_empty());
         assert_eq!(held.size_with(&SizeHint::default()).upper(), None);
     }

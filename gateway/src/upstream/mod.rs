@@ -4,13 +4,23 @@
 //! A connection has no task of its own. Whoever holds it polls it: the request while it waits
 //! for the answer's head, the body while it streams. So a request needs no wake-up across
 //! tasks, and a client that goes away takes its upstream request with it.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `connect.rs` | opening a socket |
+//! | `request_head.rs`, `answer_head.rs` | the heads on the wire |
+//! | `request_body.rs` | what a client sends, on its way |
+//! | `exchange.rs` | one request and its answer |
+//! | `held_body.rs` | answers held back until they are whole |
+//! | `pool.rs` | idle connections |
 
+mod answer_head;
 mod connect;
 mod exchange;
 mod held_body;
 mod pool;
 mod request_body;
-mod resting;
+mod request_head;
 
 pub(crate) use exchange::{ExchangeError, Reply};
 pub(crate) use held_body::HeldBody;
@@ -19,22 +29,19 @@ pub(crate) use request_body::{BodyError, Replay, RequestBody, Silence};
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use gateway_core::cluster::{Held, Instance};
-use gateway_core::framing::HeadLimits;
+use gateway_core::framing::{Framer, HeadLimits, Role};
 use gateway_core::plan::Connections;
 use gateway_core::words::time::Millis;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::io::{Upstream, UpstreamState};
-
-type Driver = http1::Connection<TokioIo<Upstream<TcpStream>>, RequestBody>;
+use crate::io::{Input, Output};
+use exchange::Sending;
 
 /// Time between two questions whether a silent host is still there.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -42,10 +49,19 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// One connection to an endpoint. Boxed by whoever holds it: it is large, and it moves from
 /// the pool through a request into a body and back.
 pub(crate) struct Link {
-    sender: http1::SendRequest<RequestBody>,
-    driver: Driver,
-    state: Arc<UpstreamState>,
-    is_closed: bool,
+    socket: TcpStream,
+    /// Tells where the answers begin and end; whatever can be read in two ways is refused.
+    framer: Framer,
+    input: Input,
+    output: Output,
+    /// The request's body, until all of it is in `output`.
+    sending: Option<Sending>,
+    /// What came last of the answer's body cannot be understood; what came before it can.
+    is_broken_off: bool,
+    /// Bytes of the request under way that have gone.
+    sent_bytes: u64,
+    /// It has come to its end, or must not carry another request.
+    is_spent: bool,
     /// Whether it has carried a request before: then it may have been closed meanwhile.
     pub(crate) is_reused: bool,
     opened_at: Millis,
@@ -60,8 +76,6 @@ pub(crate) enum ConnectError {
     Timeout(Duration),
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("{0}")]
-    Handshake(#[from] hyper::Error),
 }
 
 impl Link {
@@ -80,57 +94,52 @@ impl Link {
             .map_err(|_elapsed| ConnectError::Timeout(timeout))??;
         socket.set_nodelay(true)?;
         watch_for_silence(&socket, bounds)?;
-        let state = Arc::<UpstreamState>::default();
-        let io = Upstream::new(socket, HeadLimits::default(), Arc::clone(&state));
-        let (sender, driver) = handshake(io).await?;
         Ok(Box::new(Self {
-            sender,
-            driver,
-            state,
-            is_closed: false,
+            socket,
+            framer: framer(),
+            input: Input::default(),
+            output: Output::default(),
+            sending: None,
+            is_broken_off: false,
+            sent_bytes: 0,
+            is_spent: false,
             is_reused: false,
             opened_at: now,
             held,
         }))
     }
 
-    /// Moves bytes in both directions. Must be polled by whoever waits for this connection.
-    pub(crate) fn drive(&mut self, context: &mut Context<'_>) {
-        if !self.is_closed && Pin::new(&mut self.driver).poll(context).is_ready() {
-            self.is_closed = true;
-        }
-    }
-
-    /// Whether the connection has ended, as far as has been noticed.
-    fn is_closed(&self) -> bool {
-        self.is_closed
+    /// Whether nothing of a request or an answer is under way, and another may follow, as far as
+    /// has been noticed.
+    fn is_between_requests(&self) -> bool {
+        !self.is_spent
+            && self.sending.is_none()
+            && self.output.is_empty()
+            && self.framer.is_between_messages()
+            // Nobody has asked for more.
+            && self.input.bytes().is_empty()
     }
 
     /// Whether it can carry another request now.
     ///
     /// A close by the upstream is noticed here without a system call: the socket is read only
     /// when the kernel has reported it readable.
-    pub(crate) fn is_reusable(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.is_closed && self.sender.is_ready() && !self.state.holds_part_of_head()
-    }
-
-    fn expect_answer_to(&self, method: &http::Method) {
-        self.state
-            .expect_answer_to_head(method == http::Method::HEAD);
+    fn is_reusable(&mut self) -> bool {
+        if !self.is_between_requests() {
+            return false;
+        }
+        let mut byte = [0];
+        let mut unasked = ReadBuf::new(&mut byte);
+        let mut unwoken = Context::from_waker(Waker::noop());
+        let socket = Pin::new(&mut self.socket);
+        // The end of the stream, an error, or what nobody asked for.
+        self.is_spent = socket.poll_read(&mut unwoken, &mut unasked).is_ready();
+        !self.is_spent
     }
 }
 
-/// Puts a parser on a socket; nothing goes over the wire, so this is never waited for.
-async fn handshake(
-    socket: Upstream<TcpStream>,
-) -> hyper::Result<(http1::SendRequest<RequestBody>, Driver)> {
-    http1::Builder::new()
-        // One write is cheaper than a vector of a head and a small body.
-        .writev(false)
-        .max_headers(HeadLimits::default().headers_max)
-        .handshake(TokioIo::new(socket))
-        .await
+fn framer() -> Framer {
+    Framer::new(Role::Response, HeadLimits::DEFAULT)
 }
 
 /// Notices a host that has gone without a word, by what it does not acknowledge. Between two
@@ -143,9 +152,4 @@ fn watch_for_silence(socket: &TcpStream, bounds: &Connections) -> io::Result<()>
     socket.set_tcp_keepalive(&keep_alive)?;
     // Also limits the time in which questions may stay without an answer.
     socket.set_tcp_user_timeout(Some(bounds.user_timeout))
-}
-
-/// Polls without being woken: whatever it waits for comes from a driver polled beside it.
-pub(crate) fn poll_unwoken<T>(poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-    poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -2,94 +2,66 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gateway_core::cluster::{Held, Usage};
+use bytes::BytesMut;
+use gateway_core::cluster::Usage;
 use gateway_core::plan::Connections;
 use gateway_core::words::time::Millis;
 
 use super::Link;
-use super::resting::RestingLink;
 use crate::clock::micros;
 
-/// Time after its last use from which a connection rests: it gives its parser and buffers back.
-/// Long enough that a busy connection does not pay for making them again.
-const REST_AFTER_MS: Millis = 2_000;
+/// Buffers that are kept for the next requests of one worker. An idle connection has none: few
+/// that are used again and again stay in the processor's caches, one for each connection would not.
+const SPARES_MAX: usize = 64;
+/// A buffer that has grown beyond this is not kept.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 struct Idle {
-    link: Kept,
-    /// When it is to rest.
-    rests_at: Millis,
+    link: Box<Link>,
     /// When it has been idle for too long, or has become too old.
     ends_at: Millis,
 }
 
-impl Idle {
-    /// What is left of it at this time.
-    fn swept(self, now: Millis) -> Option<Self> {
-        if now >= self.ends_at {
-            return None;
-        }
-        let link = self.link.keep(now >= self.rests_at)?;
-        Some(Self { link, ..self })
-    }
-}
-
-/// How an idle connection is kept.
-enum Kept {
-    Ready(Box<Link>),
-    Resting(Box<RestingLink>),
-}
-
-impl Kept {
-    /// For the next request, if it can be used again.
-    fn take(self) -> Option<Box<Link>> {
-        match self {
-            Self::Ready(mut link) => link.is_reusable().then_some(link),
-            Self::Resting(link) => link.wake(),
-        }
-    }
-
-    /// The same one; it rests if that is asked for. `None` if it cannot be used again.
-    fn keep(self, rests: bool) -> Option<Self> {
-        match self {
-            Self::Ready(link) if rests => match RestingLink::of(link) {
-                Ok(resting) => Some(Self::Resting(resting)),
-                Err(link) => link.map(Self::Ready),
-            },
-            Self::Ready(mut link) => link.is_reusable().then_some(Self::Ready(link)),
-            Self::Resting(link) => link.is_reusable().then_some(Self::Resting(link)),
-        }
-    }
-
-    fn held(&self) -> &Held {
-        match self {
-            Self::Ready(link) => &link.held,
-            Self::Resting(link) => link.held(),
-        }
-    }
+/// What a connection needs while it carries a request.
+#[derive(Default)]
+struct Buffers {
+    input: BytesMut,
+    output: Vec<u8>,
 }
 
 /// The idle connections of one worker. Only that worker's thread comes here, so the lock is
 /// never waited for.
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: Mutex<HashMap<SocketAddr, Vec<Idle>, foldhash::fast::RandomState>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    idle: HashMap<SocketAddr, Vec<Idle>, foldhash::fast::RandomState>,
+    spares: Vec<Buffers>,
 }
 
 impl Pool {
     /// The connection used last, because it is the least likely to have been closed.
     pub(crate) fn take(&self, address: SocketAddr, now: Millis) -> Option<Box<Link>> {
-        let mut pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = pools.get_mut(&address)?;
-        while let Some(candidate) = idle.pop() {
-            if now < candidate.ends_at
-                && let Some(link) = candidate.link.take()
-            {
-                return Some(link);
+        let state = &mut *self.lock();
+        let idle = state.idle.get_mut(&address)?;
+        while let Some(mut candidate) = idle.pop() {
+            if now < candidate.ends_at && candidate.link.is_reusable() {
+                let spare = state.spares.pop().unwrap_or_default();
+                candidate.link.input.set_buffer(spare.input);
+                candidate.link.output.set_buffer(spare.output);
+                return Some(candidate.link);
             }
         }
         None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a connection whose answer has been read to its end, within the upstream's bounds.
@@ -100,8 +72,8 @@ impl Pool {
         bounds: &Connections,
         now: Millis,
     ) {
-        // Whether it can be used again is looked at when it is taken, and by the sweep.
-        if link.is_closed() {
+        // Whether it was closed since is looked at when it is taken, and by the sweep.
+        if !link.is_between_requests() {
             return;
         }
         let too_idle_at = now + micros(bounds.idle_timeout) / 1000;
@@ -111,54 +83,45 @@ impl Pool {
             return;
         }
         link.is_reused = true;
-        let mut pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = pools.entry(address).or_default();
+        let spare = Buffers {
+            input: link.input.take_buffer(),
+            output: link.output.take_buffer(),
+        };
+        let state = &mut *self.lock();
+        if state.spares.len() < SPARES_MAX && spare.output.capacity() <= SPARE_BYTES_MAX {
+            state.spares.push(spare);
+        }
+        let idle = state.idle.entry(address).or_default();
         if idle.len() < bounds.idle_max {
-            idle.push(Idle {
-                link: Kept::Ready(link),
-                rests_at: now + REST_AFTER_MS,
-                ends_at,
-            });
+            idle.push(Idle { link, ends_at });
         }
     }
 
-    /// Lets what has not been used for a while rest, and closes what has been idle for too long, was closed by the upstream, or leads to an
-    /// endpoint that is in no set any more.
+    /// Closes what has been idle for too long, was closed by the upstream, or leads to an endpoint
+    /// that is in no set any more.
     pub(crate) fn sweep(&self, now: Millis, is_known: impl Fn(&SocketAddr) -> bool) {
-        let mut pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|address, idle| {
+        self.lock().idle.retain(|address, idle| {
             if !is_known(address) {
                 return false;
             }
-            let entries = std::mem::take(idle).into_iter();
-            *idle = entries.filter_map(|entry| entry.swept(now)).collect();
+            idle.retain_mut(|entry| now < entry.ends_at && entry.link.is_reusable());
             !idle.is_empty()
         });
     }
 
     /// Closes one that is counted there, to make room for another; whether there was one.
     pub(crate) fn close_one(&self, usage: &Usage) -> bool {
-        let mut pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.values_mut().any(|idle| {
-            let counted = |entry: &Idle| usage.counts(entry.link.held());
+        self.lock().idle.values_mut().any(|idle| {
+            let counted = |entry: &Idle| usage.counts(&entry.link.held);
             // The one that has been idle for the longest.
             let found = idle.iter().position(counted);
             found.map(|at| idle.remove(at)).is_some()
         })
     }
 
-    /// How many of the idle ones rest.
-    pub(crate) fn resting(&self) -> usize {
-        let pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = pools.values().flatten();
-        idle.filter(|entry| matches!(entry.link, Kept::Resting(_)))
-            .count()
-    }
-
     /// How many are idle.
     pub(crate) fn len(&self) -> usize {
-        let pools = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.values().map(Vec::len).sum()
+        self.lock().idle.values().map(Vec::len).sum()
     }
 }
 
@@ -216,53 +179,51 @@ mod tests {
         assert_eq!(pool.len(), BOUNDS.idle_max);
     }
 
-    #[tokio::test]
-    async fn a_link_rests_when_it_is_not_used_and_wakes_when_it_is() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let pool = Pool::default();
-        pool.give(address, link(&listener, 0).await, &BOUNDS, 0);
-        let (mut upstream, _) = listener.accept().await.unwrap();
-        pool.sweep(REST_AFTER_MS - 1, |_| true);
-        assert_eq!((pool.len(), pool.resting()), (1, 0));
-        for now in [REST_AFTER_MS, REST_AFTER_MS + 1] {
-            pool.sweep(now, |_| true);
-            assert_eq!((pool.len(), pool.resting()), (1, 1));
-        }
-        let woken = pool.take(address, REST_AFTER_MS).expect("it is open");
-        assert!(woken.is_reused);
-        let request = http::Request::get("/").header("host", "a");
-        let request = request.body(RequestBody::Empty).unwrap();
-        let answering = async {
-            let mut head = [0; 64];
-            let count = upstream.read(&mut head).await.unwrap();
-            assert!(head[..count].starts_with(b"GET / HTTP/1.1\r\n"));
-            let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
-            upstream.write_all(answer).await.unwrap();
-        };
-        let (reply, ()) = tokio::join!(woken.exchange(request, || false), answering);
-        let reply = reply.unwrap_or_else(|_| panic!("it is answered"));
-        assert_eq!(reply.response.status(), 204);
-        assert!(reply.discard().is_some(), "and again");
+    /// Answers one request.
+    async fn answer(upstream: &mut tokio::net::TcpStream) {
+        let mut head = [0; 64];
+        let count = upstream.read(&mut head).await.unwrap();
+        assert!(head[..count].starts_with(b"GET / HTTP/1.1\r\n"));
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        upstream.write_all(answer).await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_resting_link_that_is_not_silent_is_closed() {
+    async fn idle_links_have_no_buffers_and_share_those_of_the_busy() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let pool = Pool::default();
+        let mut link = link(&listener, 0).await;
+        let (mut upstream, _) = listener.accept().await.unwrap();
+        for turn in 0..3 {
+            let request = http::Request::get("/").header("host", "a");
+            let request = request.body(RequestBody::Empty).unwrap();
+            let (reply, ()) = tokio::join!(link.exchange(request, || false), answer(&mut upstream));
+            let reply = reply.unwrap_or_else(|_| panic!("it is answered"));
+            assert_eq!(reply.status, 200);
+            let used = reply.discard().expect("it can be used again");
+            pool.give(address, used, &BOUNDS, 0);
+            assert_eq!(pool.lock().spares.len(), 1, "{turn}");
+            link = pool.take(address, 0).expect("it is open");
+            assert!(link.is_reused);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_idle_link_that_is_not_silent_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         for (case, bytes) in [("closed", &b""[..]), ("unasked", b"HTTP/1.1 200 OK\r\n")] {
             let pool = Pool::default();
             pool.give(address, link(&listener, 0).await, &BOUNDS, 0);
-            pool.sweep(REST_AFTER_MS, |_| true);
-            assert_eq!(pool.resting(), 1, "{case}");
             let (mut upstream, _) = listener.accept().await.unwrap();
             upstream.write_all(bytes).await.unwrap();
             drop(upstream);
             while pool.len() > 0 {
                 tokio::task::yield_now().await;
-                pool.sweep(REST_AFTER_MS, |_| true);
+                pool.sweep(0, |_| true);
             }
-            assert!(pool.take(address, REST_AFTER_MS).is_none(), "{case}");
+            assert!(pool.take(address, 0).is_none(), "{case}");
         }
     }
 

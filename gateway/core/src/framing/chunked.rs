@@ -1,6 +1,6 @@
-//! The chunked transfer coding (RFC 9112 section 7.1), followed but not decoded.
+//! The chunked transfer coding (RFC 9112 section 7.1), told apart from what it carries.
 
-use super::HeadLimits;
+use super::{HeadLimits, Step};
 
 /// Extensions carry nothing for us; a kilobyte of them is already odd.
 const EXTENSION_BYTES_MAX: u32 = 1024;
@@ -43,39 +43,43 @@ impl Default for Chunked {
 }
 
 impl Chunked {
-    /// Consumes what belongs to the body: bytes taken, and whether the body has ended.
-    pub(super) fn advance(
-        &mut self,
-        bytes: &[u8],
-        limits: &HeadLimits,
-    ) -> Result<(usize, bool), ()> {
-        let mut at = 0;
-        while at < bytes.len() {
-            if let State::Data(left) = self.state {
-                let take = usize::try_from(left)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len() - at);
-                at += take;
-                let left = left - take as u64;
-                self.state = if left == 0 {
-                    State::DataCr
-                } else {
-                    State::Data(left)
-                };
-                continue;
-            }
-            let byte = bytes[at];
-            at += 1;
-            match self.step(byte, limits)? {
+    /// Whether the next byte is of a chunk's content.
+    pub(super) fn is_in_data(&self) -> bool {
+        matches!(self.state, State::Data(_))
+    }
+
+    /// What the first bytes are, of one kind and of this body, and whether it ends with them.
+    pub(super) fn step(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<(Step, bool), ()> {
+        if let State::Data(left) = self.state {
+            let length = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+            let left = left - length as u64;
+            self.state = if left == 0 {
+                State::DataCr
+            } else {
+                State::Data(left)
+            };
+            return Ok((Step::Data { length }, false));
+        }
+        for (at, &byte) in bytes.iter().enumerate() {
+            let step = Step::Delimiter { length: at + 1 };
+            match self.delimiter(byte, limits)? {
+                None => return Ok((step, true)),
                 Some(next) => self.state = next,
-                None => return Ok((at, true)),
+            }
+            if matches!(self.state, State::Data(_)) {
+                return Ok((step, false));
             }
         }
-        Ok((at, false))
+        Ok((
+            Step::Delimiter {
+                length: bytes.len(),
+            },
+            false,
+        ))
     }
 
     /// One byte of framing; `None` after the last one.
-    fn step(&mut self, byte: u8, limits: &HeadLimits) -> Result<Option<State>, ()> {
+    fn delimiter(&mut self, byte: u8, limits: &HeadLimits) -> Result<Option<State>, ()> {
         Ok(Some(match (self.state, byte) {
             (State::Size { value, digits }, _) if byte.is_ascii_hexdigit() => {
                 if digits == SIZE_DIGITS_MAX {

@@ -14,13 +14,18 @@ pub struct HeadLimits {
     pub target_bytes_max: usize,
 }
 
+impl HeadLimits {
+    /// What holds where nothing else is said.
+    pub const DEFAULT: Self = Self {
+        head_bytes_max: 64 * 1024,
+        headers_max: 100,
+        target_bytes_max: 8 * 1024,
+    };
+}
+
 impl Default for HeadLimits {
     fn default() -> Self {
-        Self {
-            head_bytes_max: 64 * 1024,
-            headers_max: 100,
-            target_bytes_max: 8 * 1024,
-        }
+        Self::DEFAULT
     }
 }
 

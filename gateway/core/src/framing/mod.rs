@@ -43,6 +43,41 @@ pub enum Advance {
     },
 }
 
+/// What the first of some bytes are; see [`Framer::step`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The beginning of a head: show it again, with more behind it.
+    Incomplete,
+    /// So many bytes are a whole head.
+    Head {
+        /// At least 1.
+        length: usize,
+    },
+    /// So many bytes are of the body's content.
+    Data {
+        /// At least 1.
+        length: usize,
+    },
+    /// So many bytes delimit content: sizes of chunks, and trailers.
+    Delimiter {
+        /// At least 1.
+        length: usize,
+    },
+}
+
+/// What is still to come of the body under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// None is under way.
+    Nothing,
+    /// So many bytes, at least 1.
+    Bytes(u64),
+    /// Chunks until the last one.
+    Chunks,
+    /// Whatever comes until the connection is closed.
+    UntilClose,
+}
+
 #[derive(Debug)]
 enum State {
     Head(HeadScanner),
@@ -98,47 +133,97 @@ impl Framer {
         !matches!(self.state, State::Head(_))
     }
 
+    /// Whether the next byte is of a body's content.
+    #[must_use]
+    pub fn is_in_content(&self) -> bool {
+        match &self.state {
+            State::Head(_) => false,
+            State::Sized(_) | State::UntilClose => true,
+            State::Chunked(chunked) => chunked.is_in_data(),
+        }
+    }
+
+    /// The connection was closed: whether the message under way, if there is one, is whole.
+    pub fn finish(&mut self) -> bool {
+        let is_whole = match &self.state {
+            State::Head(scanner) => scanner.is_fresh(),
+            State::Sized(_) | State::Chunked(_) => false,
+            State::UntilClose => true,
+        };
+        self.state = State::Head(HeadScanner::default());
+        is_whole
+    }
+
+    /// What is still to come of the body under way.
+    #[must_use]
+    pub fn rest(&self) -> Rest {
+        match self.state {
+            State::Head(_) => Rest::Nothing,
+            State::Sized(left) => Rest::Bytes(left),
+            State::Chunked(_) => Rest::Chunks,
+            State::UntilClose => Rest::UntilClose,
+        }
+    }
+
     /// Looks at bytes that arrived.
     ///
     /// After [`Advance::Hold`], the next call must begin with the bytes that were held.
     pub fn advance(&mut self, bytes: &[u8]) -> Advance {
         let mut at = 0;
         while at < bytes.len() {
-            let rest = &bytes[at..];
-            match &mut self.state {
-                State::Head(scanner) => match scanner.scan(rest, self.role, &self.limits) {
-                    Ok(None) => return Advance::Hold { at },
-                    Ok(Some((length, body))) => {
-                        at += length;
-                        self.enter_body(body);
-                    }
-                    Err(reason) => return Advance::Refuse { at, reason },
-                },
-                State::Sized(left) => {
-                    let take = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
-                    at += take;
-                    *left -= take as u64;
-                    if *left == 0 {
-                        self.state = State::Head(HeadScanner::default());
-                    }
+            match self.step(&bytes[at..]) {
+                Ok(Step::Incomplete) => return Advance::Hold { at },
+                Ok(Step::Head { length } | Step::Data { length } | Step::Delimiter { length }) => {
+                    at += length;
                 }
-                State::Chunked(chunked) => {
-                    let Ok((taken, done)) = chunked.advance(rest, &self.limits) else {
-                        let reason = match self.role {
-                            Role::Request => Reason::BodyMalformed,
-                            Role::Response => Reason::UpstreamInvalidResponse,
-                        };
-                        return Advance::Refuse { at, reason };
-                    };
-                    at += taken;
-                    if done {
-                        self.state = State::Head(HeadScanner::default());
-                    }
-                }
-                State::UntilClose => return Advance::Pass,
+                Err(reason) => return Advance::Refuse { at, reason },
             }
         }
         Advance::Pass
+    }
+
+    /// Looks at the first of the bytes that arrived, of which there is at least one.
+    ///
+    /// The next call must begin behind what this one tells of; after [`Step::Incomplete`] with
+    /// the same bytes.
+    ///
+    /// # Errors
+    /// The message that they belong to must not go on, nor anything after it.
+    pub fn step(&mut self, bytes: &[u8]) -> Result<Step, Reason> {
+        match &mut self.state {
+            State::Head(scanner) => match scanner.scan(bytes, self.role, &self.limits)? {
+                None => Ok(Step::Incomplete),
+                Some((length, body)) => {
+                    self.enter_body(body);
+                    Ok(Step::Head { length })
+                }
+            },
+            State::Sized(left) => {
+                let length = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
+                *left -= length as u64;
+                if *left == 0 {
+                    self.state = State::Head(HeadScanner::default());
+                }
+                Ok(Step::Data { length })
+            }
+            State::Chunked(chunked) => {
+                let (step, is_over) = chunked.step(bytes, &self.limits).map_err(|()| match self
+                    .role
+                {
+                    Role::Request => Reason::BodyMalformed,
+                    Role::Response => Reason::UpstreamInvalidResponse,
+                })?;
+                if is_over {
+                    self.state = State::Head(HeadScanner::default());
+                }
+                Ok(step)
+            }
+            State::UntilClose => Ok(Step::Data {
+                length: bytes.len(),
+            }),
+        }
     }
 
     fn enter_body(&mut self, body: Body) {

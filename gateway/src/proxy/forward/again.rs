@@ -50,7 +50,7 @@ impl Ending {
         let Self::Pass(answer) = self else {
             return None;
         };
-        let value = answer.response.headers().get(RETRY_AFTER)?;
+        let value = answer.headers.get(RETRY_AFTER)?;
         retry_after(value.to_str().ok()?, now)
     }
 }

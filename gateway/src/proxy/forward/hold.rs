@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use gateway_core::cluster::retry::{Attempt, Failure, may_retry};
-use hyper::body::Body as _;
 
 use super::{Forwarding, Span};
 use crate::proxy::record::Record;
@@ -20,19 +19,15 @@ impl Forwarding<'_> {
         span: Span,
     ) -> Result<Box<Reply>, ExchangeError> {
         let policy = &self.route.retries;
-        let body = reply.response.body();
-        let declared_length = body.size_hint().exact();
-        if body.is_end_stream() || !policy.hold.covers(declared_length) {
+        let declared_length = reply.size_hint().exact();
+        if reply.link.has_ended() || !policy.hold.covers(declared_length) {
             return Ok(reply);
         }
         let attempt = Attempt {
             tries: record.tries,
             is_body_lost: self.is_body_lost(),
         };
-        let is_thrown_away = policy
-            .on
-            .statuses
-            .contains(&reply.response.status().as_u16());
+        let is_thrown_away = policy.on.statuses.contains(&reply.status.as_u16());
         if is_thrown_away || !may_retry(policy, &record.parts.method, Failure::Broken, attempt) {
             return Ok(reply);
         }

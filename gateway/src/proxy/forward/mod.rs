@@ -379,7 +379,7 @@ impl Forwarding<'_> {
 
     /// An answer, or a failed try: one that nobody asked for, or that may be worth another try.
     fn judge(&self, reply: Box<Reply>) -> Result<Box<Reply>, Failed> {
-        let status = reply.response.status();
+        let status = reply.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let detail = "the upstream switched protocols unasked";
             return Err(Failed {
@@ -420,11 +420,9 @@ fn at_limit(limit: &'static str) -> Rejection {
 /// What the end of an exchange says of the endpoint.
 fn outcome(exchange: &Result<Box<Reply>, ExchangeError>) -> Option<Outcome> {
     match exchange {
-        Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Some(Outcome::Invalid)
-        }
+        Ok(reply) if reply.status == StatusCode::SWITCHING_PROTOCOLS => Some(Outcome::Invalid),
         Ok(reply) => Some(Outcome::Answered {
-            status: reply.response.status().as_u16(),
+            status: reply.status.as_u16(),
         }),
         Err(ExchangeError::Broken(_)) => Some(Outcome::Broken),
         Err(ExchangeError::Invalid(_)) => Some(Outcome::Invalid),

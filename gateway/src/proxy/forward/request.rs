@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use gateway_core::cluster::{Lease, deadline};
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Uri, Version};
-use hyper::body::Body as _;
 use mesh::headers::X_REQUEST_DEADLINE;
 
 use crate::proxy::headers::{Deadline, Outgoing};
@@ -21,7 +20,6 @@ pub(super) fn upstream_request(
     body: RequestBody,
 ) -> Request<RequestBody> {
     let parts = &record.parts;
-    let is_length_known = body.size_hint().exact().is_some();
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = upstream_target(&parts.uri, record.rewritten_path.as_deref());
@@ -45,11 +43,6 @@ pub(super) fn upstream_request(
         request
             .headers_mut()
             .insert(HOST, host.expect("an address is a header value"));
-    }
-    if !is_length_known {
-        // hyper would send a GET without its body otherwise.
-        let chunked = HeaderValue::from_static("chunked");
-        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
     }
     request
 }
