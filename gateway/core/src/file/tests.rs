@@ -3,8 +3,10 @@
 mod broken;
 mod corpus;
 mod endpoints;
+mod folder;
 mod good;
 mod health;
+mod included;
 mod load_balancers;
 mod many;
 mod overload;
