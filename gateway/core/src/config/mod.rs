@@ -53,9 +53,9 @@ pub use include::{Files, INCLUDE, MAX_INCLUDE_DEPTH, MAX_INCLUDED_FILES, NoFiles
 pub use merge::Sections;
 pub use near::near;
 pub use parse::{Bounds, MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};
-pub use positions::{Positions, item, join};
+pub use positions::{Leaf, Positions, item, join};
 pub use problem::{MAX_PROBLEMS, Position, Problem, Problems};
-pub use render::{Palette, Shown};
+pub use render::{Palette, Shown, Visible};
 pub use text_or::TextOr;
 
 /// A file that was read.

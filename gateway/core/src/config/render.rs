@@ -209,8 +209,9 @@ fn hidden(character: char) -> bool {
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Text without what could move, hide or colour it.
-pub(super) struct Visible<'a>(pub(super) &'a str);
+/// Text without what could move, hide or colour it: what came from outside, for a terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct Visible<'a>(pub &'a str);
 
 impl fmt::Display for Visible<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -56,6 +56,8 @@ pub struct Report {
     pub files: Vec<NamedFile>,
     /// Where it says what.
     pub positions: Positions,
+    /// What it says, as far as it could be read.
+    pub written: Option<RoutesFile>,
 }
 
 /// Reads, checks and compiles a routes file.
@@ -90,6 +92,7 @@ pub fn check_included(
                 outcome: Err(problems),
                 files: Vec::new(),
                 positions: Positions::default(),
+                written: None,
             };
         }
     };
@@ -111,6 +114,7 @@ pub fn check_included(
         warnings,
         files: named_files(&partial.value),
         positions: partial.positions,
+        written: Some(partial.value),
     }
 }
 

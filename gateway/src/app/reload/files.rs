@@ -260,3 +260,93 @@ fn matching(pattern: &str) -> Result<Vec<String>, String> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with `a.yaml` and `b.yaml`, read by a pattern beside `main`.
+    fn read(folder: &Path) -> (Look, Bundle) {
+        let main = folder.join("main").display().to_string();
+        let disk = Disk::beside(&main, "include: [\"*.yaml\"]", None);
+        let names = disk.find(&main, "*.yaml").expect("a pattern");
+        for name in names {
+            disk.read(&name, 100).expect("a file");
+        }
+        disk.into_seen()
+    }
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a directory");
+        for (name, text) in [("main", ""), ("a.yaml", "a"), ("b.yaml", "b")] {
+            std::fs::write(folder.path().join(name), text).expect("a file");
+        }
+        folder
+    }
+
+    type Change = fn(&Path) -> std::io::Result<()>;
+
+    #[test]
+    fn a_look_sees_every_change_of_the_files_that_were_read() {
+        let changes: [(&str, Change); 5] = [
+            ("written", |it| std::fs::write(it.join("a.yaml"), "other")),
+            ("removed", |it| std::fs::remove_file(it.join("a.yaml"))),
+            ("added", |it| std::fs::write(it.join("c.yaml"), "c")),
+            ("replaced", |it| {
+                std::fs::write(it.join("new"), "a")?;
+                std::fs::rename(it.join("new"), it.join("a.yaml"))
+            }),
+            ("linked", |it| {
+                std::fs::remove_file(it.join("a.yaml"))?;
+                std::os::unix::fs::symlink("b.yaml", it.join("a.yaml"))
+            }),
+        ];
+        for (what, change) in changes {
+            let folder = folder();
+            let (mut look, _) = read(folder.path());
+            // The first file is not on disk as it was said.
+            look.files.remove(0);
+            assert_eq!(look.again(), look, "nothing has changed yet");
+            change(folder.path()).expect("the folder is writable");
+            assert_ne!(look.again(), look, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_read_without_the_files() {
+        let folder = folder();
+        let (_, bundle) = read(folder.path());
+        let main = folder.path().join("main").display().to_string();
+        drop(folder);
+        let kept = Bundle::from_bytes(&bundle.to_bytes()).expect("several files");
+        assert_eq!(kept, bundle);
+        let names = kept.find(&main, "*.yaml").expect("it was found");
+        let texts: Vec<_> = names.iter().map(|it| kept.read(it, 100)).collect();
+        assert_eq!(texts, [Ok("a".to_owned()), Ok("b".to_owned())]);
+        assert!(kept.read("elsewhere", 100).is_err());
+    }
+
+    #[test]
+    fn one_file_is_remembered_as_it_is_and_hashed_as_such() {
+        let text = "version: 1\nroutes: []\n";
+        let bundle = Bundle::of("routes.yaml", text);
+        assert_eq!(bundle.to_bytes(), text.as_bytes());
+        assert_eq!(Bundle::from_bytes(text.as_bytes()), None);
+        assert_eq!(bundle.hash(), hash(text.as_bytes()));
+    }
+
+    #[test]
+    fn the_hash_goes_by_texts_and_their_order_and_not_by_names() {
+        let bundle = |files: &[(&str, &str)]| {
+            let mut bundle = Bundle::default();
+            for (name, text) in files {
+                bundle.add(name, text);
+            }
+            bundle.hash()
+        };
+        let hash = bundle(&[("a", "1"), ("b", "2")]);
+        assert_eq!(hash, bundle(&[("c", "1"), ("d", "2")]));
+        assert_ne!(hash, bundle(&[("a", "2"), ("b", "1")]));
+        assert_ne!(hash, bundle(&[("a", "12"), ("b", "")]));
+    }
+}

@@ -16,6 +16,7 @@ mod source;
 
 pub use source::ConfigSource;
 
+pub(crate) use process::needs_restart;
 pub(crate) use source::LoadError;
 
 use std::sync::Arc;
@@ -32,7 +33,6 @@ use crate::admin::{Applied, Ask, InForce, Outcome, Place, Refused, Reloads};
 use crate::cause::chain;
 use crate::clock::Clock;
 use files::Look;
-use process::needs_restart;
 use source::Held;
 
 /// The place that a process read its first configuration from.
