@@ -297,7 +297,7 @@ fn logged_requests_are_grouped_by_what_changes_for_them() {
             ("GET", "/bad/%zz"),
         ],
     );
-    expect![[r#"
+    expect![[r"
         2 GET a.example/users/7
           auth: jwt main to none
           upstream: users to spare
@@ -306,7 +306,7 @@ fn logged_requests_are_grouped_by_what_changes_for_them() {
           retries: 3 tries to 2 tries
         1 GET a.example/status
           route: status to (no_route)
-    "#]]
+    "]]
     .assert_eq(&shown);
     let expected = Counts {
         requests: 7,
