@@ -3,6 +3,7 @@
 mod api_key;
 mod check;
 mod dev;
+mod diff;
 mod explain;
 mod upgrade;
 
@@ -44,6 +45,9 @@ enum Command {
     /// good, 1 if not, 2 if the command line is not understood, 3 for warnings that
     /// `--deny-warnings` refuses.
     Check(check::CheckArgs),
+    /// Say what another routes file changes in meaning, and which logged requests notice. Exit 0
+    /// if nothing changes, 1 if something does, 2 if a file is bad.
+    Diff(diff::DiffArgs),
     /// Print the JSON Schema of the routes file, for editors: it makes them complete and explain.
     Schema,
     /// Run the whole system on this machine: gateway, services, registry and issuer.
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run(&args, &cli.log),
         Command::Upgrade(args) => upgrade::run(&args),
         Command::Check(args) => return check::run(&args),
+        Command::Diff(args) => return diff::run(&args),
         Command::Schema => {
             tell(&format!("{:#}", gateway_core::file::schema()));
             Ok(())

@@ -33,7 +33,7 @@ const SHELL: &[Floor] = &[
 
 /// `gateway-core`, below all of the shell: what decides. It does no I/O.
 const CORE: &[Floor] = &[
-    &["explain"],
+    &["explain", "diff"],
     &["file", "pipeline"],
     &["plan"],
     &["route", "auth", "identity", "cluster", "framing"],

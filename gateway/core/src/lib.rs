@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod cluster;
 pub mod config;
+pub mod diff;
 pub mod explain;
 pub mod file;
 pub mod framing;

@@ -156,7 +156,11 @@ impl<'a> Head<'a> {
     }
 }
 
-fn find(plan: &Plan, head: &Head<'_>) -> Result<usize, Box<Refusal>> {
+/// The index of a request's route: the first step of a decision.
+///
+/// # Errors
+/// A [`Refusal`] with [`Reason::NoRoute`] or [`Reason::MethodNotAllowed`].
+pub fn find(plan: &Plan, head: &Head<'_>) -> Result<usize, Box<Refusal>> {
     let (reason, allow) = match plan.table.find(&head.request()) {
         Outcome::Route { index, .. } => return Ok(index.get()),
         Outcome::MethodNotAllowed { allow } => {

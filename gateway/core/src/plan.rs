@@ -5,7 +5,7 @@
 mod origins;
 mod succession;
 
-pub use origins::Origins;
+pub use origins::{Line, Origins};
 
 use std::net::IpAddr;
 use std::sync::Arc;

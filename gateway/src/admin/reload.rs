@@ -10,7 +10,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use gateway_core::config::Problem;
+use gateway_core::config::{Problem, Problems};
 use gateway_core::file::Changes;
 use gateway_core::words::time::UnixSeconds;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -88,6 +88,8 @@ pub(crate) struct Refused {
 /// One problem of a file.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Place {
+    /// The file that is to be mended, one of those that are included perhaps.
+    pub(crate) file: Option<String>,
     pub(crate) line: Option<u32>,
     pub(crate) column: Option<u32>,
     pub(crate) path: String,
@@ -96,8 +98,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn of(problem: &Problem) -> Self {
+    pub(crate) fn of(problems: &Problems, problem: &Problem) -> Self {
         Self {
+            file: Some(problems.name_of(problem).to_owned()),
             line: problem.position.map(|it| it.line),
             column: problem.position.map(|it| it.column),
             path: problem.path.clone(),
@@ -109,6 +112,7 @@ impl Place {
     /// Something that no line of the file is to blame for.
     pub(crate) fn without_line(message: &str) -> Self {
         Self {
+            file: None,
             line: None,
             column: None,
             path: String::new(),

@@ -17,7 +17,7 @@ mod upstreams;
 
 pub(crate) use offline::Offline;
 pub use reload::ConfigSource;
-pub(crate) use reload::LoadError;
+pub(crate) use reload::{LoadError, needs_restart};
 pub(crate) use sockets::Program;
 pub use stop::{Handle, Stop};
 

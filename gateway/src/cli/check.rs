@@ -40,7 +40,7 @@ pub(super) struct CheckArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     #[default]
     Text,
     Json,
@@ -61,7 +61,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let checked: Vec<_> = args.files.iter().map(|path| check(path, args)).collect();
     match args.format {
         Format::Text => checked.iter().for_each(tell_text),
-        Format::Json => tell(&json(&checked)),
+        Format::Json => tell(&json(checked.iter().flat_map(|it| &it.found))),
     }
     let sum = |of: fn(&Checked) -> usize| checked.iter().map(of).sum::<usize>();
     if sum(|it| it.errors) > 0 {
@@ -88,6 +88,7 @@ fn check(path: &PathBuf, args: &CheckArgs) -> Checked {
         warnings,
         files,
         positions,
+        written: _,
     } = report;
     checked.summary = outcome.as_ref().ok().map(|it| summary(&name, it));
     let mut problems = outcome.err().unwrap_or_else(|| warnings.clone().emptied());
@@ -118,7 +119,7 @@ impl Checked {
 }
 
 /// Something that no line is to blame for.
-fn unplaced(name: &str, message: String) -> Problems {
+pub(super) fn unplaced(name: &str, message: String) -> Problems {
     let mut problems = Problems::new(&Source { name, text: "" });
     problems.push(Problem {
         position: None,
@@ -173,15 +174,20 @@ fn inspect(named: &NamedFile) -> Result<(), Fault> {
     parsed.map_err(Fault::Problems)
 }
 
-fn tell_text(checked: &Checked) {
+/// Each list of problems, for people.
+pub(super) fn tell_problems(found: &[Problems]) {
     let palette = if is_coloured() {
         Palette::ANSI
     } else {
         Palette::PLAIN
     };
-    for problems in checked.found.iter().filter(|it| !it.is_empty()) {
+    for problems in found.iter().filter(|it| !it.is_empty()) {
         tell_error(&problems.shown(palette).to_string());
     }
+}
+
+fn tell_text(checked: &Checked) {
+    tell_problems(&checked.found);
     match (&checked.summary, checked.errors, checked.warnings) {
         (Some(good), 0, 0) => tell(good),
         (Some(good), 0, warnings) => tell(&format!("{good}; {}", count(warnings, "warning"))),
@@ -215,8 +221,8 @@ struct Told<'p> {
     end_column: Option<u32>,
 }
 
-fn json(checked: &[Checked]) -> String {
-    let found = checked.iter().flat_map(|it| &it.found);
+/// The same for programs.
+pub(super) fn json<'p>(found: impl Iterator<Item = &'p Problems>) -> String {
     let problems: Vec<_> = found
         .flat_map(|list| list.iter().map(|it| told(list.name_of(it), it)))
         .collect();

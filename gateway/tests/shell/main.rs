@@ -11,6 +11,7 @@ mod auth;
 mod balancing;
 mod check;
 mod credentials;
+mod diff;
 mod discovery;
 mod explain;
 mod framing;

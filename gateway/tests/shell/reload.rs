@@ -1,5 +1,6 @@
 //! Another routes file while requests are served: what changes, and what goes on.
 
+mod included;
 mod kept;
 mod load;
 mod triggers;

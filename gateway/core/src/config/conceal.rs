@@ -51,6 +51,7 @@ mod tests {
     #[test]
     fn what_a_variable_holds_is_not_shown_whole_or_in_part() {
         let position = Position {
+            file: 0,
             line: 1,
             column: 1,
             length: 1,

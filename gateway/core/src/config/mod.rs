@@ -31,6 +31,8 @@ mod access;
 mod conceal;
 mod error;
 mod expand;
+mod include;
+mod merge;
 mod near;
 mod node_decoder;
 mod parse;
@@ -47,11 +49,13 @@ mod tree;
 
 use serde::de::DeserializeOwned;
 
+pub use include::{Files, INCLUDE, MAX_INCLUDE_DEPTH, MAX_INCLUDED_FILES, NoFiles, Unmatched};
+pub use merge::Sections;
 pub use near::near;
 pub use parse::{Bounds, MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};
-pub use positions::{Positions, item, join};
+pub use positions::{Leaf, Positions, item, join};
 pub use problem::{MAX_PROBLEMS, Position, Problem, Problems};
-pub use render::{Palette, Shown};
+pub use render::{Palette, Shown, Visible};
 pub use text_or::TextOr;
 
 /// A file that was read.
@@ -112,6 +116,8 @@ pub struct Partial<T> {
     pub problems: Problems,
     /// Paths at which the value holds a stand-in, or leaves out an entry.
     pub unsound: Vec<String>,
+    /// Patterns that no file to include matches.
+    pub unmatched: Vec<Unmatched>,
 }
 
 impl<T> Partial<T> {
@@ -137,13 +143,45 @@ pub fn decode_partial<T: DeserializeOwned>(
     decode_within(source, Bounds::FILE, &mut expander)
 }
 
+/// The same for a file that may include others, which become one with it before it is decoded.
+///
+/// What a file includes stands in its list `include`, and `sections` says what becomes of keys
+/// that several files have. The bounds of [`Bounds::FILE`] hold for all files together.
+///
+/// # Errors
+/// Everything that is wrong, when a file is missing or is not YAML, or no value could be made.
+pub fn decode_included<T: DeserializeOwned>(
+    source: Source<'_>,
+    files: &dyn Files,
+    sections: &Sections,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Result<Partial<T>, Problems> {
+    let mut expander = expand::Expander::new(variables);
+    let (parts, mut problems) = include::read_all(source, files, &mut expander);
+    let root = parts
+        .roots
+        .map(|it| merge::merge(it, sections, &mut problems));
+    let mut partial = decode_root(root, problems)?;
+    partial.unmatched = parts.unmatched;
+    Ok(partial)
+}
+
 fn decode_within<T: DeserializeOwned>(
     source: Source<'_>,
     bounds: Bounds,
     expander: &mut expand::Expander<'_>,
 ) -> Result<Partial<T>, Problems> {
     let mut problems = Problems::new(&source);
-    let Some(root) = parse::parse(source.text, bounds, expander, &mut problems) else {
+    let part = parse::Part::default();
+    let root = parse::parse(source.text, part, bounds, expander, &mut problems);
+    decode_root(root, problems)
+}
+
+fn decode_root<T: DeserializeOwned>(
+    root: Option<tree::Node>,
+    mut problems: Problems,
+) -> Result<Partial<T>, Problems> {
+    let Some(root) = root else {
         return Err(problems);
     };
     match session::decode(&root, &mut problems) {
@@ -152,6 +190,7 @@ fn decode_within<T: DeserializeOwned>(
             positions: Positions::of(root),
             problems,
             unsound,
+            unmatched: Vec::new(),
         }),
         None => Err(problems),
     }

@@ -40,12 +40,22 @@ impl Bounds {
     };
 }
 
+/// Which text is parsed, and what was parsed before it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Part {
+    /// The number that its positions have.
+    pub(super) file: u16,
+    /// Keys and values of the files before it, which count against the same bound.
+    pub(super) nodes_before: usize,
+}
+
 /// Parses `text`, replacing variables and aliases.
 ///
 /// `None` after a mistake that leaves no tree; smaller ones leave
 /// [`Value::Broken`] behind and are reported beside what decoding finds.
 pub(super) fn parse(
     text: &str,
+    part: Part,
     bounds: Bounds,
     expander: &mut Expander<'_>,
     problems: &mut Problems,
@@ -65,7 +75,8 @@ pub(super) fn parse(
         problems,
         open: Vec::new(),
         anchors: BTreeMap::new(),
-        nodes: 0,
+        file: part.file,
+        nodes: part.nodes_before,
         nodes_max: bounds.nodes,
         root: None,
     };
@@ -85,11 +96,16 @@ pub(super) fn parse(
     }
     if builder.root.is_none() {
         let start = Position {
+            file: part.file,
             line: 1,
             column: 1,
             length: 1,
         };
-        builder.report(start, "the file is empty", "write its required keys");
+        let help = match part.file {
+            0 => "write its required keys",
+            _ => "write keys of the routes file, such as `routes:`",
+        };
+        builder.report(start, "the file is empty", help);
     }
     builder.root
 }
@@ -102,6 +118,7 @@ struct Builder<'b, 'v> {
     problems: &'b mut Problems,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
+    file: u16,
     nodes: usize,
     nodes_max: usize,
     root: Option<Node>,
@@ -133,7 +150,7 @@ enum Key {
 
 impl Builder<'_, '_> {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Stop> {
-        let at = position(span);
+        let at = self.position(span);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), at);
@@ -294,7 +311,11 @@ impl Builder<'_, '_> {
         if self.nodes <= self.nodes_max {
             return Ok(());
         }
-        let message = format!("the file has more than {} keys and values", self.nodes_max);
+        let what = match self.file {
+            0 => "the file has",
+            _ => "this file and those before it have",
+        };
+        let message = format!("{what} more than {} keys and values", self.nodes_max);
         let help = "what an alias stands for counts each time; split the file";
         self.report(at, message, help);
         Err(Stop)
@@ -305,6 +326,7 @@ impl Builder<'_, '_> {
         let place = remedy::place(error.kind(), text, stopped);
         let (line, column) = place.unwrap_or((stopped.line(), stopped.col() + 1));
         let at = Position {
+            file: self.file,
             line: clamp(line),
             column: clamp(column),
             length: 1,
@@ -321,6 +343,15 @@ impl Builder<'_, '_> {
             help: Some(help.into()),
             warning: None,
         });
+    }
+
+    fn position(&self, span: &Span) -> Position {
+        Position {
+            file: self.file,
+            line: clamp(span.start.line()).max(1),
+            column: clamp(span.start.col() + 1),
+            length: clamp(span.len()).max(1),
+        }
     }
 
     /// The path of the value that comes next.
@@ -381,14 +412,6 @@ fn refuse_key(key: &Node, seen: &mut BTreeMap<String, Position>) -> Option<(Stri
     }
     seen.insert(text.to_owned(), key.position);
     None
-}
-
-fn position(span: &Span) -> Position {
-    Position {
-        line: clamp(span.start.line()).max(1),
-        column: clamp(span.start.col() + 1),
-        length: clamp(span.len()).max(1),
-    }
 }
 
 fn clamp(number: usize) -> u32 {

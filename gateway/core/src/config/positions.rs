@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use super::problem::Position;
-use super::tree::{Node, Value};
+use super::tree::{Node, Value, quote};
 
 /// Where every value of a decoded file stands.
 ///
@@ -15,6 +15,17 @@ pub struct Positions {
     root: Option<Node>,
     /// Made when the first path is looked up: a document without mistakes needs none.
     places: OnceLock<BTreeMap<String, Place>>,
+}
+
+/// A scalar that a file has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its path.
+    pub path: String,
+    /// As it is written, variables unexpanded, and shortened.
+    pub text: String,
+    /// Where it stands.
+    pub position: Position,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +64,16 @@ impl Positions {
     #[must_use]
     pub fn is_given(&self, path: &str) -> bool {
         self.places().contains_key(path)
+    }
+
+    /// The scalars at `path` and below; lists and maps without any count as one.
+    #[must_use]
+    pub fn leaves(&self, path: &str) -> Vec<Leaf> {
+        let mut leaves = Vec::new();
+        if let Some(root) = &self.root {
+            seek(root, String::new(), path, &mut leaves);
+        }
+        leaves
     }
 
     fn nearest(&self, path: &str) -> Option<(bool, Place)> {
@@ -111,6 +132,47 @@ fn walk(node: &Node, path: String, key: Option<Position>, places: &mut BTreeMap<
         is_collection,
     };
     places.insert(path, place);
+}
+
+/// Collects what is at `wanted` and below, visiting nothing beside it.
+fn seek(node: &Node, path: String, wanted: &str, leaves: &mut Vec<Leaf>) {
+    let is_within = path == wanted || is_below(&path, wanted);
+    if !is_within && !is_below(wanted, &path) {
+        return;
+    }
+    let text = match &node.value {
+        Value::List(items) if !items.is_empty() => {
+            // One of thousands is asked for, commonly.
+            let asked = wanted.get(path.len()..).filter(|_| !is_within);
+            let asked = asked.and_then(|rest| rest.strip_prefix('[')?.split(']').next());
+            let asked = asked.and_then(|index| index.parse::<usize>().ok());
+            let range = asked.map_or(0..items.len(), |index| index..index.saturating_add(1));
+            for index in range {
+                if let Some(value) = items.get(index) {
+                    seek(value, item(&path, index), wanted, leaves);
+                }
+            }
+            return;
+        }
+        Value::Map(entries) if !entries.is_empty() => {
+            for entry in entries {
+                let path = join(&path, entry.key.text());
+                seek(&entry.value, path, wanted, leaves);
+            }
+            return;
+        }
+        Value::List(_) => "[]".to_owned(),
+        Value::Map(_) => "{}".to_owned(),
+        Value::Scalar(scalar) => quote(scalar.written.as_ref().unwrap_or(&scalar.text)),
+        Value::Broken => return,
+    };
+    if is_within {
+        leaves.push(Leaf {
+            path,
+            text,
+            position: node.position,
+        });
+    }
 }
 
 /// The path of the value under `key` in the map at `path`.

@@ -1,5 +1,7 @@
 //! What is wrong with a file, all of it; how it is shown is in `render.rs`.
 
+use std::sync::Arc;
+
 use super::render::Visible;
 use super::{Positions, Source};
 
@@ -9,9 +11,11 @@ pub const MAX_PROBLEMS: usize = 100;
 /// Longest piece of a value in [`Problems::brief`], in characters; keys and tokens are longer.
 const MAX_BRIEF_QUOTED: usize = 30;
 
-/// A place in the file, counted in characters from 1, as editors do.
+/// A place in a file, counted in characters from 1, as editors do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
+    /// Which of the files, by [`Problems::file_name`]: 0 for the one that names the others.
+    pub file: u16,
     /// The line, from 1.
     pub line: u32,
     /// The column in characters, from 1.
@@ -36,16 +40,32 @@ pub struct Problem {
     pub warning: Option<&'static str>,
 }
 
-/// Everything that is wrong with one file, sorted by position.
+/// Everything that is wrong with one file and those that it includes, sorted by position.
 ///
 /// The same message at the same position is kept once, and no more than
 /// [`MAX_PROBLEMS`] are kept. `Display` renders one block a problem.
 #[derive(Clone, Debug)]
 pub struct Problems {
-    pub(super) name: String,
-    text: String,
+    /// By the number that positions have; never empty.
+    files: Vec<Arc<File>>,
     pub(super) found: Vec<Problem>,
     pub(super) more: bool,
+}
+
+/// A file that positions lead to.
+#[derive(Debug)]
+struct File {
+    name: String,
+    text: String,
+}
+
+impl File {
+    fn of(source: &Source<'_>) -> Arc<Self> {
+        Arc::new(Self {
+            name: source.name.to_owned(),
+            text: source.text.to_owned(),
+        })
+    }
 }
 
 impl Problems {
@@ -53,8 +73,7 @@ impl Problems {
     #[must_use]
     pub fn new(source: &Source<'_>) -> Self {
         Self {
-            name: source.name.to_owned(),
-            text: source.text.to_owned(),
+            files: vec![File::of(source)],
             found: Vec::new(),
             more: false,
         }
@@ -70,8 +89,31 @@ impl Problems {
 
     /// What reports call the file that a problem is in.
     #[must_use]
-    pub fn name_of(&self, _problem: &Problem) -> &str {
-        &self.name
+    pub fn name_of(&self, problem: &Problem) -> &str {
+        self.file_name(problem.position.map_or(0, |position| position.file))
+    }
+
+    /// What reports call the file with this number, as a [`Position`] has it.
+    #[must_use]
+    pub fn file_name(&self, file: u16) -> &str {
+        let file = self.files.get(usize::from(file));
+        file.map_or("", |file| &file.name)
+    }
+
+    /// What reports call all of the files, in the order of their numbers.
+    pub fn file_names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.name.as_str())
+    }
+
+    /// Adds another file that positions may lead to; returns its number.
+    pub(super) fn add_file(&mut self, source: &Source<'_>) -> u16 {
+        self.files.push(File::of(source));
+        u16::try_from(self.files.len() - 1).unwrap_or(u16::MAX)
+    }
+
+    /// `routes.yaml:12`, for messages that name a second place.
+    pub(super) fn shown_place(&self, position: Position) -> String {
+        format!("{}:{}", self.file_name(position.file), position.line)
     }
 
     /// Adds a problem with the value at `path`.
@@ -178,7 +220,10 @@ impl Problems {
     #[must_use]
     pub fn brief(&self, count: usize) -> String {
         let told = self.found.iter().take(count).map(|problem| {
-            let line = problem.position.map(|at| format!("line {}: ", at.line));
+            let line = problem.position.map(|at| match at.file {
+                0 => format!("line {}: ", at.line),
+                file => format!("{}, line {}: ", Visible(self.file_name(file)), at.line),
+            });
             let path = match problem.path.as_str() {
                 "" => "",
                 path => &format!("{}: ", Visible(path)),
@@ -197,9 +242,12 @@ impl Problems {
         told.join("; ") + &rest
     }
 
-    pub(super) fn line(&self, number: u32) -> &str {
-        let index = usize::try_from(number).unwrap_or(usize::MAX);
-        let line = self.text.split('\n').nth(index.saturating_sub(1));
+    /// The text of the line that a position is in.
+    pub(super) fn line(&self, position: Position) -> &str {
+        let index = usize::try_from(position.line).unwrap_or(usize::MAX);
+        let file = self.files.get(usize::from(position.file));
+        let text = file.map_or("", |file| &file.text);
+        let line = text.split('\n').nth(index.saturating_sub(1));
         let line = line.unwrap_or_default();
         let line = line.strip_suffix('\r').unwrap_or(line);
         line.strip_prefix('\u{feff}').unwrap_or(line)

@@ -87,7 +87,7 @@ impl Shown<'_> {
         if let Some(position) = problem.position {
             return self.excerpt(f, position, place, colour, help);
         }
-        writeln!(f, "  --> {}{place}", Visible(&self.problems.name))?;
+        writeln!(f, "  --> {}{place}", Visible(self.problems.file_name(0)))?;
         self.help(f, 1, help)
     }
 
@@ -122,13 +122,13 @@ impl Shown<'_> {
         let number = position.line.to_string();
         let margin = number.len();
         let (line, column) = (position.line, position.column);
-        let name = Visible(&self.problems.name);
+        let name = Visible(self.problems.file_name(position.file));
         writeln!(
             f,
             "{:margin$}{frame}-->{end} {name}:{line}:{column}{place}",
             ""
         )?;
-        let excerpt = Excerpt::of(self.problems.line(line), position);
+        let excerpt = Excerpt::of(self.problems.line(position), position);
         writeln!(f, "{:margin$} {frame}|{end}", "")?;
         writeln!(f, "{frame}{number} |{end} {}", excerpt.text)?;
         write!(
@@ -209,8 +209,9 @@ fn hidden(character: char) -> bool {
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Text without what could move, hide or colour it.
-pub(super) struct Visible<'a>(pub(super) &'a str);
+/// Text without what could move, hide or colour it: what came from outside, for a terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct Visible<'a>(pub &'a str);
 
 impl fmt::Display for Visible<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

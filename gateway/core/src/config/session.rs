@@ -269,7 +269,7 @@ fn problem(place: &Place<'_>, error: Error) -> Problem {
 }
 
 /// The remedy for a scalar of the wrong kind.
-fn wrong_kind(node: &Node, expected: &str) -> Option<String> {
+pub(super) fn wrong_kind(node: &Node, expected: &str) -> Option<String> {
     let Value::Scalar(scalar) = &node.value else {
         return None;
     };

@@ -1,5 +1,7 @@
 //! From what the file says to what it means; all problems at once.
 
+mod included;
+
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -17,10 +19,13 @@ use crate::auth::credential::Place;
 use crate::auth::jwt::Provider;
 use crate::auth::{Auth, Policy};
 use crate::cluster::Subset;
-use crate::config::{Partial, Positions, Problems, Source, decode_partial, item, join, near};
+use crate::config::{
+    Files, NoFiles, Partial, Positions, Problems, Source, decode_included, item, join, near,
+};
 use crate::plan::{Cluster, Forwarded, NameSet, Plan, Route};
 use crate::route::{NamedMatch, RouteTable};
 use crate::words::units::{ByteSize, HumanDuration};
+use included::SECTIONS;
 
 /// The only version of the format so far.
 const VERSION: u32 = 1;
@@ -51,6 +56,8 @@ pub struct Report {
     pub files: Vec<NamedFile>,
     /// Where it says what.
     pub positions: Positions,
+    /// What it says, as far as it could be read.
+    pub written: Option<RoutesFile>,
 }
 
 /// Reads, checks and compiles a routes file.
@@ -64,10 +71,20 @@ pub fn read(
     check(source, variables).outcome
 }
 
-/// The same, with what else there is to say.
+/// The same, with what else there is to say. The file cannot include others.
 #[must_use]
 pub fn check(source: Source<'_>, variables: &dyn Fn(&str) -> Option<String>) -> Report {
-    let partial = match decode_partial::<RoutesFile>(source, variables) {
+    check_included(source, &NoFiles, variables)
+}
+
+/// The same of a file that may include those that `files` finds and reads.
+#[must_use]
+pub fn check_included(
+    source: Source<'_>,
+    files: &dyn Files,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Report {
+    let partial = match decode_included::<RoutesFile>(source, files, &SECTIONS, variables) {
         Ok(partial) => partial,
         Err(problems) => {
             return Report {
@@ -75,6 +92,7 @@ pub fn check(source: Source<'_>, variables: &dyn Fn(&str) -> Option<String>) -> 
                 outcome: Err(problems),
                 files: Vec::new(),
                 positions: Positions::default(),
+                written: None,
             };
         }
     };
@@ -85,7 +103,7 @@ pub fn check(source: Source<'_>, variables: &dyn Fn(&str) -> Option<String>) -> 
     let outcome = match (compiled, problems.into_result()) {
         (Some(mut compiled), Ok(())) => {
             let (plan, positions) = (&compiled.plan, &partial.positions);
-            compiled.plan.origins = Arc::new(origins(source.name, plan, positions));
+            compiled.plan.origins = Arc::new(origins(&warnings, plan, positions));
             Ok(compiled)
         }
         (_, Err(problems)) => Err(problems),
@@ -96,6 +114,7 @@ pub fn check(source: Source<'_>, variables: &dyn Fn(&str) -> Option<String>) -> 
         warnings,
         files: named_files(&partial.value),
         positions: partial.positions,
+        written: Some(partial.value),
     }
 }
 
@@ -241,7 +260,11 @@ fn routes(file: &RoutesFile, names: &Names<'_>, check: &mut Checker<'_>) -> Vec<
         if twin != index {
             check.problem(
                 format!("routes[{index}].name"),
-                format!("the name `{}` is that of routes[{twin}] too", route.name),
+                format!(
+                    "the name `{}` is that of routes[{twin}]{} too",
+                    route.name,
+                    check.place_of(&item("routes", twin))
+                ),
                 Some("give each route a name of its own: logs and metrics go by it".into()),
             );
         }

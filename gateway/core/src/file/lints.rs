@@ -8,7 +8,7 @@ use super::auth::{AuthSpec, CallerSpec};
 use super::compile::Checker;
 use super::retries::{RetryCondition, StatusMethodsSpec};
 use super::{BackendSpec, RouteSpec, RoutesFile};
-use crate::config::{TextOr, item, join};
+use crate::config::{INCLUDE, Problem, TextOr, Unmatched, item, join};
 use crate::words::units::HumanDuration;
 
 /// The codes of all warnings, in the order of the alphabet.
@@ -16,6 +16,7 @@ pub const WARNING_CODES: &[&str] = &[
     DUPLICATE_BACKEND,
     HEDGE_NEVER,
     IDLE_BELOW_LOAD_BALANCER,
+    INCLUDE_WITHOUT_MATCH,
     OPEN_ADMIN,
     PER_TRY_TIMEOUT_NEVER,
     PLAIN_HTTP,
@@ -35,6 +36,7 @@ pub const WARNING_CODES: &[&str] = &[
 const DUPLICATE_BACKEND: &str = "duplicate-backend";
 const HEDGE_NEVER: &str = "hedge-never";
 const IDLE_BELOW_LOAD_BALANCER: &str = "idle-below-load-balancer";
+const INCLUDE_WITHOUT_MATCH: &str = "include-without-match";
 const OPEN_ADMIN: &str = "open-admin";
 const PER_TRY_TIMEOUT_NEVER: &str = "per-try-timeout-never";
 const PLAIN_HTTP: &str = "plain-http";
@@ -61,6 +63,7 @@ const FORWARDING_OPTIONS: &[&str] = &["timeout", "retries", "hedge", "priority",
 
 /// Everything that is odd.
 pub(super) fn lint(file: &RoutesFile, check: &mut Checker<'_>) {
+    includes(check);
     process(file, check);
     plain_http(file, check);
     unused(file, check);
@@ -73,6 +76,26 @@ pub(super) fn lint(file: &RoutesFile, check: &mut Checker<'_>) {
             at: item("routes", index),
         }
         .run(check);
+    }
+}
+
+fn includes(check: &mut Checker<'_>) {
+    for &Unmatched {
+        position,
+        ref pattern,
+    } in check.unmatched()
+    {
+        check.warn_at(Problem {
+            position: Some(position),
+            path: INCLUDE.to_owned(),
+            message: format!("no file matches `{pattern}`"),
+            help: Some(
+                "paths are relative to the directory of this file, and `*` matches no name that \
+                 begins with a dot; mend the pattern, or take it out"
+                    .to_owned(),
+            ),
+            warning: Some(INCLUDE_WITHOUT_MATCH),
+        });
     }
 }
 

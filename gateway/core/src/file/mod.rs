@@ -46,7 +46,7 @@ pub use address::{Address, NameServer, Network};
 pub use admin::{AdminSpec, AdminToken};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
-pub use compile::{Compiled, Report, check, read};
+pub use compile::{Compiled, Report, check, check_included, read};
 pub use connections::ConnectionsSpec;
 pub use endpoints::{ENDPOINT_FILE_BYTES_MAX, EndpointFile, EndpointMap, EndpointSpec};
 pub use health_checks::{HealthCheck, HealthCheckSpec};
@@ -84,6 +84,12 @@ pub use upstreams::UpstreamSpec;
 pub struct RoutesFile {
     /// The format's version: 1.
     pub version: u32,
+    // Taken out before the others are decoded, so that it is empty here.
+    /// Other files that are a part of this one, as paths or patterns with `*`, `?` and `[…]`,
+    /// relative to the directory of this file. At most 8 deep, 1,000 files, and together within
+    /// the bounds of one file.
+    #[serde(default)]
+    pub include: Vec<String>,
     /// Where clients connect; default `0.0.0.0:8080`.
     #[serde(default)]
     pub listeners: Vec<ListenerSpec>,

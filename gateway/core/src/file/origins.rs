@@ -1,14 +1,17 @@
 //! From a plan back to the lines of its file.
 
-use crate::config::{Positions, item, join};
-use crate::plan::{Origins, Plan};
+use crate::config::{Positions, Problems, item, join};
+use crate::plan::{Line, Origins, Plan};
 
-/// The lines on which a file defines what its plan has.
-pub(super) fn origins(file: &str, plan: &Plan, positions: &Positions) -> Origins {
+/// The lines on which files define what their plan has; `files` knows how they are called.
+pub(super) fn origins(files: &Problems, plan: &Plan, positions: &Positions) -> Origins {
     let line = |path: &str| {
         let is_given = positions.is_given(path);
         let position = positions.key(path).filter(|_| is_given);
-        position.map(|position| position.line)
+        position.map(|position| Line {
+            file: position.file,
+            line: position.line,
+        })
     };
     let named = |section: &str, name: &str| line(&join(section, name));
     let clusters = plan.clusters.iter();
@@ -16,7 +19,7 @@ pub(super) fn origins(file: &str, plan: &Plan, positions: &Positions) -> Origins
     let lists = plan.api_keys.iter();
     let routes = 0..plan.routes.len();
     Origins {
-        file: file.into(),
+        files: files.file_names().map(Into::into).collect(),
         routes: routes.map(|index| line(&item("routes", index))).collect(),
         upstreams: clusters.map(|it| named("upstreams", &it.name)).collect(),
         jwt_providers: providers
@@ -30,6 +33,7 @@ pub(super) fn origins(file: &str, plan: &Plan, positions: &Positions) -> Origins
 mod tests {
     use crate::config::Source;
     use crate::file::read;
+    use crate::plan::Line;
 
     #[test]
     fn every_part_of_a_plan_leads_back_to_its_line() {
@@ -48,8 +52,9 @@ mod tests {
         };
         let compiled = read(source, &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
         let origins = compiled.plan.origins;
-        assert_eq!(&*origins.file, "routes.yaml");
-        assert_eq!(origins.routes, [Some(6), Some(10)]);
-        assert_eq!(origins.upstreams, [Some(4), Some(3)], "in the plan's order");
+        assert_eq!(origins.main(), "routes.yaml");
+        let at = |line| Some(Line { file: 0, line });
+        assert_eq!(origins.routes, [at(6), at(10)]);
+        assert_eq!(origins.upstreams, [at(4), at(3)], "in the plan's order");
     }
 }

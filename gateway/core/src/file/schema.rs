@@ -29,6 +29,8 @@ const VARIABLE: &str = r"\$\{";
 #[must_use]
 pub fn schema() -> Value {
     let mut schema = plain();
+    // What a file leaves out, another one that includes it or that it includes may have.
+    schema.remove("required");
     Variables.transform(&mut schema);
     schema.to_value()
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::extract::State;
 use axum::response::Response;
 use gateway_core::cluster::{Priority, Usage};
+use gateway_core::plan::Line;
 use serde_json::{Value, json};
 
 use super::{Observed, now};
@@ -44,11 +45,14 @@ pub(super) async fn config(State(observed): State<Arc<Observed>>) -> Response {
     let live = observed.live.load();
     let plan = &live.plan;
     let origins = &plan.origins;
-    let section = |names: Vec<&str>, lines: &[Option<u32>]| -> Vec<Value> {
+    let section = |names: Vec<&str>, lines: &[Option<Line>]| -> Vec<Value> {
         let lines = lines.iter().copied().chain(std::iter::repeat(None));
         let entries = names.into_iter().zip(lines);
         entries
-            .map(|(name, line)| json!({"name": name, "line": line}))
+            .map(|(name, line)| {
+                let file = line.map(|line| origins.file(line));
+                json!({"name": name, "file": file, "line": line.map(|it| it.line)})
+            })
             .collect()
     };
     let routes = plan.routes.iter().map(|it| &*it.name).collect();
@@ -56,7 +60,8 @@ pub(super) async fn config(State(observed): State<Arc<Observed>>) -> Response {
     let providers = plan.providers.iter().map(|it| &*it.name).collect();
     let lists = plan.api_keys.iter().map(|it| &*it.name).collect();
     now(json!({
-        "file": &origins.file,
+        "file": origins.main(),
+        "files": &origins.files,
         "reloads": observed.reloads.history(),
         "routes": section(routes, &origins.routes),
         "upstreams": section(upstreams, &origins.upstreams),

@@ -239,6 +239,12 @@ function showLimits(body) {
     }), "no upstream");
 }
 
+// The line alone where there is one file.
+function place(body, it) {
+  const line = it.line ?? "–";
+  return it.file && (body.files.length > 1 || it.file !== body.file) ? `${it.file}:${line}` : line;
+}
+
 function showConfig(body) {
   const it = body.reloads;
   const bad = it.refused_last;
@@ -251,10 +257,10 @@ function showConfig(body) {
   ]);
   byId("problems").hidden = !bad;
   fill("problems", [plain("Line"), plain("Path"), long("Problem"), long("Remedy")], (bad?.problems ?? []).map((p, i) =>
-    ({ key: `${i} ${p.path}`, cells: [p.line ?? "–", p.path || "–", p.message, p.help ?? "–"] })), "none");
+    ({ key: `${i} ${p.path}`, cells: [place(body, p), p.path || "–", p.message, p.help ?? "–"] })), "none");
   const kinds = [["route", body.routes], ["upstream", body.upstreams], ["JWT provider", body.jwt_providers], ["API keys", body.api_keys]];
   fill("origins", [plain("Name"), plain("Kind"), right("Line")], kinds.flatMap(([kind, list]) => list.map((one) =>
-    ({ key: `${kind} ${one.name}`, cells: [one.name, kind, one.line ?? "–"] }))), "nothing");
+    ({ key: `${kind} ${one.name}`, cells: [one.name, kind, place(body, one)] }))), "nothing");
 }
 
 function showState(tone, text) {

@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `files.rs` | the files of a configuration, and whether they are others now |
 //! | `source.rs` | the place of the configuration, and whether it says something else |
 //! | `process.rs` | what a reload cannot change |
 //!
@@ -9,11 +10,13 @@
 //! it is read, checked and compiled before anything changes, and then it takes the place of the
 //! one before in one step (`running`). What cannot be used changes nothing.
 
+mod files;
 mod process;
 mod source;
 
 pub use source::ConfigSource;
 
+pub(crate) use process::needs_restart;
 pub(crate) use source::LoadError;
 
 use std::sync::Arc;
@@ -29,8 +32,8 @@ use super::running::Running;
 use crate::admin::{Applied, Ask, InForce, Outcome, Place, Refused, Reloads};
 use crate::cause::chain;
 use crate::clock::Clock;
-use process::needs_restart;
-use source::{Held, Look};
+use files::Look;
+use source::Held;
 
 /// The place that a process read its first configuration from.
 pub(super) struct Origin {
@@ -50,6 +53,11 @@ impl Origin {
     /// Everything that is wrong with it.
     pub(super) fn read(source: ConfigSource) -> Result<(Compiled, Self), LoadError> {
         let held = source.load_first();
+        let (compiled, origin) = Self::of(source, held);
+        Ok((compiled?, origin))
+    }
+
+    fn of(source: ConfigSource, held: Held) -> (Result<Compiled, LoadError>, Self) {
         held.warn();
         let Held {
             look,
@@ -65,17 +73,18 @@ impl Origin {
             text,
             error: None,
         };
-        Ok((compiled?, origin))
+        (compiled, origin)
     }
 
     /// The same; where it is bad, the last good one serves, if one is remembered.
     pub(super) fn read_or_last_good(source: ConfigSource) -> Result<(Compiled, Self), LoadError> {
-        // What is there goes on being looked at, so that it is taken once it has been mended.
-        let look = source.look();
-        let error = match Self::read(source.clone()) {
-            Ok(read) => return Ok(read),
-            Err(error) => error,
+        let held = source.load_first();
+        let (error, origin) = match Self::of(source, held) {
+            (Ok(compiled), origin) => return Ok((compiled, origin)),
+            (Err(error), origin) => (error, origin),
         };
+        // What is there goes on being looked at, so that it is taken once it has been mended.
+        let Self { source, look, .. } = origin;
         let Some(Held {
             hash,
             compiled: Ok(compiled),
@@ -213,22 +222,23 @@ impl Reloader {
     }
 
     async fn has_changed(&self) -> bool {
-        let source = self.origin.source.clone();
+        let last = self.origin.look.clone();
         // A network file system may take its time; this thread has other things to do.
-        let look = tokio::task::spawn_blocking(move || source.look());
-        look.await.expect("a look does not panic") != self.origin.look
+        let changed = tokio::task::spawn_blocking(move || last.again() != last);
+        changed.await.expect("a look does not panic")
     }
 
     async fn reload(&mut self, running: &mut Running, settles: bool, why: &str) -> Outcome {
         let source = self.origin.source.clone();
+        let since = self.origin.look.clone();
         let held = tokio::task::spawn_blocking(move || {
             if settles {
-                source.settle();
+                source.settle(&since);
             }
             source.load()
         });
         let held = held.await.expect("reading a configuration does not panic");
-        self.origin.look = held.look;
+        self.origin.look.clone_from(&held.look);
         let is_known = !held.hash.is_empty() && held.hash == self.origin.hash;
         self.origin.hash.clone_from(&held.hash);
         if settles && is_known {
@@ -327,7 +337,10 @@ fn tell(in_force: &InForce, applied: &Applied, why: &str) {
 fn refused(error: &LoadError, clock: &Clock) -> Arc<Refused> {
     let text = error.to_string();
     let problems = match error {
-        LoadError::Problems { problems, .. } => problems.iter().map(Place::of).collect(),
+        LoadError::Problems { problems, .. } => {
+            let places = problems.iter();
+            places.map(|it| Place::of(problems, it)).collect()
+        }
         LoadError::Read(_) => vec![Place::without_line(&text)],
     };
     let at = clock.to_unix_seconds(Instant::now());

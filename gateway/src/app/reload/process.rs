@@ -4,7 +4,7 @@ use gateway_core::file::Settings;
 
 /// The sections of the routes file that say something else now than at the start, and that only
 /// a new process goes by.
-pub(super) fn needs_restart(started: &Settings, now: &Settings) -> Vec<&'static str> {
+pub(crate) fn needs_restart(started: &Settings, now: &Settings) -> Vec<&'static str> {
     let sections = [
         ("listeners", started.listeners == now.listeners),
         (

@@ -6,19 +6,19 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use gateway_core::config::{Problems, Source};
-use gateway_core::file::{Compiled, Report, check};
+use gateway_core::config::{Files, Problems, Source};
+use gateway_core::file::{Compiled, Report, check_included};
 use tempfile::NamedTempFile;
 
+use super::files::{Bundle, Disk, Look, hash};
 use crate::files::{FileError, Fingerprint, READINGS_MAX, SETTLE_TIME, look, read_file, text};
 
 /// Bytes that are read of one file; that a routes file may have fewer is said by its reader.
 const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Warnings that one line of the log shows.
 const WARNINGS_LOGGED_MAX: usize = 10;
-/// Bytes of the digest that are shown.
-const HASH_BYTES_SHOWN: usize = 8;
+/// Bytes of a configuration that is remembered: each of its files, with all that JSON escapes.
+const KEPT_BYTES_MAX: usize = 4 * FILE_BYTES_MAX;
 
 /// Finds the value of a variable.
 type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -27,7 +27,7 @@ type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// now and whether that may have changed since a look.
 #[derive(Clone)]
 pub enum ConfigSource {
-    /// A routes file.
+    /// A routes file, and those that it includes.
     File(ConfigFile),
 }
 
@@ -43,16 +43,46 @@ pub struct ConfigFile {
 /// What a place held at one moment.
 pub(crate) struct Held {
     pub(super) look: Look,
-    /// The beginning of the SHA-256 of its text; empty where it could not be read.
+    /// The beginning of the SHA-256 of its texts; empty where the first could not be read.
     pub(crate) hash: Box<str>,
     pub(crate) compiled: Result<Compiled, LoadError>,
     /// What is odd about it, on one line; empty where nothing is.
     warnings: String,
-    /// As it was read; empty where it could not be.
+    /// What is to be remembered of it; empty where it could not be read.
     pub(super) text: Vec<u8>,
 }
 
 impl Held {
+    fn of(path: &str, report: Report, look: Look, bundle: &Bundle) -> Self {
+        let path = path.to_owned();
+        let hash = match &report.outcome {
+            // What is wrong may be a file that could not be read and is not a part of the texts.
+            Err(problems) if look.is_of_several() => {
+                hash(format!("{} {problems}", bundle.hash()).as_bytes())
+            }
+            _ => bundle.hash(),
+        };
+        let problems = |problems| LoadError::Problems { path, problems };
+        Self {
+            look,
+            hash,
+            warnings: report.warnings.brief(WARNINGS_LOGGED_MAX),
+            compiled: report.outcome.map_err(problems),
+            text: bundle.to_bytes(),
+        }
+    }
+
+    /// Where the first file could not be read.
+    fn unread(path: &str, error: FileError) -> Self {
+        Self {
+            look: Look::at(path, look(path).ok()),
+            hash: Box::default(),
+            compiled: Err(LoadError::Read(error)),
+            warnings: String::new(),
+            text: Vec::new(),
+        }
+    }
+
     /// Says in the log what is odd about a configuration that comes into force.
     pub(super) fn warn(&self) {
         let warnings = &self.warnings;
@@ -64,10 +94,6 @@ impl Held {
         }
     }
 }
-
-/// By what the place itself says whether it may hold something else; `None` where it says nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Look(Option<Fingerprint>);
 
 /// Why a configuration cannot be used.
 #[derive(Debug)]
@@ -134,7 +160,7 @@ impl ConfigSource {
             path,
             ..file.clone()
         };
-        let held = file.load(|path| read_file(path, FILE_BYTES_MAX));
+        let held = file.load_kept();
         held.compiled.is_ok().then_some(held)
     }
 
@@ -153,7 +179,10 @@ impl ConfigSource {
     /// What it holds now.
     pub(crate) fn load(&self) -> Held {
         match self {
-            Self::File(file) => file.load(|path| read_file(path, FILE_BYTES_MAX)),
+            Self::File(file) => file.load(|path| {
+                let (bytes, fingerprint) = read_file(path, FILE_BYTES_MAX)?;
+                Ok((bytes, Some(fingerprint)))
+            }),
         }
     }
 
@@ -168,23 +197,19 @@ impl ConfigSource {
     pub(crate) fn report(&self) -> Result<Report, FileError> {
         let Self::File(file) = self;
         let path = file.path.display().to_string();
-        let (bytes, _) = read_anything(&path)?;
-        file.report(&path, bytes)
+        let (bytes, fingerprint) = read_anything(&path)?;
+        let text = text(&path, bytes)?;
+        let disk = Disk::beside(&path, &text, fingerprint);
+        Ok(file.report(&path, &text, &disk))
     }
 
-    /// What it says of itself.
-    pub(super) fn look(&self) -> Look {
-        match self {
-            Self::File(file) => Look(look(&file.path.to_string_lossy()).ok()),
-        }
-    }
-
-    /// Waits until a change that has begun is over, within bounds.
-    pub(super) fn settle(&self) {
-        let mut last = self.look();
+    /// Waits until a change that has begun since this look is over, within bounds.
+    pub(super) fn settle(&self, since: &Look) {
+        let Self::File(_) = self;
+        let mut last = since.again();
         for _ in 0..READINGS_MAX {
             std::thread::sleep(SETTLE_TIME);
-            let now = self.look();
+            let now = last.again();
             if now == last {
                 return;
             }
@@ -193,49 +218,72 @@ impl ConfigSource {
     }
 }
 
-type Content = Result<(Vec<u8>, Fingerprint), FileError>;
+type Content = Result<(Vec<u8>, Option<Fingerprint>), FileError>;
 
 impl ConfigFile {
+    /// Files that belong together are read until none of them has changed meanwhile.
     fn load(&self, read_bytes: impl Fn(&str) -> Content) -> Held {
         let path = self.path.display().to_string();
-        match read_bytes(&path) {
-            Ok((bytes, fingerprint)) => {
-                let (compiled, warnings) = self.compile(path, bytes.clone());
-                Held {
-                    look: Look(Some(fingerprint)),
-                    hash: hash(&bytes),
-                    compiled,
-                    warnings,
-                    text: bytes,
-                }
+        for _ in 0..READINGS_MAX {
+            let held = self.load_once(&path, &read_bytes);
+            let look = &held.look;
+            if !look.is_of_several() || !look.is_repeatable() || look.again() == *look {
+                return held;
             }
-            Err(error) => Held {
-                look: Look(look(&path).ok()),
-                hash: Box::default(),
-                compiled: Err(LoadError::Read(error)),
-                warnings: String::new(),
-                text: Vec::new(),
-            },
+            std::thread::sleep(SETTLE_TIME);
         }
+        Held::unread(&path, FileError::Unsettled { path: path.clone() })
     }
 
-    fn compile(&self, path: String, bytes: Vec<u8>) -> (Result<Compiled, LoadError>, String) {
-        let report = match self.report(&path, bytes) {
-            Ok(report) => report,
-            Err(error) => return (Err(LoadError::Read(error)), String::new()),
+    fn load_once(&self, path: &str, read_bytes: impl Fn(&str) -> Content) -> Held {
+        let (bytes, fingerprint) = match read_bytes(path) {
+            Ok(read) => read,
+            Err(error) => return Held::unread(path, error),
         };
-        let problems = |problems| LoadError::Problems { path, problems };
-        let warnings = report.warnings.brief(WARNINGS_LOGGED_MAX);
-        (report.outcome.map_err(problems), warnings)
+        let hash = hash(&bytes);
+        let text = match text(path, bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let look = Look::at(path, fingerprint);
+                let compiled = Err(LoadError::Read(error));
+                return Held {
+                    look,
+                    hash,
+                    compiled,
+                    warnings: String::new(),
+                    text: Vec::new(),
+                };
+            }
+        };
+        let disk = Disk::beside(path, &text, fingerprint);
+        let report = self.report(path, &text, &disk);
+        let (look, bundle) = disk.into_seen();
+        Held::of(path, report, look, &bundle)
     }
 
-    fn report(&self, path: &str, bytes: Vec<u8>) -> Result<Report, FileError> {
-        let text = text(path, bytes)?;
-        let source = Source {
-            name: path,
-            text: &text,
+    /// What was remembered at this file's path.
+    fn load_kept(&self) -> Held {
+        let path = self.path.display().to_string();
+        let kept = read_file(&path, KEPT_BYTES_MAX);
+        let (bytes, fingerprint) = match kept {
+            Ok(read) => read,
+            Err(error) => return Held::unread(&path, error),
         };
-        Ok(check(source, &*self.variables))
+        let look = Look::at(&path, Some(fingerprint));
+        let bundle = match Bundle::from_bytes(&bytes) {
+            Some(bundle) => bundle,
+            None => match text(&path, bytes) {
+                Ok(text) => Bundle::of(&path, &text),
+                Err(error) => return Held::unread(&path, error),
+            },
+        };
+        let (name, text) = bundle.main().unwrap_or((&path, ""));
+        let report = self.report(name, text, &bundle);
+        Held::of(name, report, look, &bundle)
+    }
+
+    fn report(&self, name: &str, text: &str, files: &dyn Files) -> Report {
+        check_included(Source { name, text }, files, &*self.variables)
     }
 }
 
@@ -243,19 +291,19 @@ impl ConfigFile {
 fn read_anything(path: &str) -> Content {
     match read_file(path, FILE_BYTES_MAX) {
         Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::Other => {}
-        read => return read,
+        read => return read.map(|(bytes, fingerprint)| (bytes, Some(fingerprint))),
     }
     let failed = |source| FileError::Io {
         path: path.into(),
         source,
     };
     let pipe = File::open(path).map_err(failed)?;
-    let fingerprint = Fingerprint::of(&pipe.metadata().map_err(failed)?);
     let mut content = Vec::new();
     pipe.take(FILE_BYTES_MAX as u64)
         .read_to_end(&mut content)
         .map_err(failed)?;
-    Ok((content, fingerprint))
+    // It says nothing of itself, now and later.
+    Ok((content, None))
 }
 
 /// Replaces a file in one step; readable to this user alone, for a routes file names much.
@@ -268,12 +316,4 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
-}
-
-fn hash(bytes: &[u8]) -> Box<str> {
-    let digest = digest(&SHA256, bytes);
-    let shown: [u8; HASH_BYTES_SHOWN] = digest.as_ref()[..HASH_BYTES_SHOWN]
-        .try_into()
-        .expect("it is longer");
-    format!("{:016x}", u64::from_be_bytes(shown)).into()
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use expect_test::expect_file;
 
+use super::folder::Folder;
 use super::*;
-use crate::file::{Report, WARNING_CODES, check};
+use crate::file::{Report, WARNING_CODES, check_included};
 
 /// A file of which nothing is odd; each case replaces a piece of it.
 const EVEN: &str = include_str!("corpus/everything.yaml");
@@ -16,11 +17,12 @@ fn report(text: &str) -> Report {
         name: "routes.yaml",
         text,
     };
-    check(source, &variables)
+    check_included(source, &Folder(&[]), &variables)
 }
 
 /// A piece of the file, and what stands there instead.
 const CASES: &[(&str, &str)] = &[
+    ("version: 1\n", "version: 1\ninclude: [routes.d/*.yaml]\n"),
     (
         "admin:\n  address: \"127.0.0.1:9090\"",
         "admin:\n  address: \"0.0.0.0:9090\"",
