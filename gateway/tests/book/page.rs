@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
@@ -51,7 +52,7 @@ impl Page {
     }
 
     pub(crate) fn read(path: &str) -> Self {
-        let text = std::fs::read_to_string(root().join(path));
+        let text = fs::read_to_string(root().join(path));
         Self::parse(
             path,
             &text.unwrap_or_else(|error| panic!("{path}: {error}")),
@@ -127,13 +128,21 @@ impl Page {
     }
 }
 
+/// Writes a file of a page, in folders of its own where its name has them.
+pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(path, text)
+}
+
 pub(crate) fn is_summary(path: &str) -> bool {
     path == "docs/SUMMARY.md"
 }
 
 /// The pages of `docs/`, in alphabetical order.
 fn in_docs() -> Vec<String> {
-    let folder = std::fs::read_dir(root().join("docs")).expect("there are docs");
+    let folder = fs::read_dir(root().join("docs")).expect("there are docs");
     let names = folder.map(|entry| entry.expect("it can be read").file_name());
     let names = names.filter_map(|name| name.into_string().ok());
     let mut paths: Vec<_> = names

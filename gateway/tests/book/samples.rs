@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::complete::whole;
 use crate::fence::Fence;
 use crate::none;
-use crate::page::{Page, root};
+use crate::page::{self, Page, root};
 
 /// What the samples ask of the environment; the second are 48 bytes, in base64url.
 pub(crate) const VARIABLES: [(&str, &str); 4] = [
@@ -72,7 +72,7 @@ fn check(samples: Vec<Sample>) -> (Output, usize) {
         std::fs::create_dir(&beside).expect("it can be made");
         for block in &page.blocks {
             if let Ok(Fence::Part(name)) = &block.fence {
-                std::fs::write(beside.join(name), &block.text).expect("it can be written");
+                page::write(&beside.join(name), &block.text).expect("it can be written");
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::compare::{Exchange, exchanges, is_as_told};
 use crate::fence::{Fence, Place};
 use crate::none;
-use crate::page::Page;
+use crate::page::{self, Page};
 use crate::samples::VARIABLES;
 use crate::session::{Errors, PATIENCE, POLL_INTERVAL, Ports, Shell};
 
@@ -44,7 +44,7 @@ impl Reading<'_> {
                 if self.place == Place::Page =>
             {
                 let path = self.folder.join(name);
-                let written = std::fs::write(&path, self.ports.to_real(text));
+                let written = page::write(&path, &self.ports.to_real(text));
                 written.map_err(|error| format!("{name}: {error}"))
             }
             Fence::Shell(place) if *place == self.place => {
