@@ -32,13 +32,16 @@ pub fn reference() -> String {
         text: HEAD.to_owned(),
         definitions: schema["$defs"].as_object().cloned().unwrap_or_default(),
         told: Vec::new(),
+        within: Vec::new(),
     };
     page.section("The top level", &schema);
     // Sections follow each other as their keys do; each type is told once.
     let mut next = 0;
     while let Some((place, name)) = page.told.get(next).cloned() {
         let definition = page.definitions[&name].clone();
-        page.section(&format!("`{place}`"), &definition);
+        if !page.within.contains(&name) {
+            page.section(&format!("`{place}`"), &definition);
+        }
         next += 1;
     }
     page.text
@@ -49,18 +52,54 @@ struct Page {
     definitions: Map<String, Value>,
     /// The types that have or get a section, with the first place that they are used at.
     told: Vec<(String, String)>,
+    /// Those of them that are told within the section of another, which may be written so.
+    within: Vec<String>,
 }
 
 impl Page {
     fn section(&mut self, title: &str, schema: &Value) {
-        let Some(keys) = schema["properties"].as_object() else {
-            self.words(title, schema);
-            return;
-        };
         let place = title.trim_matches('`');
         let place = if place.contains(' ') { "" } else { place };
+        let forms = self.forms(schema, place);
+        if forms.is_empty() {
+            return;
+        }
         let _ = write!(self.text, "\n## {title}\n\n");
         self.describe(schema);
+        for (index, form) in forms.iter().enumerate() {
+            if index > 0 {
+                self.text += "\n";
+            }
+            match form["properties"].as_object() {
+                Some(keys) => self.keys(place, form, keys),
+                None => self.words(form),
+            }
+        }
+    }
+
+    /// What a type may be written as, where there is something to tell of it: words, or a map, or
+    /// either.
+    fn forms(&mut self, schema: &Value, place: &str) -> Vec<Value> {
+        if schema["properties"].is_object() || schema["oneOf"].is_array() {
+            return vec![schema.clone()];
+        }
+        let references = schema["anyOf"].as_array().into_iter().flatten();
+        let names: Vec<_> = references
+            .filter_map(|it| it["$ref"].as_str()?.rsplit('/').next())
+            .filter(|name| self.told.iter().all(|(_, told)| told != name))
+            .map(str::to_owned)
+            .collect();
+        let mut forms = Vec::new();
+        for name in names {
+            let definition = self.definitions[&name].clone();
+            forms.extend(self.forms(&definition, place));
+            self.told.push((place.to_owned(), name.clone()));
+            self.within.push(name);
+        }
+        forms
+    }
+
+    fn keys(&mut self, place: &str, schema: &Value, keys: &Map<String, Value>) {
         self.text += "| Key | Value | Default | Meaning |\n|---|---|---|---|\n";
         let required = schema["required"].as_array().cloned().unwrap_or_default();
         for (key, value) in keys {
@@ -81,14 +120,8 @@ impl Page {
     }
 
     /// A type of words, or of maps with one key.
-    fn words(&mut self, title: &str, schema: &Value) {
-        let alternatives = schema["oneOf"].as_array().cloned().unwrap_or_default();
-        if alternatives.is_empty() {
-            return;
-        }
-        let _ = write!(self.text, "\n## {title}\n\n");
-        self.describe(schema);
-        for one in &alternatives {
+    fn words(&mut self, schema: &Value) {
+        for one in schema["oneOf"].as_array().into_iter().flatten() {
             let key = one["properties"]
                 .as_object()
                 .and_then(|it| it.keys().next());
