@@ -19,6 +19,7 @@ use gateway_core::auth::api_keys::ApiKeys;
 use gateway_core::auth::cache::TokenCache;
 use gateway_core::auth::keys::KeyRing;
 use gateway_core::auth::trust::Trust;
+use gateway_core::cluster::aperture::{Aperture, ApertureRules, Place, Vantage};
 use gateway_core::cluster::balance::{Balancer, Choice, ConsistentHash, Policy, Tried};
 use gateway_core::cluster::{EndpointSet, HashKey, Instance, Outcome, ZonePreference};
 use gateway_core::config::Source;
@@ -177,12 +178,16 @@ fn a_choice_of_an_endpoint_allocates_nothing() {
             zones: Some(ZonePreference {
                 spill_at_percent: 200,
             }),
+            aperture: Some(ApertureRules {
+                endpoints_min: 64,
+                endpoints_per_request: 1,
+            }),
             subsets: Vec::new(),
         };
         let instances = (1..=1000).map(instance);
         let none = EndpointSet::default();
         let set = EndpointSet::succeeding(&none, instances, &balancer, Some("a"), 0);
-        let headers = HeaderMap::new();
+        let (headers, aperture) = (HeaderMap::new(), Aperture::default());
         let choose = |random: u64| {
             let key = balancer
                 .key()
@@ -195,6 +200,11 @@ fn a_choice_of_an_endpoint_allocates_nothing() {
                 key,
                 may_probe: true,
                 subset: None,
+                vantage: Some(Vantage {
+                    aperture: &aperture,
+                    place: Place::of(b"gateway", 1),
+                    in_flight: 8,
+                }),
             };
             let pick = balancer.pick(&set, &choice).expect("there are endpoints");
             let outcome = Outcome::Answered { status: 200 };

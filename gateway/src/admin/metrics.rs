@@ -1,5 +1,6 @@
 //! The counters of all workers, summed and written as `OpenMetrics` text.
 
+mod aperture;
 mod discovery;
 mod health;
 mod keys;
@@ -131,6 +132,7 @@ impl Observed {
             family.histogram(&[("upstream", upstream)], &total)?;
         }
         picks::encode(&live.ledger, encoder)?;
+        aperture::encode(live, encoder)?;
         health::encode(live, encoder)?;
         usage::encode(live, encoder)?;
         overload::encode(live, encoder)?;

@@ -25,6 +25,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use gateway_core::cluster::aperture::Place;
 use gateway_core::file::{AccessLogOutput, Compiled, Settings, ShutdownTimes};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
@@ -230,10 +231,12 @@ impl Gateway {
         let running = Running::begin(plan, &settings, count, context)?;
         let live = running.live();
         let (access_log, writer) = open_log(settings.access_log.as_ref())?.unzip();
+        let name = own_name(&addresses);
         let workers: Vec<_> = (0..count)
             .map(|index| {
                 Arc::new(Worker::new(
                     index,
+                    Place::of(&name, index),
                     Arc::clone(live),
                     clock.clone(),
                     Buffer::new(access_log.clone()),
@@ -391,6 +394,18 @@ fn worker_count(settings: &Settings) -> usize {
         .workers
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
         .unwrap_or(1)
+}
+
+/// What no other gateway calls itself, and this one again after its next start: the name of its
+/// host, or of its container, and where it listens.
+fn own_name(addresses: &[SocketAddr]) -> Vec<u8> {
+    let host = rustix::system::uname();
+    let address = addresses.first().map(ToString::to_string);
+    [
+        host.nodename().to_bytes(),
+        address.unwrap_or_default().as_bytes(),
+    ]
+    .concat()
 }
 
 fn pingora_settings() -> ServerConf {

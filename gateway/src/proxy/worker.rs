@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
 use gateway_core::auth::unknown::UnknownKeys;
+use gateway_core::cluster::aperture::Place;
 use gateway_core::file::Limits;
 use gateway_core::words::reason::Reason;
 use gateway_core::words::time::Millis;
@@ -31,6 +32,8 @@ use crate::upstream::Pool;
 /// no other thread touches. Its locks are never waited for.
 pub(crate) struct Worker {
     index: usize,
+    /// Where its windows of large sets begin.
+    pub(crate) place: Place,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
     pub(crate) log: access_log::Buffer,
@@ -51,6 +54,7 @@ struct State {
 impl Worker {
     pub(crate) fn new(
         index: usize,
+        place: Place,
         current: Arc<ArcSwap<Live>>,
         clock: Clock,
         log: access_log::Buffer,
@@ -60,6 +64,7 @@ impl Worker {
         let pinned = Pinned::new(current.load_full(), index);
         Self {
             index,
+            place,
             clock,
             pool: Pool::default(),
             log,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use gateway_core::cluster::aperture::Aperture;
 use gateway_core::cluster::balance::{Origin, Pick};
 use gateway_core::cluster::{Limits, RetryBudget, Usage};
 use gateway_core::words::reason::Reason;
@@ -135,6 +136,7 @@ pub(crate) struct UpstreamCells {
     pub(crate) held_answers_lost: Counter,
     pub(crate) budget: RetryBudget,
     pub(crate) usage: Usage,
+    pub(crate) aperture: Aperture,
     pub(crate) connections_opened: Counter,
     pub(crate) connect_failures: Counter,
     pub(crate) picks: PickCells,

@@ -149,7 +149,7 @@ fn commands_beside_the_local_system_do_what_the_pages_say() {
     let data = tempfile::tempdir().expect("a folder");
     let ports = Ports::free();
     let mut shell = Shell::start(ports.clone(), |bash| {
-        bash.current_dir(crate::page::root());
+        bash.current_dir(page::root());
         bash.env("COPILOTW_DATA", data.path());
         bash.env("COPILOTW_PROFILE", "dev");
         bash.envs(

@@ -233,6 +233,45 @@ routes:
 }
 
 #[test]
+fn a_worker_uses_a_part_of_a_large_set_and_says_how_much() {
+    let backends: Vec<_> = (0..12).map(|_| Backend::replying("ok")).collect();
+    let addresses: Vec<_> = backends.iter().map(Backend::address).collect();
+    let quoted = addresses.iter().map(|it| format!("{it:?}"));
+    let list = quoted.collect::<Vec<_>>().join(", ");
+    let gateway = TestGateway::start(
+        &format!(
+            "
+workers: 1
+upstreams:
+  part: {{static: [{list}], load_balancer: {{aperture: {{min_endpoints: 8}}}}}}
+  whole: {{static: [{list}]}}
+routes:
+  - {{name: part, match: {{path: /part}}, auth: none, backends: [{{upstream: part}}]}}
+  - {{name: whole, match: {{path: /whole}}, auth: none, backends: [{{upstream: whole}}]}}
+"
+        ),
+        &[],
+    );
+    let used = |path| {
+        let before: Vec<_> = backends.iter().map(Backend::requests).collect();
+        for _ in 0..200 {
+            assert_eq!(gateway.get(path).fetch().status(), 200);
+        }
+        let more = backends.iter().zip(before);
+        more.filter(|(backend, before)| backend.requests() > *before)
+            .count()
+    };
+    // One more where the window moves on meanwhile.
+    assert!(matches!(used("/part"), 8 | 9));
+    assert_eq!(used("/whole"), 12);
+    let metrics = gateway.metrics();
+    for (upstream, endpoints) in [("part", 8), ("whole", 12)] {
+        let series = format!("gateway_upstream_aperture_endpoints{{upstream=\"{upstream}\"}}");
+        assert_eq!(metrics.value(&series), endpoints, "{upstream}");
+    }
+}
+
+#[test]
 fn an_empty_subset_fails_unless_any_endpoint_will_do() {
     let backends = three();
     let gateway = start(

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `endpoint.rs` | one address, with its load and health |
+//! | `aperture.rs` | how much of a large set one worker uses |
 //! | `set.rs` | one snapshot of all addresses of an upstream |
 //! | `view.rs` | the endpoints of one choice: all, or a subset |
 //! | `pool.rs`, `alias.rs` | endpoints drawn by weight, or in turns |
@@ -21,6 +22,7 @@
 
 mod adaptive;
 mod alias;
+pub mod aperture;
 pub mod balance;
 mod budget;
 pub mod deadline;

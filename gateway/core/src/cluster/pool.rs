@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::Endpoint;
 use super::alias::AliasTable;
+use super::aperture::Opening;
+use super::key::hash;
 
 /// Turns that a round has at most; heavier weights are scaled down to it.
 const TURNS_MAX: u64 = 8_192;
@@ -16,19 +18,38 @@ pub(super) struct Member {
     pub(super) scale: f64,
 }
 
+/// What a pool is to be made ready for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Uses {
+    /// Turns are taken.
+    pub(super) turns: bool,
+    /// Parts of it are drawn from.
+    pub(super) windows: bool,
+}
+
+/// Neighbours in a pool, and not all of it: so many members from one on, round its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    start: usize,
+    width: usize,
+}
+
 /// Endpoints to draw from; at least one.
 #[derive(Debug)]
 pub(super) struct Pool {
     members: Box<[Member]>,
     /// There where the weights differ.
     alias: Option<AliasTable>,
+    /// The weight of each member and of all before it; there where the weights differ and parts
+    /// of the pool are drawn from.
+    sums: Box<[u64]>,
     /// One round of turns, as indices; empty where nobody takes turns.
     turns: Box<[usize]>,
 }
 
 impl Pool {
     /// A pool of members and their weights, `None` when all weights are 0.
-    pub(super) fn new(weighted: Vec<(Member, u64)>, has_turns: bool) -> Option<Self> {
+    pub(super) fn new(weighted: Vec<(Member, u64)>, uses: Uses) -> Option<Self> {
         let weighted = weighted.into_iter().filter(|(_, weight)| *weight > 0);
         let (members, weights): (Vec<_>, Vec<_>) = weighted.unzip();
         let first = *weights.first()?;
@@ -36,7 +57,12 @@ impl Pool {
         Some(Self {
             members: members.into(),
             alias: (!is_even).then(|| AliasTable::new(&weights)),
-            turns: if has_turns {
+            sums: if uses.windows && !is_even {
+                sums(&weights)
+            } else {
+                [].into()
+            },
+            turns: if uses.turns {
                 round(&weights)
             } else {
                 [].into()
@@ -68,20 +94,116 @@ impl Pool {
     /// They differ where all weights are equal. Where not, they are drawn independently: of two
     /// endpoints each pair would otherwise be the same, and the weights would mean nothing.
     pub(super) fn draw_two(&self, random: u64) -> (&Member, &Member) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "each half is a draw of its own"
-        )]
-        let (low, high) = (random as u32, (random >> 32) as u32);
+        let (low, high) = halves(random);
         if self.alias.is_some() {
             return (self.draw(low), self.draw(high));
         }
-        let first = below(low, self.members.len());
-        let second = below(high, self.members.len().max(2) - 1);
-        let second = second + usize::from(second >= first);
+        let (first, second) = two_below(low, high, self.members.len());
         let second = self.members.get(second).unwrap_or(&self.members[first]);
         (&self.members[first], second)
     }
+
+    /// The part of the pool that a worker draws from; `None` where that is all of it.
+    ///
+    /// `doublings` is for a choice that found nothing good in a narrower part.
+    pub(super) fn window(&self, opening: Opening, doublings: u32) -> Option<Window> {
+        let width = u64::from(opening.width) << doublings;
+        let width = usize::try_from(width).unwrap_or(usize::MAX);
+        (width < self.members.len()).then(|| Window {
+            start: below(opening.start, self.members.len()),
+            width,
+        })
+    }
+
+    /// The member of a part whose turn it is.
+    ///
+    /// Where weights differ, turns follow the multiples of the golden ratio, which fall evenly into
+    /// the members' weights however many have been taken (Knuth, "The Art of Computer
+    /// Programming", volume 3, section 6.4).
+    pub(super) fn turn_within(&self, window: Window, turn: u64) -> &Member {
+        if self.sums.is_empty() {
+            let place = turn % window.width as u64;
+            return self.member_of(window, usize::try_from(place).unwrap_or(0));
+        }
+        let place = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        self.draw_within(window, u32::try_from(place).unwrap_or(0))
+    }
+
+    /// One member of a part, drawn in proportion to its weight.
+    pub(super) fn draw_within(&self, window: Window, random: u32) -> &Member {
+        if self.sums.is_empty() {
+            return self.member_of(window, below(random, window.width));
+        }
+        let sum_before = |index: usize| index.checked_sub(1).map_or(0, |index| self.sums[index]);
+        let all = sum_before(self.sums.len());
+        let before = sum_before(window.start);
+        let end = window.start + window.width;
+        let within = match end.checked_sub(self.sums.len()) {
+            None => sum_before(end) - before,
+            Some(end) => all - before + sum_before(end),
+        };
+        let drawn = (u128::from(random) * u128::from(within)) >> 32;
+        let place = before + u64::try_from(drawn).unwrap_or(0);
+        let place = place.checked_sub(all).unwrap_or(place);
+        &self.members[self.sums.partition_point(|&sum| sum <= place)]
+    }
+
+    /// Two members of a part, as [`Self::draw_two`] draws them from all.
+    pub(super) fn draw_two_within(&self, window: Window, random: u64) -> (&Member, &Member) {
+        let (low, high) = halves(random);
+        if !self.sums.is_empty() {
+            return (
+                self.draw_within(window, low),
+                self.draw_within(window, high),
+            );
+        }
+        let (first, second) = two_below(low, high, window.width);
+        let second = if second < window.width { second } else { first };
+        (
+            self.member_of(window, first),
+            self.member_of(window, second),
+        )
+    }
+
+    fn member_of(&self, window: Window, place: usize) -> &Member {
+        let index = window.start + place;
+        let index = index.checked_sub(self.members.len()).unwrap_or(index);
+        &self.members[index]
+    }
+}
+
+/// Puts members into the order in which parts of a pool are neighbours: the same for all gateways,
+/// and one in which neighbours have nothing else in common. Addresses that are near to each other
+/// are of one zone, or of one host.
+pub(super) fn put_on_ring(members: &mut [(Member, u32)]) {
+    members.sort_by_cached_key(|(member, _)| {
+        let address = member.endpoint.address();
+        (hash(member.endpoint.label.as_bytes()), address)
+    });
+}
+
+fn sums(weights: &[u64]) -> Box<[u64]> {
+    let mut sum = 0;
+    let sums = weights.iter().map(|weight| {
+        sum += weight;
+        sum
+    });
+    sums.collect()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "each half is a draw of its own"
+)]
+fn halves(random: u64) -> (u32, u32) {
+    (random as u32, (random >> 32) as u32)
+}
+
+/// Two different numbers below `count`; the second is `count` where there is but one.
+fn two_below(low: u32, high: u32, count: usize) -> (usize, usize) {
+    let first = below(low, count);
+    let second = below(high, count.max(2) - 1);
+    (first, second + usize::from(second >= first))
 }
 
 /// The high half of a product spreads a draw evenly without a division (Lemire, "Fast Random
@@ -139,7 +261,11 @@ mod tests {
                 weight,
             )
         });
-        Pool::new(members.collect(), true).unwrap()
+        let uses = Uses {
+            turns: true,
+            windows: true,
+        };
+        Pool::new(members.collect(), uses).unwrap()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::balance::{Balancer, Policy};
 use super::maglev::{ENDPOINTS_MAX, Maglev};
-use super::pool::{Member, Pool};
+use super::pool::{Member, Pool, Uses, put_on_ring};
 use super::zone::Zones;
 use super::{Endpoint, Instance};
 
@@ -67,10 +67,16 @@ impl View {
         own_zone: Option<&str>,
         previous: Option<&View>,
     ) -> Option<Self> {
-        let members = members(endpoints);
-        let has_turns = balancer.policy == Policy::RoundRobin;
+        let mut members = members(endpoints);
+        let uses = Uses {
+            turns: balancer.policy == Policy::RoundRobin,
+            windows: balancer.has_windows(members.len()),
+        };
+        if uses.windows {
+            put_on_ring(&mut members);
+        }
         let zones = own_zone.filter(|_| balancer.zones.is_some());
-        let zones = zones.and_then(|zone| Zones::new(&members, zone, has_turns));
+        let zones = zones.and_then(|zone| Zones::new(&members, zone, uses));
         let is_hashed = !members.is_empty() && matches!(balancer.policy, Policy::ConsistentHash(_));
         let hashed = is_hashed.then(|| {
             let names = members.iter().take(ENDPOINTS_MAX);
@@ -84,7 +90,7 @@ impl View {
         let weighted = members.into_iter();
         let weighted = weighted.map(|(member, weight)| (member, u64::from(weight)));
         Some(Self {
-            all: Pool::new(weighted.collect(), has_turns)?,
+            all: Pool::new(weighted.collect(), uses)?,
             zones,
             hashed,
         })

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::pool::{Member, Pool};
+use super::pool::{Member, Pool, Uses};
 
 /// Shares of a weight, so that little of it is cut off.
 const UNITS: u64 = 1 << 10;
@@ -37,7 +37,7 @@ impl Zones {
     /// does not know better). If our zone has at least that share of the endpoints' weight, all
     /// our requests stay. If not, as many stay as fill it, and the rest goes to the other zones in
     /// proportion to what they have beyond their own share: so all endpoints are loaded alike.
-    pub(super) fn new(members: &[(Member, u32)], own: &str, has_turns: bool) -> Option<Self> {
+    pub(super) fn new(members: &[(Member, u32)], own: &str, uses: Uses) -> Option<Self> {
         let mut weights: BTreeMap<Option<&str>, u64> = BTreeMap::new();
         for (member, weight) in members {
             *weights.entry(zone(member)).or_default() += u64::from(*weight);
@@ -71,8 +71,8 @@ impl Zones {
             remote.push((member.clone(), weight));
         }
         Some(Self {
-            local: Pool::new(local, has_turns)?,
-            remote: Pool::new(remote, has_turns)?,
+            local: Pool::new(local, uses)?,
+            remote: Pool::new(remote, uses)?,
             stay: scaled(1 << 32, stay, all),
         })
     }

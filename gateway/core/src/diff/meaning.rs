@@ -260,6 +260,7 @@ fn upstream(settings: &Settings, index: usize, cluster: &Cluster) -> Thing {
         policy,
         slow_start,
         zones,
+        aperture,
         // These too.
         subsets: _,
     } = balancer;
@@ -267,7 +268,7 @@ fn upstream(settings: &Settings, index: usize, cluster: &Cluster) -> Thing {
         name,
         [
             ("source", text(&settings.endpoint_sources.get(index))),
-            ("load_balancer", text(&(policy, slow_start, zones))),
+            ("load_balancer", text(&(policy, slow_start, zones, aperture))),
             ("connect_timeout", text(connect_timeout)),
             ("limits", text(&(limits, adaptive))),
             ("outlier_detection", text(outliers)),

@@ -8,9 +8,11 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::apertures::Aperture;
 use super::compile::Checker;
 use super::upstreams::UpstreamSpec;
 use super::{RouteSpec, routes::BackendSpec};
+use crate::cluster::aperture::ApertureRules;
 use crate::cluster::balance::{Balancer, ConsistentHash, Policy};
 use crate::cluster::{HashKey, Subset, ZonePreference};
 use crate::config::{TextOr, item, join};
@@ -41,7 +43,7 @@ impl Default for LoadBalancer {
     }
 }
 
-/// A policy without options.
+/// A policy by its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicyName {
@@ -55,12 +57,17 @@ pub enum PolicyName {
     RoundRobin,
 }
 
-/// A policy with options.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// A policy with options: at most one of `policy` and `consistent_hash`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct PolicySpec {
+    /// The policy by name; default `p2c_ewma`.
+    pub policy: Option<PolicyName>,
     /// One endpoint for all requests of one key.
-    pub consistent_hash: ConsistentHashSpec,
+    pub consistent_hash: Option<ConsistentHashSpec>,
+    /// Whether each worker uses only a part of a large set of endpoints, as wide as its load asks
+    /// for; default true. Not with `consistent_hash`, whose keys have their endpoints anywhere.
+    pub aperture: Option<Aperture>,
 }
 
 /// One endpoint for all requests of one key: exactly one of `header`, `cookie` and `claim`.
@@ -221,7 +228,7 @@ impl UpstreamSpec {
         subsets: Option<&Vec<&Attributes>>,
         check: &mut Checker<'_>,
     ) -> Balancer {
-        let policy = self
+        let (policy, aperture) = self
             .load_balancer
             .compile(&join(at, "load_balancer"), check);
         let zones = self.zone_aware.as_ref();
@@ -252,6 +259,7 @@ impl UpstreamSpec {
         Balancer {
             policy,
             zones,
+            aperture,
             slow_start: u64::try_from(slow_start.as_millis()).unwrap_or(u64::MAX),
             subsets: subsets.collect(),
         }
@@ -259,30 +267,61 @@ impl UpstreamSpec {
 }
 
 impl LoadBalancer {
-    fn compile(&self, at: &str, check: &mut Checker<'_>) -> Policy {
-        match &self.0 {
-            TextOr::Text(PolicyName::P2cEwma) => Policy::P2cEwma,
-            TextOr::Text(PolicyName::LeastRequest) => Policy::LeastRequest,
-            TextOr::Text(PolicyName::RoundRobin) => Policy::RoundRobin,
-            TextOr::Other(PolicySpec { consistent_hash }) => {
-                let at = join(at, "consistent_hash");
-                let percent = consistent_hash.max_load_percent.unwrap_or(LOAD_PERCENT);
-                check.range(join(&at, "max_load_percent"), percent.into(), 101..=1_000);
-                let ConsistentHashSpec {
-                    header,
-                    cookie,
-                    claim,
-                    ..
-                } = consistent_hash;
-                let key = key(header.as_deref(), cookie.as_deref(), *claim, &at, check);
-                key.map_or(Policy::default(), |key| {
-                    Policy::ConsistentHash(ConsistentHash {
-                        key,
-                        load_percent_max: percent,
-                    })
-                })
-            }
+    fn compile(&self, at: &str, check: &mut Checker<'_>) -> (Policy, Option<ApertureRules>) {
+        let spec = match &self.0 {
+            TextOr::Text(name) => return (name.policy(), Aperture::compile(None, at, check)),
+            TextOr::Other(spec) => spec,
+        };
+        let Some(consistent_hash) = &spec.consistent_hash else {
+            let aperture = Aperture::compile(spec.aperture.as_ref(), at, check);
+            return (spec.policy.unwrap_or_default().policy(), aperture);
+        };
+        spec.check_alone(at, check);
+        let policy = consistent_hash.compile(&join(at, "consistent_hash"), check);
+        (policy.unwrap_or_default(), None)
+    }
+}
+
+impl PolicyName {
+    fn policy(self) -> Policy {
+        match self {
+            Self::P2cEwma => Policy::P2cEwma,
+            Self::LeastRequest => Policy::LeastRequest,
+            Self::RoundRobin => Policy::RoundRobin,
         }
+    }
+}
+
+impl PolicySpec {
+    /// What `consistent_hash` stands for by itself.
+    fn check_alone(&self, at: &str, check: &mut Checker<'_>) {
+        if self.policy.is_some() {
+            check.problem(
+                join(at, "policy"),
+                "`policy` and `consistent_hash` exclude each other",
+                Some("remove one: an upstream has one way to choose".into()),
+            );
+        }
+        if self.aperture.as_ref().is_some_and(Aperture::is_on) {
+            check.problem(
+                join(at, "aperture"),
+                "`aperture` and `consistent_hash` exclude each other",
+                Some("remove one: a key's endpoint may be any of the set".into()),
+            );
+        }
+    }
+}
+
+impl ConsistentHashSpec {
+    fn compile(&self, at: &str, check: &mut Checker<'_>) -> Option<Policy> {
+        let percent = self.max_load_percent.unwrap_or(LOAD_PERCENT);
+        check.range(join(at, "max_load_percent"), percent.into(), 101..=1_000);
+        let (header, cookie) = (self.header.as_deref(), self.cookie.as_deref());
+        let key = key(header, cookie, self.claim, at, check)?;
+        Some(Policy::ConsistentHash(ConsistentHash {
+            key,
+            load_percent_max: percent,
+        }))
     }
 }
 

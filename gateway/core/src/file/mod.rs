@@ -4,6 +4,7 @@
 
 mod address;
 mod admin;
+mod apertures;
 mod api_keys;
 mod auth;
 mod bounds;
@@ -44,6 +45,7 @@ use serde::Deserialize;
 
 pub use address::{Address, NameServer, Network};
 pub use admin::{AdminSpec, AdminToken};
+pub use apertures::{Aperture, ApertureSpec};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
 pub use compile::{Compiled, Report, check, check_included, read};

@@ -15,6 +15,7 @@ mod request;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use gateway_core::cluster::aperture::Vantage;
 use gateway_core::cluster::balance::{Choice, SubsetChoice, Tried};
 use gateway_core::cluster::retry::Failure;
 use gateway_core::cluster::{Busy, Held, Lease, Outcome};
@@ -206,6 +207,11 @@ impl Forwarding<'_> {
             key: self.key,
             may_probe: record.parts.method.is_idempotent(),
             subset: self.subset,
+            vantage: Some(Vantage {
+                aperture: &self.cells.aperture,
+                place: record.worker.place,
+                in_flight: self.cells.usage.requests(),
+            }),
         };
         let pick = self.cluster.balancer.pick(&endpoints, &choice)?;
         self.cells.picks.count(&pick);

@@ -8,16 +8,18 @@
 //!
 //! What they have in common is here: subsets, the preference for our own zone, slow start, and
 //! what to do when no endpoint is good. No choice looks at more than a few endpoints, unless most
-//! of a set is ejected or tried already.
+//! of a set is ejected or tried already. Of a large set a worker uses a part, `window.rs`.
 
 mod consistent_hash;
 mod p2c;
 mod round_robin;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::sync::Arc;
 
+use super::aperture::{ApertureRules, Opening, Sightings, Vantage};
 use super::key::{HashKey, mix};
 use super::pool::{Member, Pool};
 use super::view::{Subset, View};
@@ -29,7 +31,7 @@ use crate::words::time::Millis;
 pub const TRIED_MAX: usize = 4;
 /// Draws before all endpoints are looked through for a good one: as long as half of them are
 /// good, one choice in 256 comes to that, and then finds one after two or so.
-const DRAWS_MAX: usize = 8;
+const DRAWS_MAX: u32 = 8;
 /// The weight of an endpoint at the beginning of its slow start.
 const WARMTH_MIN: f64 = 0.1;
 
@@ -42,6 +44,9 @@ pub struct Balancer {
     pub slow_start: Millis,
     /// Whether endpoints of our own zone are preferred; not with [`Policy::ConsistentHash`].
     pub zones: Option<ZonePreference>,
+    /// How much of a large set a worker uses; all of it without. Not with
+    /// [`Policy::ConsistentHash`], whose keys have their endpoints anywhere.
+    pub aperture: Option<ApertureRules>,
     /// The subsets that routes choose from, by their indices.
     pub subsets: Vec<Subset>,
 }
@@ -88,6 +93,8 @@ pub struct Choice<'a> {
     pub may_probe: bool,
     /// The endpoints that may be chosen; `None` for all.
     pub subset: Option<SubsetChoice>,
+    /// Whose choice it is; `None` for nobody's, which uses all of a large set.
+    pub vantage: Option<Vantage<'a>>,
 }
 
 /// One of the upstream's subsets.
@@ -200,8 +207,11 @@ impl Balancer {
             balancer: self,
             choice,
             dice: Dice(choice.random),
+            opening: self.opening(view, choice),
+            seen: Sightings::default(),
         };
         let (origin, member) = picker.pick(view);
+        picker.count();
         let lease = match &view.hashed {
             Some(hashed) => Lease::counted(&member.endpoint, &hashed.total),
             None => Lease::new(&member.endpoint),
@@ -245,11 +255,14 @@ impl Balancer {
             key: None,
             may_probe: false,
             subset,
+            vantage: None,
         };
         let picker = Picker {
             balancer: self,
             choice: &choice,
             dice: Dice(0),
+            opening: None,
+            seen: Sightings::default(),
         };
         let Some((view, _)) = view(set, subset) else {
             return Vec::new();
@@ -283,6 +296,9 @@ struct Picker<'a> {
     balancer: &'a Balancer,
     choice: &'a Choice<'a>,
     dice: Dice,
+    /// The part of a large set that this worker uses.
+    opening: Option<Opening>,
+    seen: Sightings,
 }
 
 impl Picker<'_> {
@@ -313,7 +329,7 @@ impl Picker<'_> {
         };
         // Requests under way and not expected time: the estimate of an endpoint that gets few
         // requests decays, and would tempt over again and again.
-        let remote = zones.remote.draw(self.dice.half());
+        let remote = self.draw(&zones.remote, 0);
         let percent = self
             .balancer
             .zones

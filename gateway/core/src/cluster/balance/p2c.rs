@@ -15,13 +15,22 @@ use crate::cluster::pool::{Member, Pool};
 
 impl Picker<'_> {
     pub(super) fn better_of_two<'v>(&mut self, pool: &'v Pool) -> Option<&'v Member> {
-        for _ in 0..DRAWS_MAX / 2 {
-            let (first, second) = pool.draw_two(self.dice.next());
+        for failed in 0..DRAWS_MAX / 2 {
+            let (first, second) = self.draw_two(pool, failed);
             match (self.is_good(first), self.is_good(second)) {
                 (true, true) => return Some(self.better(first, second)),
-                (true, false) => return Some(first),
-                (false, true) => return Some(second),
-                (false, false) => {}
+                (true, false) => {
+                    self.see(second);
+                    return Some(first);
+                }
+                (false, true) => {
+                    self.see(first);
+                    return Some(second);
+                }
+                (false, false) => {
+                    self.see(first);
+                    self.see(second);
+                }
             }
         }
         None

@@ -1,11 +1,14 @@
 //! What each policy promises, by many seeded draws.
 
+mod aperture;
 mod simulation;
+mod spread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
+use crate::cluster::aperture::{Aperture, Place};
 use crate::cluster::health::OutlierRules;
 use crate::cluster::tests::{at, eject};
 use crate::cluster::{Instance, Outcome};
@@ -22,6 +25,10 @@ struct Bench {
     turn: u64,
     now: Millis,
     tried: Tried,
+    /// Its window, which begins with the set.
+    aperture: Aperture,
+    /// What it is taken to have under way.
+    in_flight: u32,
 }
 
 fn balancer(policy: Policy) -> Balancer {
@@ -86,6 +93,8 @@ impl Bench {
             turn: 0,
             now: 0,
             tried: Tried::default(),
+            aperture: Aperture::default(),
+            in_flight: 1,
         }
     }
 
@@ -99,6 +108,11 @@ impl Bench {
             key,
             may_probe: true,
             subset,
+            vantage: Some(Vantage {
+                aperture: &self.aperture,
+                place: Place::default(),
+                in_flight: self.in_flight,
+            }),
         };
         self.balancer.pick(&self.set, &choice)
     }
@@ -234,6 +248,7 @@ fn an_endpoint_that_fails_fast_attracts_nobody() {
                 key: None,
                 may_probe: true,
                 subset: None,
+                vantage: None,
             };
             let pick = bench.balancer.pick(&bench.set, &choice).unwrap();
             let load = &pick.lease.endpoint().load;

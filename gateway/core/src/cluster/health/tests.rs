@@ -374,6 +374,7 @@ fn a_balancer_that_never_draws_an_endpoint_probes_it_all_the_same() {
             key: None,
             may_probe,
             subset: None,
+            vantage: None,
         };
         Balancer::default().pick(&set, &choice).unwrap().lease
     };

@@ -76,20 +76,6 @@ fn variables_are_replaced_in_included_files_and_in_their_paths() {
 }
 
 #[test]
-fn the_example_of_the_page_is_good() {
-    let page = include_str!("../../../../../docs/include.md");
-    let (_, example) = page.split_once("```yaml\n").expect("an example");
-    let (example, _) = example.split_once("```").expect("its end");
-    let (upstreams, routes) = MORE.split_once("routes:").expect("routes");
-    let compiled = good(&[
-        (MAIN, example),
-        ("upstreams.yaml", upstreams),
-        ("routes.d/users.yaml", &format!("routes:{routes}")),
-    ]);
-    assert_eq!(compiled.plan.routes.len(), 1);
-}
-
-#[test]
 fn a_file_means_the_same_whole_and_in_pieces() {
     let whole = include_str!("corpus/everything.yaml");
     // Each top-level key with what is below it, and the remarks before the next one.

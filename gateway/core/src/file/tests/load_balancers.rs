@@ -4,6 +4,7 @@ use expect_test::expect;
 use http::HeaderName;
 
 use super::*;
+use crate::cluster::aperture::ApertureRules;
 use crate::cluster::balance::{Balancer, ConsistentHash, Policy, SubsetChoice};
 use crate::cluster::{HashKey, ZonePreference};
 use crate::plan::{Action, Backends};
@@ -49,6 +50,8 @@ fn a_policy_is_named_or_has_options() {
         ("p2c_ewma", Policy::P2cEwma),
         ("least_request", Policy::LeastRequest),
         ("round_robin", Policy::RoundRobin),
+        ("{policy: least_request}", Policy::LeastRequest),
+        ("{aperture: false}", Policy::P2cEwma),
         ("{consistent_hash: {header: X-User}}", hash(header, 125)),
         (
             "{consistent_hash: {cookie: sid, max_load_percent: 200}}",
@@ -65,6 +68,31 @@ fn a_policy_is_named_or_has_options() {
             written => format!(", load_balancer: {written}"),
         };
         assert_eq!(balancer(&option).policy, expected, "{written}");
+    }
+}
+
+#[test]
+fn a_large_set_is_used_in_part_unless_the_file_says_otherwise() {
+    let rules = |endpoints_min, endpoints_per_request| {
+        Some(ApertureRules {
+            endpoints_min,
+            endpoints_per_request,
+        })
+    };
+    let table = [
+        ("p2c_ewma", rules(64, 1)),
+        ("{}", rules(64, 1)),
+        ("{policy: round_robin}", rules(64, 1)),
+        ("{aperture: true}", rules(64, 1)),
+        ("{aperture: false}", None),
+        ("{aperture: {min_endpoints: 8}}", rules(8, 1)),
+        ("{aperture: {endpoints_per_request: 4}}", rules(64, 4)),
+        ("{consistent_hash: {header: a}}", None),
+        ("{consistent_hash: {header: a}, aperture: false}", None),
+    ];
+    for (written, expected) in table {
+        let balancer = balancer(&format!(", load_balancer: {written}"));
+        assert_eq!(balancer.aperture, expected, "{written}");
     }
 }
 

@@ -109,6 +109,7 @@ impl Simulation {
             key: None,
             may_probe: true,
             subset: None,
+            vantage: None,
         };
         let lease = self.balancer.pick(&self.set, &choice).unwrap().lease;
         let server = usize::from(lease.endpoint().address().port());

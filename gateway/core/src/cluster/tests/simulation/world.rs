@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::cluster::aperture::{Aperture, ApertureRules, Place, Vantage};
 use crate::cluster::balance::{Balancer, Choice, Tried};
 use crate::cluster::health::{
     CheckThresholds, EjectionReason, OutlierRules, PROBE_WAIT_MS, SuccessRateRule,
@@ -17,6 +18,8 @@ use crate::words::time::Millis;
 
 /// Endpoints of the set at a time.
 const ENDPOINTS_MAX: u16 = 12;
+/// Workers, each with a window of its own.
+const WORKERS: usize = 3;
 /// Tries of one request.
 const TRIES_MAX: usize = 3;
 /// Time after which a try is given up.
@@ -84,6 +87,7 @@ impl Behaviour {
 /// A try under way.
 struct Try {
     lease: Lease,
+    worker: usize,
     outcome: Option<Outcome>,
     began: Millis,
     tried: Tried,
@@ -111,6 +115,7 @@ pub(super) struct Seen {
     panics: u64,
     churn: u64,
     abandoned: u64,
+    windows: u64,
     ejections: [u64; EjectionReason::ALL.len()],
     unhealthy: u64,
 }
@@ -124,6 +129,7 @@ impl Seen {
         self.panics += other.panics;
         self.churn += other.churn;
         self.abandoned += other.abandoned;
+        self.windows += other.windows;
         self.unhealthy += other.unhealthy;
         for (sum, count) in self.ejections.iter_mut().zip(other.ejections) {
             *sum += count;
@@ -139,6 +145,7 @@ impl Seen {
             self.panics,
             self.churn,
             self.abandoned,
+            self.windows,
             self.unhealthy,
         ];
         let all = counts.iter().chain(&self.ejections);
@@ -152,6 +159,7 @@ pub(super) struct World {
     next_tick: Millis,
     rules: OutlierRules,
     balancer: Balancer,
+    apertures: [Aperture; WORKERS],
     has_checks: bool,
     set: EndpointSet,
     subjects: BTreeMap<u16, Subject>,
@@ -179,11 +187,19 @@ impl World {
             ejected_percent_max: random.u32(0..=100),
             panic_percent: random.u32(0..=70),
         };
+        let aperture = random.bool().then(|| ApertureRules {
+            endpoints_min: random.u32(1..5),
+            endpoints_per_request: random.u32(1..3),
+        });
         let mut world = Self {
             now: random.u64(0..10_000),
             next_tick: 0,
             rules,
-            balancer: Balancer::default(),
+            balancer: Balancer {
+                aperture,
+                ..Balancer::default()
+            },
+            apertures: Default::default(),
             has_checks: random.bool(),
             set: EndpointSet::with_rules(rules),
             subjects: BTreeMap::new(),
@@ -377,6 +393,13 @@ impl World {
 
     fn attempt(&mut self, mut tried: Tried, left: usize) {
         let random = self.random.u64(..);
+        let worker = self.random.usize(..WORKERS);
+        let under_way = self.tries.values().filter(|it| it.worker == worker);
+        let vantage = Vantage {
+            aperture: &self.apertures[worker],
+            place: Place::of(b"gateway", worker),
+            in_flight: u32::try_from(under_way.count()).expect("few") + 1,
+        };
         let choice = Choice {
             tried: &tried,
             now: self.now,
@@ -385,6 +408,7 @@ impl World {
             key: None,
             may_probe: self.random.u32(..4) != 0,
             subset: None,
+            vantage: Some(vantage),
         };
         let probing: Vec<_> = self.probing();
         let is_left = |endpoint: &Arc<Endpoint>| {
@@ -394,6 +418,8 @@ impl World {
         let may_be_out = !is_one_left || self.is_panic();
         let lease = self.balancer.pick(&self.set, &choice);
         let lease = lease.expect("the set is never empty").lease;
+        let width = vantage.aperture.width() as usize;
+        self.seen.windows += u64::from((1..self.set.endpoints().len()).contains(&width));
         let endpoint = Arc::clone(lease.endpoint());
         if lease.is_probe() {
             self.seen.probes += 1;
@@ -422,6 +448,7 @@ impl World {
             number,
             Try {
                 lease,
+                worker,
                 outcome: Some(outcome).filter(|_| self.random.u8(..50) != 0),
                 began: self.now,
                 tried,
