@@ -221,6 +221,8 @@ pub(crate) struct WorkerCells {
     pub(crate) connections_idle_upstream: Counter,
     pub(crate) refusals: Refusals,
     pub(crate) connections_resting_upstream: Counter,
+    /// The kernel's number of the worker's thread; 0 before it runs, and where threads have none.
+    pub(crate) thread: Counter,
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod identity;
 mod idle;
 mod keys;
 mod lifecycle;
+mod observability;
 mod overload;
 mod program;
 mod reload;
