@@ -47,10 +47,7 @@ pub(super) fn encode(live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
             ("pending", limits.pending_max),
             ("connections", limits.connections_max),
         ] {
-            family.set(
-                &[("upstream", &cluster.name), ("kind", kind)],
-                value.into(),
-            )?;
+            family.set(&[("upstream", &cluster.name), ("kind", kind)], value.into())?;
         }
     }
     Ok(())
