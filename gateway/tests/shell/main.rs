@@ -30,5 +30,6 @@ mod requests;
 mod resilience;
 mod retries;
 mod revocation;
+mod top;
 mod upgrade;
 mod upstream_answers;

@@ -106,6 +106,11 @@ impl Lively {
         lively
     }
 
+    /// One more request to the route `fixed`.
+    pub(crate) fn ask_for_fixed(&self) {
+        assert_eq!(self.gateway.get("/fixed").fetch().status(), 200);
+    }
+
     fn ask_for_all(&self) {
         let bearer = format!("Bearer {}", self.token);
         eventually("keys and endpoints are there", || {
