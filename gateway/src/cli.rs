@@ -1,10 +1,12 @@
 //! The command line.
 
 mod api_key;
+mod bearer;
 mod check;
 mod dev;
 mod diff;
 mod explain;
+mod top;
 mod upgrade;
 
 use std::path::{Path, PathBuf};
@@ -62,6 +64,9 @@ enum Command {
     /// Say why a request gets the answer that it gets: the route that wins and those that lost,
     /// each check of its credential, limits, upstreams, and what would be sent there.
     Explain(Box<explain::ExplainArgs>),
+    /// Show what a running gateway does now, in the terminal: routes and upstreams with rates,
+    /// errors and latency, endpoints, limits, refusals, the last reload.
+    Top(top::TopArgs),
     /// Make, list and remove API keys.
     #[command(subcommand)]
     ApiKey(api_key::Command),
@@ -115,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Dev(options) => start_log(&cli.log).and_then(|()| dev::run(options)),
         Command::Token(options) => token(&options),
         Command::Explain(args) => explain::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::ApiKey(command) => api_key::run(&command),
         Command::Healthcheck(args) => healthcheck(&args),
     };

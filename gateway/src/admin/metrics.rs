@@ -6,6 +6,7 @@ mod health;
 mod keys;
 mod overload;
 mod picks;
+mod process;
 mod usage;
 
 use std::fmt;
@@ -76,6 +77,7 @@ impl Observed {
         keys::encode(&live, encoder)?;
         self.encode_documents(&live.watched.documents, encoder)?;
         self.reloads.encode(encoder)?;
+        process::encode(&self.workers, encoder)?;
         self.encode_process(encoder)
     }
 

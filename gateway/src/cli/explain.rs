@@ -6,16 +6,16 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, HOST};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use mesh::client::Client;
 use serde_json::{Value, json};
 
-use super::{load, tell};
+use super::{bearer, load, tell};
 use crate::app::Offline;
 use crate::proxy::{Question, explain};
 
@@ -153,14 +153,8 @@ fn ask(args: &ExplainArgs, url: &str) -> anyhow::Result<Value> {
         "peer": args.peer,
         "body_bytes": args.body_bytes,
     });
-    let mut headers = HeaderMap::new();
+    let mut headers = bearer::headers(args.admin_token.as_deref())?;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(token) = &args.admin_token {
-        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| anyhow!("`--admin-token` has characters that no header can carry"))?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
-    }
     let client = Client {
         timeout: args.timeout,
         max_body_bytes: EXPLANATION_BYTES_MAX,

@@ -107,6 +107,12 @@ impl Service for WorkerService {
         let Some(mut incoming) = self.incoming.take() else {
             return;
         };
+        // This task never leaves its thread, which is the worker's only one.
+        #[cfg(target_os = "linux")]
+        {
+            let thread = rustix::thread::gettid().as_raw_nonzero().get();
+            self.worker.cells.thread.set(thread.unsigned_abs().into());
+        }
         let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {

@@ -222,6 +222,8 @@ pub(crate) struct WorkerCells {
     pub(crate) tokens_cached: Counter,
     pub(crate) connections_idle_upstream: Counter,
     pub(crate) refusals: Refusals,
+    /// The kernel's number of the worker's thread; 0 before it runs, and where threads have none.
+    pub(crate) thread: Counter,
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
-// The admin page in headless Chromium: node page.mjs URL FOLDER; see docs/admin.md.
-// CHROMIUM names the browser; default /usr/bin/chromium. Exit code 1 with all that is wrong.
+// The admin page in headless Chromium: node page.mjs PACKAGES URL FOLDER; see docs/admin.md.
+// PACKAGES holds the node_modules of package.json beside this file, FOLDER gets the pictures, and
+// CHROMIUM names the browser. Exit code 1 with all that is wrong.
 
-import { chromium } from "playwright-core";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 
-const [url, folder] = process.argv.slice(2);
+const [packages, url, folder] = process.argv.slice(2);
+const { chromium } = createRequire(join(packages, "package.json"))("playwright-core");
 const SHOTS = [
   ["desktop-light", 1200, 850, "light"], ["desktop-dark", 1200, 850, "dark"],
   ["phone-light", 375, 720, "light"], ["phone-dark", 375, 720, "dark"],
@@ -62,8 +66,14 @@ async function explainByKeyboard(page, name) {
   expect(focused === "answer", `${name}: the answer is not read out but ${focused}`);
 }
 
-const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+const executablePath = process.env.CHROMIUM;
+const home = dirname(executablePath);
+// The browser that unpack.mjs has unpacked has libraries and fonts beside it.
+const env = existsSync(join(home, "fonts.conf"))
+  ? { ...process.env, LD_LIBRARY_PATH: join(home, "lib"), FONTCONFIG_PATH: home }
+  : process.env;
+const args = ["--no-sandbox", "--disable-gpu"];
+const browser = await chromium.launch({ executablePath, env, args });
 for (const shot of SHOTS) await look(browser, shot);
 await browser.close();
 for (const complaint of complaints) console.error(complaint);

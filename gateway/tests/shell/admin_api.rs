@@ -92,6 +92,23 @@ fn every_answer_is_as_documented_and_everything_documented_is_served() {
         (json!({"method": "TRACE", "target": "/open"}), 200),
         (json!({"method": "GET", "target": "nonsense"}), 400),
         (json!({"method": "GET"}), 400),
+        (
+            json!({"method": "GET", "target": "/open", "body_bytes": 7.0}),
+            200,
+        ),
+        (
+            json!({"method": "GET", "target": "/open", "body_bytes": 7.5}),
+            400,
+        ),
+        (
+            json!({"method": "GET", "target": "/open", "body_bytes": 1_u64 << 53}),
+            400,
+        ),
+        (json!({"method": "GET", "target": "/".repeat(8_001)}), 400),
+        (
+            json!({"method": "GET", "target": "/%7e", "headers": [{"name": "a", "value": "é\t"}]}),
+            200,
+        ),
         (json!({"method": "GET", "target": "/", "other": 1}), 400),
         (
             json!({"method": "GET", "target": "/", "headers": [{"name": "a b", "value": ""}]}),

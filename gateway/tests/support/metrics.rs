@@ -1,6 +1,6 @@
 //! The text format of `OpenMetrics`, read line by line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One scrape.
 #[derive(Debug)]
@@ -92,6 +92,22 @@ impl Metrics {
         found
             .map(|(series, value)| (series.as_str(), whole(series, value)))
             .collect()
+    }
+
+    /// The names of the labels that the series of a family have, `le` aside; nothing without series.
+    pub(crate) fn labels(&self, family: &str) -> Option<BTreeSet<&str>> {
+        let mut found: Option<BTreeSet<&str>> = None;
+        for series in self.values.keys() {
+            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+            let suffix = name.strip_prefix(family);
+            if suffix.is_some_and(|it| ["", "_total", "_bucket"].contains(&it)) {
+                let labels = labels.trim_end_matches('}').split(',');
+                let names = labels.filter_map(|label| Some(label.split_once('=')?.0));
+                let names = names.filter(|name| *name != "le");
+                found.get_or_insert_default().extend(names);
+            }
+        }
+        found
     }
 
     /// The sum of all series of a name, in seconds.

@@ -11,8 +11,8 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use axum::response::Response;
 use axum::{Extension, http};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Number, json};
 
 use super::{Observed, now, problem};
 use crate::admin::access::Access;
@@ -21,6 +21,11 @@ use crate::proxy::{self, Moment, Question};
 
 /// Headers of a question; a request with more would be refused.
 const HEADERS_MAX: usize = 256;
+
+/// Bytes of a question's target: about as many as a request's may have by default.
+const TARGET_BYTES_MAX: usize = 8_000;
+/// Whole numbers up to here mean the same to all who read JSON (RFC 8259 section 6).
+const WHOLE_MAX: u64 = (1 << 53) - 1;
 
 /// A request that somebody asks about.
 #[derive(Deserialize)]
@@ -32,7 +37,23 @@ struct Asked {
     #[serde(default)]
     headers: Vec<AskedHeader>,
     peer: Option<IpAddr>,
+    #[serde(default, deserialize_with = "whole")]
     body_bytes: Option<u64>,
+}
+
+/// A whole number, which may be written as 1.0 (JSON Schema 2020-12, section 6.1.1 of validation).
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let whole = number.as_u64().or_else(|| {
+        let number = number.as_f64().filter(|it| it.fract() == 0.0 && *it >= 0.0);
+        // Without its sign, point and zero it is one that the text form of integers has.
+        number.and_then(|it| format!("{:.0}", it.abs()).parse().ok())
+    });
+    let whole = whole.filter(|whole| *whole <= WHOLE_MAX);
+    let words = format!("not a whole number from 0 to {WHOLE_MAX}");
+    whole.map(Some).ok_or(serde::de::Error::custom(words))
 }
 
 #[derive(Deserialize)]
@@ -94,6 +115,9 @@ impl Asked {
         let mut request = Request::new(());
         let method = Method::from_bytes(self.method.as_bytes());
         *request.method_mut() = method.map_err(|_| "`method` is not a method")?;
+        if self.target.len() > TARGET_BYTES_MAX {
+            return Err(format!("`target` is longer than {TARGET_BYTES_MAX} bytes"));
+        }
         let target: Uri = self
             .target
             .parse()

@@ -35,5 +35,20 @@ pub(super) fn encode(live: &Live, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
             family.set(&[("upstream", &cluster.name)], counts.sum())?;
         }
     }
+    let mut family = Family::gauge(
+        encoder,
+        "gateway_upstream_limit",
+        "What an upstream may have at a time, by upstream and kind",
+    )?;
+    for cluster in &live.plan.clusters {
+        let limits = &cluster.limits;
+        for (kind, value) in [
+            ("requests", limits.requests_max),
+            ("pending", limits.pending_max),
+            ("connections", limits.connections_max),
+        ] {
+            family.set(&[("upstream", &cluster.name), ("kind", kind)], value.into())?;
+        }
+    }
     Ok(())
 }
