@@ -8,6 +8,7 @@ use gateway_core::file::{Settings, Upgrade};
 use super::Cause;
 use crate::lifecycle::Lifecycle;
 use crate::server::{BindError, bind};
+use crate::telemetry::log_level::LogLevel;
 use crate::upgrade::{
     Host, Inherited, Launch, Listening, Offered, Place, Role, TakeOver, TakeOverError,
 };
@@ -17,6 +18,8 @@ pub(crate) struct Program {
     pub(crate) launch: Launch,
     /// Whether it is to take over from a running process.
     pub(crate) takes_over: bool,
+    /// What is logged besides requests.
+    pub(crate) log_level: Arc<LogLevel>,
 }
 
 /// Why taking over has failed, once it has.

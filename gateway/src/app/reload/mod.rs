@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use super::endpoints::runtime;
+use super::log_output::LogOutput;
 use super::running::Running;
 use crate::admin::{Applied, Ask, InForce, Outcome, Place, Refused, Reloads};
 use crate::cause::chain;
@@ -128,6 +129,7 @@ pub(super) struct Reloader {
     pub(super) started: Settings,
     /// Of the configuration in force.
     pub(super) outline: Outline,
+    pub(super) log: LogOutput,
 }
 
 /// Why the configuration is read.
@@ -273,8 +275,18 @@ impl Reloader {
             settings,
             outline,
         } = compiled;
-        let unanswered = match running.change(plan, &settings).await {
-            Ok(unanswered) => unanswered,
+        let changed = match self.log.open(settings.access_log.as_ref()).await {
+            Ok(opened) => match running.change(plan, &settings).await {
+                Ok(unanswered) => Ok((opened, unanswered)),
+                Err(cause) => Err(cause),
+            },
+            Err(cause) => Err(cause),
+        };
+        let unanswered = match changed {
+            Ok((opened, unanswered)) => {
+                self.log.put(opened);
+                unanswered
+            }
             Err(cause) => {
                 let text = chain(&cause);
                 let at = running.context.clock.to_unix_seconds(Instant::now());
