@@ -6,7 +6,12 @@ use gateway_core::config::{Problems, Source};
 use gateway_core::file;
 
 /// Each page with how many files it has at least: fewer would mean that they are not found.
-const PAGES: [(&str, &str, usize); 7] = [
+const PAGES: [(&str, &str, usize); 8] = [
+    (
+        "docs/access-log.md",
+        include_str!("../../../docs/access-log.md"),
+        1,
+    ),
     (
         "docs/authentication.md",
         include_str!("../../../docs/authentication.md"),
@@ -57,6 +62,7 @@ fn variable(name: &str) -> Option<String> {
         "COPILOT_SERVICE_DISCOVERY_ENDPOINT" => "test.app.local",
         // 48 bytes, in base64url.
         "JWT_SECRET" => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4v",
+        "LOG_HASH_SECRET" => "0123456789abcdef",
         _ => return None,
     };
     Some(value.to_owned())

@@ -46,9 +46,9 @@ pub(super) struct Ending {
 
 impl Asked {
     /// For a request whose head began then, where it came in pieces.
-    pub(super) fn of(log: &AccessLog, head_began: impl FnOnce() -> Option<Millis>) -> Box<Self> {
+    pub(super) fn of(log: &AccessLog, head_began: Option<Millis>) -> Box<Self> {
         Box::new(Self {
-            head_began: log.needs.head_time.then(head_began).flatten(),
+            head_began,
             received: log.needs.bytes_received.then(Arc::default),
             ..Self::default()
         })

@@ -102,7 +102,7 @@ impl Worker {
         let log = pinned.live.plan.access_log.as_ref();
         let asked = log
             .filter(|log| log.needs.are_any())
-            .map(|log| Asked::of(log, || connection.head_began()));
+            .map(|log| Asked::of(log, connection.head_began()));
         Box::new(Record {
             worker: Arc::clone(self),
             connection: Arc::clone(connection),

@@ -25,8 +25,7 @@ fn file(log: &str) -> String {
 }
 
 fn count(path: &Path) -> usize {
-    let text = fs::read(path).unwrap_or_default();
-    text.iter().filter(|byte| **byte == b'\n').count()
+    fs::read_to_string(path).unwrap_or_default().lines().count()
 }
 
 #[test]

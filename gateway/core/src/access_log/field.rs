@@ -234,6 +234,18 @@ mod tests {
     }
 
     #[test]
+    fn the_page_has_a_row_for_each_field() {
+        let page = include_str!("../../../../docs/access-log.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let rows: Vec<_> = rows.filter_map(|row| row.split_once("` | ")).collect();
+        for (name, _, is_always) in &NAMES {
+            let row = rows.iter().find(|(known, _)| known == name);
+            let (_, rest) = row.unwrap_or_else(|| panic!("docs/access-log.md lacks `{name}`"));
+            assert_eq!(rest.starts_with("yes |"), *is_always, "`{name}`: {rest}");
+        }
+    }
+
+    #[test]
     fn a_slip_is_told_with_its_near_miss() {
         for (name, told) in [
             ("statuss", "did you mean `status`?"),

@@ -53,10 +53,9 @@ pub enum Format {
 pub struct Needs {
     /// A look at the clock between the decision about a request and its way upstream.
     pub auth_time: bool,
-    /// A look whether the head came in pieces.
-    pub head_time: bool,
-    /// When the last try was sent, and how long its connection took.
-    pub try_times: bool,
+    /// When a head that came in pieces began, when the last try was sent, and how long its
+    /// connection took.
+    pub times: bool,
     /// A counter of the body's bytes.
     pub bytes_received: bool,
     /// These headers of the answer.
@@ -72,10 +71,10 @@ impl Needs {
         for field in fields {
             match field {
                 Field::AuthMicros => needs.auth_time = true,
-                Field::HeadMillis => needs.head_time = true,
-                Field::ConnectMicros | Field::FirstByteMicros | Field::LastByteMicros => {
-                    needs.try_times = true;
-                }
+                Field::HeadMillis
+                | Field::ConnectMicros
+                | Field::FirstByteMicros
+                | Field::LastByteMicros => needs.times = true,
                 Field::BytesReceived => needs.bytes_received = true,
                 Field::ResponseHeader(name) if !headers.contains(name) => {
                     headers.push(name.clone());
@@ -90,11 +89,7 @@ impl Needs {
     /// Whether there are any.
     #[must_use]
     pub fn are_any(&self) -> bool {
-        self.auth_time
-            || self.head_time
-            || self.try_times
-            || self.bytes_received
-            || !self.response_headers.is_empty()
+        self.auth_time || self.times || self.bytes_received || !self.response_headers.is_empty()
     }
 }
 

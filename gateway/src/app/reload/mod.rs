@@ -20,10 +20,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_core::file::{Compiled, Outline, Settings};
+use gateway_core::plan::Plan;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
+use super::Cause;
 use super::endpoints::runtime;
 use super::log_output::LogOutput;
 use super::running::Running;
@@ -275,18 +277,8 @@ impl Reloader {
             settings,
             outline,
         } = compiled;
-        let changed = match self.log.open(settings.access_log.as_ref()).await {
-            Ok(opened) => match running.change(plan, &settings).await {
-                Ok(unanswered) => Ok((opened, unanswered)),
-                Err(cause) => Err(cause),
-            },
-            Err(cause) => Err(cause),
-        };
-        let unanswered = match changed {
-            Ok((opened, unanswered)) => {
-                self.log.put(opened);
-                unanswered
-            }
+        let unanswered = match self.change(running, plan, &settings).await {
+            Ok(unanswered) => unanswered,
             Err(cause) => {
                 let text = chain(&cause);
                 let at = running.context.clock.to_unix_seconds(Instant::now());
@@ -308,6 +300,19 @@ impl Reloader {
         tell(&in_force, &applied, why);
         self.reloads.put_in_force(in_force);
         Outcome::Applied(Arc::new(applied))
+    }
+
+    /// Puts a plan in force, and its access lines where they are to go.
+    async fn change(
+        &mut self,
+        running: &mut Running,
+        plan: Plan,
+        settings: &Settings,
+    ) -> Result<Vec<String>, Cause> {
+        let opened = self.log.open(settings.access_log.as_ref()).await?;
+        let unanswered = running.change(plan, settings).await?;
+        self.log.put(opened);
+        Ok(unanswered)
     }
 }
 

@@ -123,7 +123,7 @@ fn lines_say_what_is_asked_for_and_no_query_unless_it_is() {
         ["auth_us", "subject_hash", "response_header.age", "query"]
     );
     assert_eq!(more[3].0, Field::Query);
-    assert!(log.needs.auth_time && !log.needs.try_times && !log.needs.bytes_received);
+    assert!(log.needs.auth_time && !log.needs.times && !log.needs.bytes_received);
     assert_eq!(log.needs.response_headers.len(), 1);
     assert!(log.hash.is_some());
 }
