@@ -28,6 +28,8 @@ const CUT: &str = "...";
 /// What is noted of a request because its line is to say it.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
+    /// Whether a line says what a connection took.
+    times: bool,
     decided: Option<Moment>,
     sent: Option<Moment>,
     connect: Option<Duration>,
@@ -48,6 +50,7 @@ impl Asked {
     /// For a request whose head began then, where it came in pieces.
     pub(super) fn of(log: &AccessLog, head_began: Option<Millis>) -> Box<Self> {
         Box::new(Self {
+            times: log.needs.times,
             head_began,
             received: log.needs.bytes_received.then(Arc::default),
             ..Self::default()
@@ -57,6 +60,11 @@ impl Asked {
     /// Counts the body's bytes, where the line is to say their number.
     pub(super) fn received(&self) -> Option<Arc<AtomicU64>> {
         self.received.clone()
+    }
+
+    /// Whether it is to be known what a connection took.
+    pub(super) fn wants_times(&self) -> bool {
+        self.times
     }
 
     /// A try that ended: when it was sent, and what its connection took.

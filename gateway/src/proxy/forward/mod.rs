@@ -336,7 +336,8 @@ impl Forwarding<'_> {
         match Link::open(&endpoint.instance, timeout, bounds, now, connection).await {
             Ok(link) => {
                 self.cells.connections_opened.add(1);
-                let took = record.asked.is_some().then(|| began.elapsed());
+                let wants_time = record.asked.as_ref().is_some_and(|it| it.wants_times());
+                let took = wants_time.then(|| began.elapsed());
                 Ok((link, took))
             }
             Err(error) => {
