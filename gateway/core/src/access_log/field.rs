@@ -65,7 +65,7 @@ pub enum Field {
     TraceId,
     /// The span under which the request went upstream.
     SpanId,
-    /// The caller's `sub` claim, or the API key's name.
+    /// The caller's `sub` claim, or the API key's subject.
     Subject,
     /// A keyed hash of the same.
     SubjectHash,

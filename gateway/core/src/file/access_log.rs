@@ -205,8 +205,8 @@ pub(super) fn share(
             Some(RouteLogSpec(TextOr::Text(LogSwitch::Off))) => None,
             Some(RouteLogSpec(TextOr::Other(own))) => {
                 let at = join(&item("routes", index), "access_log");
-                let own = own.or(&file.access_log.sample).compile(&at, check);
-                of_all.map(|_| own)
+                own.check(&at, check);
+                of_all.map(|_| own.or(&file.access_log.sample).compile())
             }
         };
     }
@@ -222,10 +222,13 @@ impl SampleSpec {
         }
     }
 
-    fn compile(&self, at: &str, check: &mut Checker<'_>) -> Sample {
+    fn check(&self, at: &str, check: &mut Checker<'_>) {
         let range = Duration::from_millis(1)..=Duration::from_hours(1);
-        let at = join(at, "slower_than");
-        let slower_than = check.duration(at, self.slower_than, SLOW, range);
+        check.duration(join(at, "slower_than"), self.slower_than, SLOW, range);
+    }
+
+    fn compile(&self) -> Sample {
+        let slower_than = self.slower_than.map_or(SLOW, |it| it.0);
         let errors = match self.errors {
             None | Some(LoggedErrors::All) => Errors::All,
             Some(LoggedErrors::Server) => Errors::Server,
@@ -256,7 +259,8 @@ impl AccessLogSpec {
     /// How lines are written; `hidden` are the headers that no line may show.
     pub(super) fn compile(&self, hidden: &NameSet, check: &mut Checker<'_>) -> Option<AccessLog> {
         let query = self.query.into();
-        let sample = self.sample.compile("access_log.sample", check);
+        self.sample.check("access_log.sample", check);
+        let sample = self.sample.compile();
         let format = self.format(query, hidden, check)?;
         let fields: Vec<&Field> = match &format {
             Format::Json(fields) => fields.iter().map(|(field, _)| field).collect(),

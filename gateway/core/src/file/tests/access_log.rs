@@ -64,6 +64,7 @@ fn every_refusal_names_the_place_and_the_remedy() {
         "{sample: {rates: 10%}}",
         "{sample: {slower_than: 0s}}",
         "{sample: {errors: none}}",
+        "{sample: {slower_than: 2h}}",
         "{sampel: {rate: 10%}}",
     ];
     let routes = [
