@@ -11,6 +11,7 @@ mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow};
@@ -22,6 +23,7 @@ use tracing_subscriber::EnvFilter;
 use crate::app::{ConfigSource, Gateway, LoadError, Program, Stop};
 use crate::dev::{DevOptions, TokenOptions};
 use crate::files;
+use crate::telemetry::log_level::LogLevel;
 use crate::upgrade::Launch;
 
 /// API gateway and service mesh for Amazon ECS.
@@ -117,7 +119,7 @@ pub fn main() -> ExitCode {
             tell(&format!("{:#}", gateway_core::file::schema()));
             Ok(())
         }
-        Command::Dev(options) => start_log(&cli.log).and_then(|()| dev::run(options)),
+        Command::Dev(options) => start_log(&cli.log).and_then(|_level| dev::run(options)),
         Command::Token(options) => token(&options),
         Command::Explain(args) => explain::run(&args),
         Command::Top(args) => top::run(&args),
@@ -145,19 +147,21 @@ fn tell(text: &str) {
     println!("{text}");
 }
 
-fn start_log(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| {
-        format!("`--log {filter}` is not a log filter; write for example `info`")
-    })?;
-    tracing_subscriber::fmt()
+fn start_log(text: &str) -> anyhow::Result<Arc<LogLevel>> {
+    let filter = EnvFilter::try_new(text)
+        .with_context(|| format!("`--log {text}` is not a log filter; write for example `info`"))?;
+    let builder = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .init();
-    Ok(())
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    builder.init();
+    let apply = move |filter| handle.reload(filter).map_err(|error| error.to_string());
+    Ok(Arc::new(LogLevel::new(text, apply)))
 }
 
 /// The file's text; what is not text is said with its place.
@@ -179,11 +183,12 @@ fn count(number: usize, thing: &str) -> String {
 }
 
 fn run(args: &RunArgs, log: &str) -> anyhow::Result<()> {
-    start_log(log)?;
+    let log_level = start_log(log)?;
     let source = ConfigSource::file(&args.config).remembered_at(args.last_good.clone());
     let program = Program {
         launch: Launch::of_this_process()?,
         takes_over: args.upgrade,
+        log_level,
     };
     Ok(Gateway::build_program(source, program)?.run(Stop::on_signals())?)
 }

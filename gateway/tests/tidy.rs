@@ -36,7 +36,14 @@ const CORE: &[Floor] = &[
     &["explain", "diff"],
     &["file", "pipeline"],
     &["plan"],
-    &["route", "auth", "identity", "cluster", "framing"],
+    &[
+        "access_log",
+        "route",
+        "auth",
+        "identity",
+        "cluster",
+        "framing",
+    ],
     &["config", "path", "words"],
 ];
 

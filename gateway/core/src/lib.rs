@@ -4,6 +4,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number: those are arguments, so
 //! that a test can replay any decision.
 
+pub mod access_log;
 pub mod auth;
 pub mod cluster;
 pub mod config;

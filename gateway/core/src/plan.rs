@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
 
+use crate::access_log::{AccessLog, Sample};
 use crate::auth::Auth;
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::jwt::Provider;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub identity_headers: NameSet,
     /// Whom to believe about earlier hops.
     pub forwarded: Forwarded,
+    /// How access lines are written; `None` where none are.
+    pub access_log: Option<AccessLog>,
     /// Where the file says all this.
     pub origins: Arc<Origins>,
     /// No provider and no policy has this number or a higher one.
@@ -68,6 +71,8 @@ pub struct Route {
     pub priority: Priority,
     /// Bytes of a request body.
     pub body_bytes_max: u64,
+    /// Which of its requests get an access line; `None` where none do.
+    pub access_log: Option<Sample>,
 }
 
 /// When a second try begins while the first is slow.

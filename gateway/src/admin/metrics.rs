@@ -4,6 +4,7 @@ mod aperture;
 mod discovery;
 mod health;
 mod keys;
+mod logs;
 mod overload;
 mod picks;
 mod process;
@@ -32,12 +33,15 @@ use crate::telemetry::cells::{
     BUCKETS_MICROS, Counter, DurationsSum, STATUS_CLASSES, UpstreamCells, WorkerCells,
 };
 use crate::telemetry::ledger::Ledger;
+use crate::telemetry::log_level::LogLevel;
 
 /// Everything that a scrape or a probe looks at.
 pub(crate) struct Observed {
     pub(crate) live: Arc<ArcSwap<Live>>,
     pub(crate) workers: Vec<Arc<WorkerCells>>,
-    pub(crate) access_log: Option<Arc<AccessLog>>,
+    pub(crate) access_log: Arc<AccessLog>,
+    /// What is logged besides requests, where that is this process's own to say.
+    pub(crate) log_level: Option<Arc<LogLevel>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) reloads: Arc<Reloads>,
     pub(crate) clock: Clock,
@@ -191,10 +195,6 @@ impl Observed {
             |pick: fn(&WorkerCells) -> &Counter| sum(self.workers.iter().map(|it| pick(it)));
         let opened = total(|cells| &cells.connections);
         let closed = total(|cells| &cells.connections_closed);
-        let dropped = self
-            .access_log
-            .as_ref()
-            .map_or(0, |log| log.lines_dropped());
         let counters = [
             (
                 "gateway_connections_opened",
@@ -211,15 +211,11 @@ impl Observed {
                 "New processes that were to take over from this one and did not",
                 self.lifecycle.upgrades.failed.load(Ordering::Relaxed),
             ),
-            (
-                "gateway_access_log_lines_dropped",
-                "Access lines lost to a slow output",
-                dropped,
-            ),
         ];
         for (name, help, count) in counters {
             Family::counter(encoder, name, help)?.count(&[], count)?;
         }
+        logs::encode(self, encoder)?;
         let gauges = [
             (
                 "gateway_connections",

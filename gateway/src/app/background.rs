@@ -9,10 +9,13 @@ use async_trait::async_trait;
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service;
 
+use super::log_output::reopen_on_signal;
 use super::reload::Reloader;
 use super::running::{HealthWatches, Running};
 use crate::clock::Clock;
 use crate::proxy::Live;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::log_level::LogLevel;
 
 /// Between two looks at the limits that find themselves.
 const ADAPT_PAUSE: Duration = Duration::from_millis(50);
@@ -26,6 +29,9 @@ pub(super) struct Background {
     /// There where the configuration comes from a place that can be read again.
     pub(super) reloader: Option<Reloader>,
     pub(super) clock: Clock,
+    pub(super) log_level: Option<Arc<LogLevel>>,
+    /// There where the process's SIGUSR1 is ours.
+    pub(super) reopens: Option<Arc<AccessLog>>,
 }
 
 #[async_trait]
@@ -40,7 +46,7 @@ impl Service for Background {
             return;
         };
         running.start();
-        let ticking = tick(running.health(), self.clock.clone());
+        let ticking = tick(running.health(), self.log_level.take(), self.clock.clone());
         let adapting = adapt(Arc::clone(running.live()), self.clock.clone());
         let reloading = async {
             if let Some(reloader) = self.reloader.take() {
@@ -48,8 +54,13 @@ impl Service for Background {
                 Box::pin(reloader.run(&mut running)).await;
             }
         };
+        let reopening = async {
+            if let Some(log) = self.reopens.take() {
+                reopen_on_signal(log).await;
+            }
+        };
         // What runs goes on for as long as the process, also when nothing is reloaded any more.
-        tokio::join!(ticking, adapting, reloading);
+        tokio::join!(ticking, adapting, reloading, reopening);
     }
 
     fn name(&self) -> &'static str {
@@ -78,11 +89,14 @@ async fn adapt(live: Arc<ArcSwap<Live>>, clock: Clock) {
 }
 
 /// Housekeeping, once a second and without end.
-async fn tick(health: HealthWatches, clock: Clock) {
+async fn tick(health: HealthWatches, log_level: Option<Arc<LogLevel>>, clock: Clock) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {
         seconds.tick().await;
         clock.resync();
+        if let Some(level) = &log_level {
+            level.tick(Instant::now());
+        }
         let now = clock.now_ms();
         for health in health
             .lock()

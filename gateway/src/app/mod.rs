@@ -6,6 +6,7 @@
 mod background;
 mod documents;
 mod endpoints;
+mod log_output;
 mod offline;
 mod parts;
 mod reload;
@@ -26,7 +27,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use gateway_core::cluster::aperture::Place;
-use gateway_core::file::{AccessLogOutput, Compiled, Settings, ShutdownTimes};
+use gateway_core::file::{Compiled, Settings, ShutdownTimes};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 
@@ -42,10 +43,11 @@ use crate::jwks::{KeyClock, KeyError, StateDirectory, StateDirectoryError};
 use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::Worker;
 use crate::server::{Acceptor, BindError, seats};
-use crate::telemetry::access_log::{AccessLog, Buffer, Output, WriterThread};
+use crate::telemetry::access_log::{Buffer, WriterThread};
 use crate::upgrade::{PlaceError, TakeOverError};
 use background::Background;
 use endpoints::zone;
+use log_output::LogOutput;
 use parts::Context;
 use reload::{Origin, Reloader};
 use running::Running;
@@ -109,7 +111,7 @@ pub struct Gateway {
     lifecycle: Arc<Lifecycle>,
     shutdown: ShutdownTimes,
     workers: Vec<Arc<Worker>>,
-    writer: Option<WriterThread>,
+    writer: WriterThread,
     /// Set when taking over from a running process has failed.
     failure: Failure,
 }
@@ -188,6 +190,7 @@ impl Gateway {
         program: Program,
     ) -> Result<Self, StartError> {
         reload::survive_hangup();
+        log_output::survive_reopen_signal();
         let options = Options::default();
         Ok(Self::try_build_from(source, options, Some(program))?)
     }
@@ -218,11 +221,7 @@ impl Gateway {
         } = compiled;
         let lifecycle = Arc::new(Lifecycle::default());
         let mut sockets = Sockets::open(&settings, program.as_ref(), &lifecycle)?;
-        let addresses = sockets
-            .listeners
-            .iter()
-            .map(std::net::TcpListener::local_addr)
-            .collect::<Result<Vec<_>, _>>()?;
+        let addresses = sockets.addresses()?;
         let admin = sockets.admin.local_addr()?;
 
         let count = worker_count(&settings);
@@ -230,18 +229,18 @@ impl Gateway {
         let clock = context.clock.clone();
         let running = Running::begin(plan, &settings, count, context)?;
         let live = running.live();
-        let (access_log, writer) = open_log(settings.access_log.as_ref())?.unzip();
+        let (access_log, writer) = LogOutput::start(settings.access_log.as_ref())?;
+        let log_level = program.as_ref().map(|it| Arc::clone(&it.log_level));
         let name = own_name(&addresses);
         let workers: Vec<_> = (0..count)
             .map(|index| {
+                let place = Place::of(&name, index);
+                let log = Buffer::new(Arc::clone(&access_log));
+                let (live, lifecycle) = (Arc::clone(live), Arc::clone(&lifecycle));
+                let cells = Arc::default();
+                let clock = clock.clone();
                 Arc::new(Worker::new(
-                    index,
-                    Place::of(&name, index),
-                    Arc::clone(live),
-                    clock.clone(),
-                    Buffer::new(access_log.clone()),
-                    Arc::default(),
-                    Arc::clone(&lifecycle),
+                    index, place, live, clock, log, cells, lifecycle,
                 ))
             })
             .collect();
@@ -258,7 +257,8 @@ impl Gateway {
                 .iter()
                 .map(|worker| Arc::clone(&worker.cells))
                 .collect(),
-            access_log,
+            access_log: Arc::clone(&access_log),
+            log_level: log_level.clone(),
             lifecycle: Arc::clone(&lifecycle),
             reloads: Arc::clone(&reloads),
             clock: clock.clone(),
@@ -279,11 +279,14 @@ impl Gateway {
             look_interval: options.config_interval,
             started: settings.clone(),
             outline,
+            log: LogOutput::new(Arc::clone(&access_log), settings.access_log.clone()),
         });
         server.add_service(Background {
             running: Some(running),
             reloader,
             clock,
+            log_level,
+            reopens: program.is_some().then_some(access_log),
         });
         let failure = Failure::default();
         let host = sockets.host(program, &failure, &lifecycle);
@@ -348,9 +351,7 @@ impl Gateway {
             worker.log.flush();
         }
         drop(self.workers);
-        if let Some(writer) = self.writer {
-            writer.join();
-        }
+        self.writer.join();
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = failure.take() {
             return Err(Cause::from(failure).into());
@@ -418,20 +419,4 @@ fn pingora_settings() -> ServerConf {
         graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
     }
-}
-
-fn open_log(
-    output: Option<&AccessLogOutput>,
-) -> Result<Option<(Arc<AccessLog>, WriterThread)>, Cause> {
-    let output = match output {
-        None => return Ok(None),
-        Some(AccessLogOutput::Stdout) => Output::Stdout,
-        Some(AccessLogOutput::File(path)) => {
-            Output::file(path.as_ref()).map_err(|source| Cause::AccessLog {
-                path: path.clone(),
-                source,
-            })?
-        }
-    };
-    Ok(Some(AccessLog::start(output)?))
 }

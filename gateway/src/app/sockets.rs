@@ -1,6 +1,7 @@
 //! The listening sockets: taken over from a running process, or opened.
 
-use std::net::TcpListener;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use gateway_core::file::{Settings, Upgrade};
@@ -8,6 +9,7 @@ use gateway_core::file::{Settings, Upgrade};
 use super::Cause;
 use crate::lifecycle::Lifecycle;
 use crate::server::{BindError, bind};
+use crate::telemetry::log_level::LogLevel;
 use crate::upgrade::{
     Host, Inherited, Launch, Listening, Offered, Place, Role, TakeOver, TakeOverError,
 };
@@ -17,6 +19,8 @@ pub(crate) struct Program {
     pub(crate) launch: Launch,
     /// Whether it is to take over from a running process.
     pub(crate) takes_over: bool,
+    /// What is logged besides requests.
+    pub(crate) log_level: Arc<LogLevel>,
 }
 
 /// Why taking over has failed, once it has.
@@ -32,6 +36,11 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
+    /// Where clients connect.
+    pub(super) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.iter().map(TcpListener::local_addr).collect()
+    }
+
     /// Takes over what the running process has of them, and opens the others.
     pub(super) fn open(
         settings: &Settings,

@@ -47,6 +47,9 @@ pub(crate) struct ConnectionState {
     idle_timeout: Millis,
     head_timeout: Millis,
     head_began: AtomicU64,
+    /// The last request whose head came in pieces, and when its first came.
+    pieces_of: AtomicU64,
+    pieces_began: AtomicU64,
     has_expired: AtomicBool,
     is_write_blocked: AtomicBool,
     is_overdue: AtomicBool,
@@ -90,6 +93,8 @@ impl ConnectionState {
             idle_timeout,
             head_timeout,
             head_began: AtomicU64::new(NEVER),
+            pieces_of: AtomicU64::new(0),
+            pieces_began: AtomicU64::new(NEVER),
             has_expired: AtomicBool::new(false),
             is_write_blocked: AtomicBool::new(false),
             is_overdue: AtomicBool::new(false),
@@ -105,6 +110,13 @@ impl ConnectionState {
     pub(crate) fn refusal_of(&self, ordinal: u64) -> Option<Reason> {
         let refusal = self.refusal.get()?;
         (refusal.ordinal == ordinal).then_some(refusal.reason)
+    }
+
+    /// When the first piece of a request's head came, where it came in several and no later one
+    /// did; requests are counted from 1.
+    pub(crate) fn head_began_of(&self, ordinal: u64) -> Option<Millis> {
+        let is_it = self.pieces_of.load(Ordering::Relaxed) == ordinal;
+        is_it.then(|| self.pieces_began.load(Ordering::Relaxed))
     }
 
     fn begin_lingering(&self, now: Millis) {
@@ -327,7 +339,12 @@ impl<S> Downstream<S> {
                 self.state.set_deadline(now + self.state.head_timeout);
             }
         } else if !is_partial && self.state.is_head_under_way() {
-            self.state.head_began.store(NEVER, Ordering::Relaxed);
+            let began = self.state.head_began.swap(NEVER, Ordering::Relaxed);
+            let state = &self.state;
+            state.pieces_began.store(began, Ordering::Relaxed);
+            state
+                .pieces_of
+                .store(self.framer.heads(), Ordering::Relaxed);
         }
         self.mark_progress();
     }

@@ -6,6 +6,7 @@
 //!        → reply → record (when the body has ended, or was dropped)
 //! ```
 
+mod access_line;
 pub(crate) mod body;
 mod explain;
 mod forward;
@@ -52,7 +53,9 @@ pub(crate) async fn serve(
         return reply::nothing(record);
     }
     let body_bytes = incoming.size_hint().exact();
-    let decided = match unknown_key::decide_with_keys(worker, &mut record, body_bytes).await {
+    let decided = unknown_key::decide_with_keys(worker, &mut record, body_bytes).await;
+    record.note_decided();
+    let decided = match decided {
         Ok(decided) => decided,
         Err(refusal) => return reply::refuse(record, *refusal),
     };

@@ -1,23 +1,22 @@
 //! What is known of one request, and what is written down when it has ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use gateway_core::auth::Caller;
 use gateway_core::cluster::{HashKey, Lease, Outcome};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
-use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use mesh::trace::TraceContext;
 
+use super::access_line::{Asked, Ending};
 use super::live::Pinned;
 use super::worker::{Connection, Worker};
-use crate::clock::{Moment, micros};
+use crate::clock::Moment;
 use crate::telemetry::cells::UpstreamCells;
-use crate::telemetry::line::{LineWriter, key};
 use crate::telemetry::refusals::{Refused, shortened};
 use crate::upstream::Link;
 
@@ -52,6 +51,8 @@ pub(crate) struct Record {
     pub(super) rejection: Option<Rejection>,
     pub(super) bytes_sent: u64,
     pub(super) is_complete: bool,
+    /// There where access lines say more than is known anyway.
+    pub(super) asked: Option<Box<Asked>>,
     /// The head was refused: `parts` are those of the request that stands in for it.
     pub(super) is_stand_in: bool,
 }
@@ -141,60 +142,6 @@ impl Record {
             }
         });
     }
-
-    fn write_line(
-        &self,
-        line: &mut LineWriter<'_>,
-        elapsed: Duration,
-        status: StatusCode,
-        reason: Option<Reason>,
-    ) {
-        let plan = &self.pinned.live.plan;
-        line.constant(",\"level\":\"info\",\"message\":\"request\"");
-        if !self.is_stand_in {
-            line.text(key!("method"), self.parts.method.as_str());
-            // Without the query, which may hold secrets.
-            line.text(key!("path"), self.parts.uri.path());
-            if let Some(Ok(host)) = self.parts.headers.get(HOST).map(HeaderValue::to_str) {
-                line.text(key!("host"), host);
-            }
-        }
-        line.number(key!("status"), status.as_u16().into());
-        if let Some(reason) = reason {
-            line.plain(key!("reason"), reason.code());
-        }
-        if let Some(detail) = self.rejection.as_ref().and_then(|it| it.detail.as_deref()) {
-            line.text(key!("detail"), detail);
-        }
-        if let Some(route) = self.route {
-            line.plain(key!("route"), &plan.routes[route].name);
-        }
-        if let Some((_, cluster)) = self.backend {
-            line.text(key!("upstream"), &plan.clusters[cluster].name);
-        }
-        if let Some(lease) = &self.lease {
-            line.plain(key!("endpoint"), &lease.endpoint().label);
-        }
-        let hedges = self.hedges.load(Ordering::Relaxed);
-        line.number(key!("tries"), (self.tries + hedges).into());
-        line.number(key!("duration_us"), micros(elapsed));
-        if let Some(micros) = self.upstream_micros {
-            line.number(key!("upstream_us"), micros);
-        }
-        line.number(key!("bytes_sent"), self.bytes_sent);
-        if self.is_trusted {
-            let peer = self.connection.peer.ip();
-            let client = plan.forwarded.client(peer, &self.parts.headers);
-            line.plain(key!("client"), &client.to_string());
-        } else {
-            line.plain(key!("client"), &self.connection.peer_text);
-        }
-        line.plain(
-            key!("request_id"),
-            self.request_id.to_str().unwrap_or_default(),
-        );
-        line.hex(key!("trace_id"), self.trace.trace_id);
-    }
 }
 
 impl Drop for Record {
@@ -217,8 +164,11 @@ impl Drop for Record {
         if let Some(reason) = reason {
             self.note_refusal(reason, unix_micros);
         }
-        self.worker.log.write(unix_micros, |line| {
-            self.write_line(line, elapsed, status, reason);
+        self.write_access_line(&Ending {
+            unix_micros,
+            elapsed,
+            status,
+            reason,
         });
         self.connection.state.end_answer(ended.to_ms());
     }

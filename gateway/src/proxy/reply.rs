@@ -43,7 +43,7 @@ pub(super) fn pass(
     } = *answer;
     record.status = Some(status);
     strip_hop_by_hop(&mut headers);
-    finish_headers(&mut headers, &record);
+    finish_headers(&mut headers, &mut record);
     let mut response = Response::new(ResponseBody::upstream(held, link, silence_max, record));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -179,7 +179,7 @@ fn wanted_scopes(auth: &Auth) -> String {
 }
 
 fn own(
-    record: Box<Record>,
+    mut record: Box<Record>,
     status: StatusCode,
     mut headers: HeaderMap,
     body: Bytes,
@@ -188,17 +188,20 @@ fn own(
     if announces_body(&record.parts.headers) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    finish_headers(&mut headers, &record);
+    finish_headers(&mut headers, &mut record);
     let mut response = Response::new(ResponseBody::own(body, record));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
-fn finish_headers(headers: &mut HeaderMap, record: &Record) {
+fn finish_headers(headers: &mut HeaderMap, record: &mut Record) {
     headers.insert(X_REQUEST_ID, record.request_id.clone());
     // A client that keeps its connection would find it closed soon (RFC 9112 section 9.6).
     if record.worker.lifecycle.is_leaving() || record.connection.is_spent() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if record.asked.is_some() {
+        record.note_answer(headers);
     }
 }

@@ -17,6 +17,7 @@ use http::request::Parts;
 use mesh::request_id::RequestId;
 use mesh::trace::TraceContext;
 
+use super::access_line::Asked;
 use super::intake;
 use super::known::KnownAddresses;
 use super::live::{Live, Pinned};
@@ -103,6 +104,10 @@ impl Worker {
         drop(state);
         self.cells.requests_in_flight.add(1);
         let started = Instant::now();
+        let log = pinned.live.plan.access_log.as_ref();
+        let asked = log
+            .filter(|log| log.needs.are_any())
+            .map(|log| Asked::of(log, connection.head_began()));
         Box::new(Record {
             worker: Arc::clone(self),
             connection: Arc::clone(connection),
@@ -127,6 +132,7 @@ impl Worker {
             bytes_sent: 0,
             is_complete: false,
             is_stand_in: false,
+            asked,
         })
     }
 
@@ -220,6 +226,12 @@ impl Connection {
         self.requests.store(ordinal, Ordering::Relaxed);
         self.state.begin_answer();
         self.state.refusal_of(ordinal)
+    }
+
+    /// When the head of the request being served began, where it came in pieces.
+    fn head_began(&self) -> Option<Millis> {
+        let ordinal = self.requests.load(Ordering::Relaxed);
+        self.state.head_began_of(ordinal)
     }
 
     /// Whether nothing of a request or an answer is under way.

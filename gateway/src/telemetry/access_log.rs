@@ -1,41 +1,28 @@
-//! One JSON line a request: formatted into a worker's buffer, written by a thread of its own.
+//! One line a request: formatted into a worker's buffer, written by a thread of its own.
 //!
 //! A worker never waits for the log. When the writer falls behind by more than
-//! [`BUFFERS_QUEUED_MAX`] buffers, whole buffers are dropped and counted.
+//! [`BUFFERS_QUEUED_MAX`] buffers, whole buffers are dropped and counted. What the thread does with
+//! them is in `log_writer.rs`.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::line::{LineWriter, TimeText};
+use super::line::TimeText;
+use super::log_writer::{Message, Order, Output, Shared, Writer, lines};
 
 /// Bytes of a worker's buffer at which it is handed to the writer.
 const BUFFER_BYTES: usize = 32 * 1024;
 /// Buffers that may wait for the writer: 8 MiB.
 const BUFFERS_QUEUED_MAX: usize = 256;
 
-/// Where the lines go.
-pub(crate) enum Output {
-    Stdout,
-    File(std::fs::File),
-}
-
-impl Output {
-    /// Opens a file for appending.
-    pub(crate) fn file(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self::File(file))
-    }
-}
-
 /// The writing end of the log, shared by the workers.
 pub(crate) struct AccessLog {
-    sender: SyncSender<Vec<u8>>,
+    sender: SyncSender<Message>,
     lines_dropped: AtomicU64,
+    shared: Arc<Shared>,
 }
 
 /// Joins the writer's thread once every sender is gone.
@@ -50,58 +37,78 @@ impl WriterThread {
     }
 }
 
+/// What has become of lines, and of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogCounts {
+    /// Lost because the output could not keep up.
+    pub(crate) lines_dropped: u64,
+    /// Lost because the output refused them.
+    pub(crate) lines_unwritten: u64,
+    /// Times that the file was opened anew.
+    pub(crate) reopened: u64,
+    /// Whether the output refuses what it is given, or the file cannot be opened anew.
+    pub(crate) is_failing: bool,
+}
+
 impl AccessLog {
-    /// Starts the writer.
-    pub(crate) fn start(output: Output) -> io::Result<(Arc<Self>, WriterThread)> {
+    /// Starts the writer; without an output it waits for one.
+    pub(crate) fn start(output: Option<Output>) -> io::Result<(Arc<Self>, WriterThread)> {
         let (sender, receiver) = sync_channel(BUFFERS_QUEUED_MAX);
+        let shared = Arc::new(Shared::default());
+        let writer = Writer::new(output, Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || write_all(output, &receiver))?;
+            .spawn(move || writer.run(&receiver))?;
         let log = Self {
             sender,
             lines_dropped: AtomicU64::new(0),
+            shared,
         };
         Ok((Arc::new(log), WriterThread(thread)))
     }
 
-    /// Lines lost because the output could not keep up.
-    pub(crate) fn lines_dropped(&self) -> u64 {
-        self.lines_dropped.load(Ordering::Relaxed)
+    /// Lines go there from now on; those that are queued may too.
+    pub(crate) fn change(&self, output: Output) {
+        self.order(Order::Change(output));
+    }
+
+    /// Opens the file anew.
+    pub(crate) fn reopen(&self) {
+        self.order(Order::Reopen);
+    }
+
+    fn order(&self, order: Order) {
+        self.shared.give(order);
+        // Where the queue is full, the writer is awake.
+        let _woken = self.sender.try_send(Message::Look);
+    }
+
+    pub(crate) fn counts(&self) -> LogCounts {
+        LogCounts {
+            lines_dropped: self.lines_dropped.load(Ordering::Relaxed),
+            lines_unwritten: self.shared.lines_unwritten.load(Ordering::Relaxed),
+            reopened: self.shared.reopened.load(Ordering::Relaxed),
+            is_failing: self.shared.is_failing.load(Ordering::Relaxed),
+        }
     }
 
     fn send(&self, buffer: Vec<u8>) {
-        match self.sender.try_send(buffer) {
+        match self.sender.try_send(Message::Lines(buffer)) {
             Ok(()) => {}
-            Err(TrySendError::Full(buffer) | TrySendError::Disconnected(buffer)) => {
-                let lines = memchr::memchr_iter(b'\n', &buffer).count() as u64;
-                self.lines_dropped.fetch_add(lines, Ordering::Relaxed);
+            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
+                let Message::Lines(buffer) = message else {
+                    return;
+                };
+                self.lines_dropped
+                    .fetch_add(lines(&buffer), Ordering::Relaxed);
             }
-        }
-    }
-}
-
-fn write_all(output: Output, receiver: &Receiver<Vec<u8>>) {
-    let mut output: Box<dyn Write> = match output {
-        Output::Stdout => Box::new(io::stdout()),
-        Output::File(file) => Box::new(file),
-    };
-    let mut is_failing = false;
-    for buffer in receiver {
-        let result = output.write_all(&buffer).and_then(|()| output.flush());
-        match result {
-            Ok(()) => is_failing = false,
-            Err(error) if !is_failing => {
-                is_failing = true;
-                tracing::warn!(%error, "the access log cannot be written; lines are lost");
-            }
-            Err(_) => {}
         }
     }
 }
 
 /// A worker's buffer. Only its worker comes here, so the lock is never waited for.
 pub(crate) struct Buffer {
-    log: Option<Arc<AccessLog>>,
+    log: Arc<AccessLog>,
     state: Mutex<State>,
 }
 
@@ -112,36 +119,32 @@ struct State {
 }
 
 impl Buffer {
-    /// A buffer in front of a log; without a log, lines are never formatted.
-    pub(crate) fn new(log: Option<Arc<AccessLog>>) -> Self {
+    /// A buffer in front of a log.
+    pub(crate) fn new(log: Arc<AccessLog>) -> Self {
         Self {
             log,
             state: Mutex::default(),
         }
     }
 
-    /// Adds a line, formatting it only if somebody wants it.
-    pub(crate) fn write(&self, unix_micros: u64, fields: impl FnOnce(&mut LineWriter<'_>)) {
-        let Some(log) = &self.log else { return };
+    /// Adds a line, its end included.
+    pub(crate) fn write(&self, line: impl FnOnce(&mut Vec<u8>, &mut TimeText)) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { bytes, time } = &mut *state;
         if bytes.capacity() == 0 {
             bytes.reserve(BUFFER_BYTES + BUFFER_BYTES / 8);
         }
-        let mut line = LineWriter::begin(bytes, time, unix_micros);
-        fields(&mut line);
-        line.end();
+        line(bytes, time);
         if bytes.len() >= BUFFER_BYTES {
-            log.send(std::mem::take(bytes));
+            self.log.send(std::mem::take(bytes));
         }
     }
 
     /// Hands over what has gathered; called some times a second.
     pub(crate) fn flush(&self) {
-        let Some(log) = &self.log else { return };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.bytes.is_empty() {
-            log.send(std::mem::take(&mut state.bytes));
+            self.log.send(std::mem::take(&mut state.bytes));
         }
     }
 }

@@ -221,6 +221,8 @@ pub(crate) struct WorkerCells {
     pub(crate) requests_in_flight: Counter,
     pub(crate) tokens_cached: Counter,
     pub(crate) connections_idle_upstream: Counter,
+    /// Requests that got no access line, by the share or the route.
+    pub(crate) access_lines_left_out: Counter,
     pub(crate) refusals: Refusals,
     /// The kernel's number of the worker's thread; 0 before it runs, and where threads have none.
     pub(crate) thread: Counter,

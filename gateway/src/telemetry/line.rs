@@ -9,6 +9,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::value::{TimeKind, Value};
+
 /// A member's name with its comma, quotation marks and colon.
 macro_rules! key {
     ($name:literal) => {
@@ -20,15 +22,16 @@ pub(crate) use key;
 /// A JSON object under way.
 pub(crate) struct LineWriter<'a> {
     out: &'a mut Vec<u8>,
+    time: &'a mut TimeText,
 }
 
 impl<'a> LineWriter<'a> {
     /// Begins with the time, which every line has.
-    pub(crate) fn begin(out: &'a mut Vec<u8>, time: &mut TimeText, unix_micros: u64) -> Self {
+    pub(crate) fn begin(out: &'a mut Vec<u8>, time: &'a mut TimeText, unix_micros: u64) -> Self {
         out.extend_from_slice(b"{\"time\":\"");
         time.write(out, unix_micros);
         out.push(b'"');
-        Self { out }
+        Self { out, time }
     }
 
     /// Members that are the same in every line.
@@ -86,6 +89,28 @@ impl<'a> LineWriter<'a> {
         self.out.extend_from_slice(&text);
     }
 
+    /// A field that the file asks for; nothing where there is no value.
+    pub(crate) fn member(&mut self, name: &str, value: &Value<'_>) {
+        if matches!(value, Value::Absent) {
+            return;
+        }
+        self.out.extend_from_slice(b",\"");
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        match value {
+            Value::Absent => {}
+            Value::Number(number) => self.number("", *number),
+            Value::Text(text) => self.text("", text),
+            Value::Id(id) => self.hex("", *id),
+            Value::Span(id) => self.plain("", &format!("{id:016x}")),
+            Value::Time(kind, unix_micros) => {
+                self.out.push(b'"');
+                self.time.write_as(*kind, self.out, *unix_micros);
+                self.out.push(b'"');
+            }
+        }
+    }
+
     /// Ends the line.
     pub(crate) fn end(self) {
         self.out.extend_from_slice(b"}\n");
@@ -111,15 +136,50 @@ pub(crate) struct TimeText {
 }
 
 impl TimeText {
-    /// RFC 3339 with microseconds.
-    fn write(&mut self, out: &mut Vec<u8>, unix_micros: u64) {
-        let second = unix_micros / 1_000_000;
+    /// In one of the forms that a line may ask for.
+    pub(super) fn write_as(&mut self, kind: TimeKind, out: &mut Vec<u8>, unix_micros: u64) {
+        match kind {
+            TimeKind::Rfc3339 => self.write(out, unix_micros),
+            TimeKind::Common => self.write_common(out, unix_micros),
+        }
+    }
+
+    /// `10/Oct/2000:13:55:36 +0000`.
+    fn write_common(&mut self, out: &mut Vec<u8>, unix_micros: u64) {
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        self.follow(unix_micros / 1_000_000);
+        // `2000-10-10T13:55:36`; a year beyond 9999 is not to be met.
+        let text = &self.text;
+        let month = text[5..7].parse().unwrap_or(1_usize);
+        let month = MONTHS[(month - 1).min(11)];
+        for part in [
+            &text[8..10],
+            "/",
+            month,
+            "/",
+            &text[..4],
+            ":",
+            &text[11..19],
+            " +0000",
+        ] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    fn follow(&mut self, second: u64) {
         if second != self.second || self.text.is_empty() {
             let time = UNIX_EPOCH + Duration::from_secs(second);
             self.text = humantime::format_rfc3339_seconds(time).to_string();
             self.text.truncate(self.text.len() - 1);
             self.second = second;
         }
+    }
+
+    /// RFC 3339 with microseconds.
+    fn write(&mut self, out: &mut Vec<u8>, unix_micros: u64) {
+        self.follow(unix_micros / 1_000_000);
         out.extend_from_slice(self.text.as_bytes());
         let mut fraction = *b".000000Z";
         let mut rest = unix_micros % 1_000_000;
@@ -138,17 +198,26 @@ mod tests {
     #[test]
     fn a_line_is_json_whatever_came_from_outside() {
         let mut out = Vec::new();
-        let mut line = LineWriter::begin(&mut out, &mut TimeText::default(), 1_700_000_000_000_042);
+        let mut time = TimeText::default();
+        let mut line = LineWriter::begin(&mut out, &mut time, 1_700_000_000_000_042);
         line.plain(key!("plain"), "a");
         line.text(key!("text"), "a\"b\\c\n\u{1}é");
         line.number(key!("number"), u64::MAX);
         line.hex(key!("hex"), 0xabc);
+        line.member("absent", &Value::Absent);
+        line.member("own", &Value::Text("\"\u{1b}[2J".into()));
+        line.member("span", &Value::Span(0xa1));
+        line.member("when", &Value::Time(TimeKind::Common, 971_186_136_000_000));
         line.end();
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(value["time"], "2023-11-14T22:13:20.000042Z");
         assert_eq!(value["text"], "a\"b\\c\n\u{1}é");
         assert_eq!(value["number"], u64::MAX);
         assert_eq!(value["hex"], "00000000000000000000000000000abc");
+        assert_eq!(value["own"], "\"\u{1b}[2J");
+        assert_eq!(value["span"], "00000000000000a1");
+        assert_eq!(value["when"], "10/Oct/2000:13:55:36 +0000");
+        assert_eq!(value.get("absent"), None);
         assert_eq!(out.last(), Some(&b'\n'));
     }
 

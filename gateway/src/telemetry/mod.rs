@@ -4,4 +4,9 @@ pub(crate) mod access_log;
 pub(crate) mod cells;
 pub(crate) mod ledger;
 pub(crate) mod line;
+pub(crate) mod log_level;
+mod log_writer;
 pub(crate) mod refusals;
+pub(crate) mod value;
+
+pub(crate) use log_writer::Output;

@@ -25,7 +25,7 @@ mod request_head;
 pub(crate) use exchange::{ExchangeError, Reply};
 pub(crate) use held_body::HeldBody;
 pub(crate) use pool::Pool;
-pub(crate) use request_body::{BodyError, Replay, RequestBody, Silence};
+pub(crate) use request_body::{BodyError, Bounds, Replay, RequestBody, Silence};
 
 use std::io;
 use std::pin::Pin;

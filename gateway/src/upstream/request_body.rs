@@ -2,6 +2,7 @@
 //! to be sent again.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -68,6 +69,16 @@ pub(crate) struct RequestStream {
     incoming: Incoming,
     bytes_left: u64,
     silence: Silence,
+    received: Option<Arc<AtomicU64>>,
+}
+
+/// What a request's body may be, and who counts it.
+pub(crate) struct Bounds {
+    pub(crate) bytes_max: u64,
+    /// The longest silence within it.
+    pub(crate) silence_max: Duration,
+    /// Bytes that have come so far, where somebody asks for them.
+    pub(crate) received: Option<Arc<AtomicU64>>,
 }
 
 /// A body for one try, beside its [`Replay`].
@@ -92,8 +103,8 @@ struct Keeping {
 }
 
 impl RequestBody {
-    pub(crate) fn stream(incoming: Incoming, bytes_max: u64, silence_max: Duration) -> Self {
-        let stream = RequestStream::new(incoming, bytes_max, silence_max);
+    pub(crate) fn stream(incoming: Incoming, bounds: Bounds) -> Self {
+        let stream = RequestStream::new(incoming, bounds);
         Self::Stream(Box::new(stream))
     }
 
@@ -101,15 +112,14 @@ impl RequestBody {
     /// that says that it is longer is not kept at all.
     pub(crate) fn kept(
         incoming: Incoming,
-        bytes_max: u64,
-        silence_max: Duration,
+        bounds: Bounds,
         kept_bytes_max: usize,
     ) -> (Self, Option<Replay>) {
         if incoming.size_hint().lower() > kept_bytes_max as u64 {
-            return (Self::stream(incoming, bytes_max, silence_max), None);
+            return (Self::stream(incoming, bounds), None);
         }
         let replay = Replay(Arc::new(Mutex::new(Keeping {
-            stream: RequestStream::new(incoming, bytes_max, silence_max),
+            stream: RequestStream::new(incoming, bounds),
             kept: Some(Vec::new()),
             bytes_max: kept_bytes_max,
         })));
@@ -153,11 +163,12 @@ impl Replay {
 type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
 impl RequestStream {
-    fn new(incoming: Incoming, bytes_max: u64, silence_max: Duration) -> Self {
+    fn new(incoming: Incoming, bounds: Bounds) -> Self {
         Self {
             incoming,
-            bytes_left: bytes_max,
-            silence: Silence::new(silence_max),
+            bytes_left: bounds.bytes_max,
+            silence: Silence::new(bounds.silence_max),
+            received: bounds.received,
         }
     }
 
@@ -173,6 +184,9 @@ impl RequestStream {
                 match self.bytes_left.checked_sub(length) {
                     Some(left) => {
                         self.bytes_left = left;
+                        if let Some(received) = &self.received {
+                            received.fetch_add(length, Ordering::Relaxed);
+                        }
                         Poll::Ready(Some(Ok(frame)))
                     }
                     None => Poll::Ready(Some(Err(BodyError(Reason::BodyTooLarge)))),

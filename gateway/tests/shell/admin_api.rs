@@ -73,7 +73,8 @@ fn every_answer_is_as_documented_and_everything_documented_is_served() {
         .keys()
         .map(String::as_str)
         .collect();
-    let mut served: Vec<_> = PATHS.into_iter().chain(["/api/v1/explain"]).collect();
+    let others = ["/api/v1/explain", "/api/v1/log-level"];
+    let mut served: Vec<_> = PATHS.into_iter().chain(others).collect();
     served.sort_unstable();
     assert_eq!(documented, served);
     for path in PATHS {
@@ -119,6 +120,37 @@ fn every_answer_is_as_documented_and_everything_documented_is_served() {
         assert_eq!(answer.status(), status, "{question}: {}", answer.text());
         check(&document, operation, &answer, &question.to_string());
     }
+}
+
+#[test]
+fn what_is_logged_is_changed_with_the_token_alone() {
+    let backend = Backend::replying("ok");
+    let gateway = start(&backend);
+    let document = document(&gateway);
+    let path = "/api/v1/log-level";
+    let operations = &document["paths"][path];
+    // The log of a test is that of the test.
+    let shown = gateway.admin(path);
+    assert_eq!(shown.status(), 503);
+    check(&document, &operations["get"], &shown, path);
+    for (token, body, status) in [
+        ("", json!({"level": "debug"}), 401),
+        ("wrong-token-0123456789", json!({"level": "debug"}), 401),
+        (ADMIN_TOKEN, json!({"level": "loud"}), 400),
+        (ADMIN_TOKEN, json!({"level": "debug"}), 503),
+    ] {
+        let request = gateway.admin_request(Method::PUT, path);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let request = match token {
+            "" => request,
+            token => request.bearer_auth(token),
+        };
+        let answer = request.body(body.to_string()).fetch();
+        assert_eq!(answer.status(), status, "{token} {body}");
+        check(&document, &operations["put"], &answer, &body.to_string());
+    }
+    let deleted = gateway.admin_request(Method::DELETE, path).fetch();
+    assert_eq!(deleted.status(), 405);
 }
 
 #[test]
@@ -308,7 +340,7 @@ fn the_page_is_served_with_a_policy_that_lets_in_nothing_else() {
     }
 }
 
-fn check(document: &Value, operation: &Value, answer: &Reply, at: &str) {
+pub(crate) fn check(document: &Value, operation: &Value, answer: &Reply, at: &str) {
     let response = &operation["responses"][answer.status().to_string()];
     let kind = answer.header("content-type").expect("a media type");
     let schema = &response["content"][&kind]["schema"];

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access_log;
 mod admin;
 mod admin_api;
 mod api_key;
@@ -23,6 +24,7 @@ mod identity;
 mod idle;
 mod keys;
 mod lifecycle;
+mod log_output;
 mod observability;
 mod overload;
 mod program;

@@ -258,10 +258,23 @@ pub(crate) fn whole(yaml: &str) -> String {
     } else {
         "workers: 1\n"
     };
-    let has_admin = yaml.lines().any(|line| line.starts_with("admin:"));
+    let is_own = |line: &str| {
+        let section = line.split_once(':').map(|(section, _)| section);
+        let own = |section| move |line: &str| line.split(':').next() == Some(section);
+        section.is_some_and(|section| yaml.lines().any(own(section)))
+    };
     let preamble = PREAMBLE.split_inclusive('\n');
-    let preamble = preamble.filter(|line| !(has_admin && line.starts_with("admin:")));
+    let preamble = preamble.filter(|line| !is_own(line));
     format!("{}{workers}{yaml}", preamble.collect::<String>())
+}
+
+/// The same of a log that is not JSON.
+pub(crate) fn text_lines(path: &Path, count: usize) -> Vec<String> {
+    eventually(&format!("{count} lines"), || {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        (lines.len() >= count).then_some(lines)
+    })
 }
 
 /// Waits until an access log holds this many lines, and reads them.

@@ -133,6 +133,7 @@ pub(super) fn route_options(plan: &Plan, route: &Route) -> BTreeMap<&'static str
         hedge,
         priority,
         body_bytes_max,
+        access_log,
     } = route;
     let (backends, sticky, respond) = action_options(plan, action);
     // What concerns upstreams means nothing where there is none.
@@ -148,6 +149,7 @@ pub(super) fn route_options(plan: &Plan, route: &Route) -> BTreeMap<&'static str
         ("hedge", forwarding(text(hedge))),
         ("priority", forwarding(text(priority))),
         ("max_request_body", text(body_bytes_max)),
+        ("access_log", text(access_log)),
     ])
 }
 
@@ -268,7 +270,10 @@ fn upstream(settings: &Settings, index: usize, cluster: &Cluster) -> Thing {
         name,
         [
             ("source", text(&settings.endpoint_sources.get(index))),
-            ("load_balancer", text(&(policy, slow_start, zones, aperture))),
+            (
+                "load_balancer",
+                text(&(policy, slow_start, zones, aperture)),
+            ),
             ("connect_timeout", text(connect_timeout)),
             ("limits", text(&(limits, adaptive))),
             ("outlier_detection", text(outliers)),
@@ -365,7 +370,7 @@ fn process(plan: &Plan, settings: &Settings) -> Vec<Thing> {
         ("listeners", text(listeners)),
         ("admin", text(&(admin, admin_token, token))),
         ("workers", text(workers)),
-        ("access_log", text(access_log)),
+        ("access_log", text(&(access_log, &plan.access_log))),
         ("limits", text(limits)),
         ("shutdown", text(shutdown)),
         ("upgrade", text(upgrade)),

@@ -13,7 +13,7 @@ use super::load_balancers::Attributes;
 use super::named_files::{NamedFile, named_files};
 use super::origins::origins;
 use super::settings::Sources;
-use super::{Outline, RoutesFile, Settings, identity, lints, load_balancers, overload};
+use super::{Outline, RoutesFile, Settings, access_log, identity, lints, load_balancers, overload};
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::credential::Place;
 use crate::auth::jwt::Provider;
@@ -143,6 +143,16 @@ impl Names<'_> {
         self.key_headers.get(list).cloned().map(Place::Header)
     }
 
+    /// All headers that carry credentials beside those that always do.
+    pub(super) fn credential_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let places = self.places.iter().flatten();
+        let places = places.filter_map(|place| match place {
+            Place::Header(name) => Some(name),
+            Place::Authorization | Place::Cookie(_) => None,
+        });
+        self.key_headers.iter().chain(places)
+    }
+
     /// Where tokens of these providers may be.
     pub(super) fn places(&self, providers: &[usize]) -> Vec<Place> {
         let mut all = Vec::new();
@@ -195,6 +205,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         places: providers.iter().map(|it| it.places.clone()).collect(),
     };
     let mut routes = routes(file, &names, check);
+    let credentials: Vec<_> = names.credential_headers().cloned().collect();
     number_providers(&mut providers);
     let next_number = number_policies(&mut routes).max(providers.len() as u64);
     overload::share_limits(&mut clusters, &routes);
@@ -205,6 +216,10 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         spec.compile(&taken, check)
     });
     identity_headers.extend(internal_identity.iter().map(|it| it.header.clone()));
+    let own_header = internal_identity.iter().map(|it| it.header.clone());
+    let hidden = access_log::hidden(credentials.into_iter().chain(own_header));
+    let access_log = file.access_log.compile(&hidden, check);
+    access_log::share(access_log.as_ref(), file, &mut routes, check);
     let revocations = file.jwt_providers.iter();
     let revocations = revocations
         .map(|(name, spec)| spec.revocations(name, check))
@@ -227,6 +242,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
     let plan = Plan {
         origins: Arc::default(),
         table: table(file, check)?,
+        access_log,
         identity_headers: NameSet::new(identity_headers),
         routes,
         providers,

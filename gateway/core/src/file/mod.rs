@@ -2,6 +2,7 @@
 //!
 //! Two stages: the first says what the user wrote, the second is all that the proxy sees.
 
+mod access_log;
 mod address;
 mod admin;
 mod apertures;
@@ -43,6 +44,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use access_log::{
+    AccessLogFormat, AccessLogOutput, AccessLogSpec, HashSecretSpec, LogSwitch, LoggedErrors,
+    QuerySpec, RouteLogSpec, SampleSpec,
+};
 pub use address::{Address, NameServer, Network};
 pub use admin::{AdminSpec, AdminToken};
 pub use apertures::{Aperture, ApertureSpec};
@@ -72,8 +77,7 @@ pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, Route
 pub use schema::schema;
 pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
 pub use settings::{
-    AccessLogFormat, AccessLogOutput, AccessLogSpec, ForwardedSpec, Limits, LimitsSpec,
-    ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
+    ForwardedSpec, Limits, LimitsSpec, ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
 };
 pub use sources::{CloudMap, CloudMapSpec, Dns, DnsName, DnsSpec, EndpointSource, FileSpec};
 pub use upgrade::{Upgrade, UpgradeSpec};

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::access_log::RouteLogSpec;
 use super::auth::AuthSpec;
 use super::compile::{Checker, Names};
 use super::load_balancers::{StickySpec, WhenEmpty};
@@ -43,6 +44,10 @@ pub struct RouteSpec {
     /// `normal` or `low`; default `normal`.
     #[serde(default)]
     pub priority: PriorityName,
+    /// Which of its requests get an access line: `off`, or another share of them; default as in
+    /// `access_log.sample`.
+    #[serde(default)]
+    pub access_log: Option<RouteLogSpec>,
     /// Bytes of a request's body, up to 1024 GiB; default 10 MiB.
     #[serde(default)]
     pub max_request_body: Option<ByteSize>,
@@ -163,6 +168,8 @@ impl RouteSpec {
                 .map(|hedge| hedge.compile(&join(&at, "hedge"), check)),
             priority: self.priority.into(),
             body_bytes_max: body_bytes_max.map_or(BODY_BYTES_MAX, |it| it.0),
+            // Shared out once all routes are compiled.
+            access_log: None,
         }
     }
 

@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::bounds;
 use super::load_balancers::Switch;
-use super::{Address, NameServer, Network, RetryCondition, RoutesFile};
+use super::{AccessLogFormat, Address, NameServer, Network, RetryCondition, RoutesFile};
 use crate::auth::claims::Pattern;
 use crate::config::TextOr;
 use crate::words::percent::Percent;
+use crate::words::rate::Rate;
 use crate::words::units::{ByteSize, HumanDuration};
 
 /// The dialect that editors know.
@@ -151,6 +152,22 @@ schema_of!(
     text("^([0-9]+ *(ms|s|m|h|d) *)+$", &["250ms", "10s", "1m30s"])
 );
 schema_of!(Percent, "share", text("^[0-9]+%$", &["10%"]));
+schema_of!(
+    Rate,
+    "rate",
+    text("^[0-9]+(\\.[0-9]{1,4})?%$", &["10%", "0.5%"])
+);
+schema_of!(
+    AccessLogFormat,
+    "format of lines",
+    json_schema!({
+        "anyOf": [
+            { "enum": AccessLogFormat::WORDS },
+            { "type": "string", "pattern": format!("%\\{{|{VARIABLE}"),
+              "examples": ["%{client} \"%{method} %{path}\" %{status} %{duration_us}"] },
+        ],
+    })
+);
 schema_of!(
     Address,
     "address",

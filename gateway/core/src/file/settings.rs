@@ -11,8 +11,8 @@ use super::compile::Checker;
 use super::endpoints::{ZONE_HELP, is_zone};
 use super::revocations::DocumentSource;
 use super::{
-    Address, AdminToken, EndpointSource, HealthCheck, KeySource, NameServers, Network, RoutesFile,
-    Upgrade,
+    AccessLogOutput, Address, AdminToken, EndpointSource, HealthCheck, KeySource, NameServers,
+    Network, RoutesFile, Upgrade,
 };
 use crate::framing::HeadLimits;
 use crate::identity::InternalIdentity;
@@ -24,47 +24,6 @@ use crate::words::units::{ByteSize, HumanDuration};
 pub struct ListenerSpec {
     /// `address:port`; port 0 takes a free one.
     pub address: Address,
-}
-
-/// The access log.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AccessLogSpec {
-    /// `json` (default) or `none`.
-    pub format: AccessLogFormat,
-    /// `stdout` (default) or a file's path, with at least one `/`.
-    pub output: AccessLogOutput,
-}
-
-/// How a line is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AccessLogFormat {
-    /// One JSON object a line.
-    #[default]
-    Json,
-    /// No log at all.
-    None,
-}
-
-/// Where lines go.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(from = "String")]
-pub enum AccessLogOutput {
-    /// Standard output.
-    #[default]
-    Stdout,
-    /// A file, appended to.
-    File(String),
-}
-
-impl From<String> for AccessLogOutput {
-    fn from(text: String) -> Self {
-        match text.as_str() {
-            "stdout" => Self::Stdout,
-            _ => Self::File(text),
-        }
-    }
 }
 
 /// Bounds on connections and heads, as written.
@@ -213,10 +172,7 @@ impl Settings {
             admin: file.admin.address.0,
             admin_token: file.admin.token(check),
             workers: file.workers.map(|workers| workers as usize),
-            access_log: match file.access_log.format {
-                AccessLogFormat::Json => Some(access_log(&file.access_log.output, check)),
-                AccessLogFormat::None => None,
-            },
+            access_log: file.access_log.output(check),
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
             name_servers: file.dns.compile(check),
@@ -302,20 +258,6 @@ fn listeners(file: &RoutesFile, check: &mut Checker<'_>) -> Vec<SocketAddr> {
 fn do_clash(a: SocketAddr, b: SocketAddr) -> bool {
     let is_covered = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && is_covered
-}
-
-fn access_log(output: &AccessLogOutput, check: &mut Checker<'_>) -> AccessLogOutput {
-    // `stderr` or a slip such as `stdot` would become a file of that name.
-    if let AccessLogOutput::File(path) = output
-        && !path.contains('/')
-    {
-        check.problem(
-            "access_log.output",
-            format!("`{path}` is neither `stdout` nor a path"),
-            Some("write `stdout`, or a path with a `/`, such as `./access.log`".into()),
-        );
-    }
-    output.clone()
 }
 
 fn limits(spec: &LimitsSpec, check: &mut Checker<'_>) -> Limits {

@@ -1,5 +1,6 @@
 //! What good files mean, and what is said about bad ones.
 
+mod access_log;
 mod bounds;
 mod broken;
 mod corpus;

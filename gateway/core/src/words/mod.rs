@@ -1,6 +1,7 @@
 //! The words that every room shares.
 
 pub mod percent;
+pub mod rate;
 pub mod reason;
 pub mod rejection;
 pub mod time;

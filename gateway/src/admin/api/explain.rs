@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use axum::response::Response;
@@ -14,7 +14,7 @@ use axum::{Extension, http};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Number, json};
 
-use super::{Observed, now, problem};
+use super::{Observed, is_json, now, problem};
 use crate::admin::access::Access;
 use crate::admin::reload::deny;
 use crate::proxy::{self, Moment, Question};
@@ -73,7 +73,6 @@ pub(super) async fn explain(
     if let Err(denied) = access.check_question(&headers).await {
         return deny(denied);
     }
-    // Another origin's page can send this type only where it was asked first (Fetch, section 3.2).
     if !is_json(&headers) {
         let detail = "send `content-type: application/json`";
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -98,12 +97,6 @@ pub(super) async fn explain(
     };
     let explanation = proxy::explain(&observed.live.load(), &question, moment);
     now(json!(explanation))
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let kind = kind.and_then(|kind| kind.split(|&byte| byte == b';').next());
-    kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"))
 }
 
 impl Asked {

@@ -1,15 +1,18 @@
-//! What a running gateway knows, as JSON under `/api/v1`. All of it is read-only.
+//! What a running gateway knows, as JSON under `/api/v1`. All of it is read-only but
+//! what is logged.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `guard.rs` | who may look: no page of somebody else's |
 //! | `state.rs` | process, configuration, keys, limits, refusals |
 //! | `traffic.rs` | routes and upstreams with what is counted of them |
+//! | `log_level.rs` | what is logged besides requests |
 //! | `explain.rs` | what would become of a request |
 //! | `openapi.json` | the document; a test holds it and the answers together |
 
 mod explain;
 mod guard;
+mod log_level;
 mod state;
 mod traffic;
 
@@ -17,7 +20,7 @@ use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -44,6 +47,10 @@ pub(super) fn router(access: &Arc<Access>) -> Router<Arc<Observed>> {
         .route("/api/v1/keys", only(get(state::keys)))
         .route("/api/v1/limits", only(get(state::limits)))
         .route("/api/v1/refusals", only(get(state::refusals)))
+        .route(
+            "/api/v1/log-level",
+            only(get(log_level::show).put(log_level::set)),
+        )
         .route("/api/v1/explain", only(post(explain::explain)))
         .route("/api/{*rest}", axum::routing::any(missing))
         .layer(DefaultBodyLimit::max(QUESTION_BYTES_MAX));
@@ -71,6 +78,13 @@ async fn openapi() -> Response {
 async fn missing() -> Response {
     let detail = "the API's document, /api/openapi.json, says what there is";
     problem(StatusCode::NOT_FOUND, "not_found", detail, &json!({}))
+}
+
+/// Another origin's page can send this type only where it was asked first (Fetch, section 3.2).
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = kind.and_then(|kind| kind.split(|&byte| byte == b';').next());
+    kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"))
 }
 
 /// An answer that is true for this moment alone.

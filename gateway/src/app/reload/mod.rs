@@ -23,11 +23,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_core::file::{Compiled, Outline, Settings};
+use gateway_core::plan::Plan;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
+use super::Cause;
 use super::endpoints::runtime;
+use super::log_output::LogOutput;
 use super::running::Running;
 use crate::admin::{Applied, Ask, InForce, Outcome, Place, Refused, Reloads};
 use crate::cause::chain;
@@ -137,6 +140,7 @@ pub(super) struct Reloader {
     pub(super) started: Settings,
     /// Of the configuration in force.
     pub(super) outline: Outline,
+    pub(super) log: LogOutput,
 }
 
 /// Why the configuration is read.
@@ -283,7 +287,7 @@ impl Reloader {
             settings,
             outline,
         } = compiled;
-        let unanswered = match running.change(plan, &settings).await {
+        let unanswered = match self.change(running, plan, &settings).await {
             Ok(unanswered) => unanswered,
             Err(cause) => {
                 let text = chain(&cause);
@@ -306,6 +310,19 @@ impl Reloader {
         tell(&in_force, &applied, why);
         self.reloads.put_in_force(in_force);
         Outcome::Applied(Arc::new(applied))
+    }
+
+    /// Puts a plan in force, and its access lines where they are to go.
+    async fn change(
+        &mut self,
+        running: &mut Running,
+        plan: Plan,
+        settings: &Settings,
+    ) -> Result<Vec<String>, Cause> {
+        let opened = self.log.open(settings.access_log.as_ref()).await?;
+        let unanswered = running.change(plan, settings).await?;
+        self.log.put(opened);
+        Ok(unanswered)
     }
 }
 

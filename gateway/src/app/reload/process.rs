@@ -12,7 +12,6 @@ pub(crate) fn needs_restart(started: &Settings, now: &Settings) -> Vec<&'static 
             started.admin == now.admin && started.admin_token == now.admin_token,
         ),
         ("workers", started.workers == now.workers),
-        ("access_log", started.access_log == now.access_log),
         ("limits", started.limits == now.limits),
         ("shutdown", started.shutdown == now.shutdown),
         ("upgrade", started.upgrade == now.upgrade),

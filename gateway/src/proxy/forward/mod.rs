@@ -33,7 +33,7 @@ use crate::cause::chain;
 use crate::clock::Moment;
 use crate::identity::Subject;
 use crate::telemetry::cells::UpstreamCells;
-use crate::upstream::{ExchangeError, Link, Replay, Reply, RequestBody};
+use crate::upstream::{Bounds, ExchangeError, Link, Replay, Reply, RequestBody};
 use again::{Ending, Failed};
 use request::{time_allowed, upstream_request};
 
@@ -80,6 +80,10 @@ struct Ended {
     result: Result<Box<Reply>, Failed>,
     /// From when it was sent to its answer's head, or to its failure.
     micros: Option<u64>,
+    /// When it was sent.
+    sent: Option<Moment>,
+    /// What its new connection took, where access lines say so.
+    connect: Option<Duration>,
     /// Its pooled connection turned out to be closed.
     wants_new_link: bool,
 }
@@ -167,12 +171,17 @@ impl Forwarding<'_> {
             return RequestBody::Empty;
         }
         let silence_max = record.connection.body_timeout;
-        let (bytes_max, policy) = (self.route.body_bytes_max, &self.route.retries);
+        let policy = &self.route.retries;
+        let bounds = Bounds {
+            bytes_max: self.route.body_bytes_max,
+            silence_max,
+            received: record.asked.as_ref().and_then(|asked| asked.received()),
+        };
         if !policy.may_repeat(&record.parts.method) && !self.may_hedge(&record.parts.method) {
-            return RequestBody::stream(incoming, bytes_max, silence_max);
+            return RequestBody::stream(incoming, bounds);
         }
         let kept_bytes_max = policy.body_bytes_max;
-        let (body, replay) = RequestBody::kept(incoming, bytes_max, silence_max, kept_bytes_max);
+        let (body, replay) = RequestBody::kept(incoming, bounds, kept_bytes_max);
         self.replay = replay;
         body
     }
@@ -253,14 +262,14 @@ impl Forwarding<'_> {
         now: Millis,
     ) -> Ended {
         let opened = match way {
-            Way::Pooled(link) => Ok(link),
+            Way::Pooled(link) => Ok((link, None)),
             Way::New {
                 connection,
                 waiting: _counted,
             } => self.open(record, lease, connection, now).await,
         };
-        let link = match opened {
-            Ok(link) => link,
+        let (link, connect) = match opened {
+            Ok(opened) => opened,
             Err(rejection) => return Ended::unconnected(rejection, body),
         };
         let (per_try, deadline) = (self.route.per_try_timeout, self.deadline);
@@ -276,13 +285,17 @@ impl Forwarding<'_> {
         };
         let token = token.as_ref().map(|(name, value)| (*name, value));
         let request = upstream_request(record, lease, token, left, body);
-        self.exchange(record, lease, link, request, span).await
+        let ended = self.exchange(record, lease, link, request, span).await;
+        Ended { connect, ..ended }
     }
 
     /// What a try leaves behind for the next one, and for the record.
     fn settle(&mut self, record: &mut Record, ended: Ended) -> Result<Box<Reply>, Failed> {
         if ended.micros.is_some() {
             record.upstream_micros = ended.micros;
+        }
+        if let Some(asked) = &mut record.asked {
+            asked.note_try(ended.sent, ended.connect);
         }
         self.wants_new_link = ended.wants_new_link;
         ended.result
@@ -320,7 +333,7 @@ impl Forwarding<'_> {
         lease: &Lease,
         connection: Held,
         now: Millis,
-    ) -> Result<Box<Link>, Rejection> {
+    ) -> Result<(Box<Link>, Option<Duration>), Rejection> {
         let endpoint = lease.endpoint();
         let left = self.deadline.saturating_duration_since(Instant::now());
         let timeout = self.cluster.connect_timeout.min(left);
@@ -329,7 +342,9 @@ impl Forwarding<'_> {
         match Link::open(&endpoint.instance, timeout, bounds, now, connection).await {
             Ok(link) => {
                 self.cells.connections_opened.add(1);
-                Ok(link)
+                let wants_time = record.asked.as_ref().is_some_and(|it| it.wants_times());
+                let took = wants_time.then(|| began.elapsed());
+                Ok((link, took))
             }
             Err(error) => {
                 self.cells.connect_failures.add(1);
@@ -379,6 +394,8 @@ impl Forwarding<'_> {
                 Err(error) => Err(explain(error)),
             },
             micros: Some(crate::clock::micros(took)),
+            sent: Some(span.sent),
+            connect: None,
             wants_new_link,
         }
     }
@@ -414,6 +431,8 @@ impl Ended {
                 body: Some(body),
             }),
             micros: None,
+            sent: None,
+            connect: None,
             wants_new_link: false,
         }
     }

@@ -9,12 +9,15 @@ use crate::file::schema::plain;
 use crate::words::units::{ByteSize, HumanDuration};
 
 /// Values that have no range of their own.
-const WITHOUT: [&str; 5] = [
+const WITHOUT: [&str; 7] = [
     // The one version.
     "version",
     // Between other keys.
     "upstreams.sample.limits.adaptive.initial",
-    // Whole shares, from 0% to 100%.
+    // Shares from 0% to 100%.
+    "access_log.sample.rate",
+    "routes[0].access_log.rate",
+    // Whole ones.
     "upstreams.sample.outlier_detection.max_ejected",
     "upstreams.sample.outlier_detection.panic_threshold",
     "upstreams.sample.outlier_detection.success_rate.threshold",

@@ -133,7 +133,7 @@ fn an_item_that_cannot_be_read_does_not_shift_the_blame() {
     ]
     .concat();
     expect![[r"
-        5:5 routes[1]: expected a map, found the number `7` | its keys are `name`, `match`, `auth`, `timeout`, `retries`, `hedge`, `priority`, `max_request_body`, `backends`, `sticky`, `respond`
+        5:5 routes[1]: expected a map, found the number `7` | its keys are `name`, `match`, `auth`, `timeout`, `retries`, `hedge`, `priority`, `access_log`, `max_request_body`, `backends`, `sticky`, `respond`
     "]].assert_eq(&problems(&text));
 }
 

@@ -26,7 +26,9 @@ fn judge() -> (Schemas, SchemaIndex) {
 
 /// Why the schema refuses a file; it may take what the gateway refuses, never the other way round.
 pub(super) fn refusal(text: &str) -> Option<String> {
-    let value = match serde_saphyr::from_str::<Value>(text) {
+    // As editors read it, by YAML 1.2: `off` is a word.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let value = match serde_saphyr::from_str_with_options::<Value>(text, options) {
         Ok(value) => value,
         Err(error) => return Some(error.to_string()),
     };
