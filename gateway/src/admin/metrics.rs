@@ -1,10 +1,12 @@
 //! The counters of all workers, summed and written as `OpenMetrics` text.
 
 mod discovery;
+mod exemplars;
 mod health;
 mod keys;
 mod overload;
 mod picks;
+mod spans;
 mod usage;
 
 use std::fmt;
@@ -36,6 +38,8 @@ pub(crate) struct Observed {
     pub(crate) live: Arc<ArcSwap<Live>>,
     pub(crate) workers: Vec<Arc<WorkerCells>>,
     pub(crate) access_log: Option<Arc<AccessLog>>,
+    /// There where spans are exported.
+    pub(crate) spans: Option<Arc<mesh::otlp::Stats>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) reloads: Arc<Reloads>,
     pub(crate) clock: Clock,
@@ -65,7 +69,7 @@ impl Observed {
         registry.register_collector(Box::new(Scrape(Arc::clone(self))));
         let mut text = String::with_capacity(16 * 1024);
         encode(&mut text, &registry)?;
-        Ok(text)
+        exemplars::add(text, &self.live.load().ledger)
     }
 
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -75,6 +79,7 @@ impl Observed {
         keys::encode(&live, encoder)?;
         self.encode_documents(&live.watched.documents, encoder)?;
         self.reloads.encode(encoder)?;
+        spans::encode(self.spans.as_deref(), encoder)?;
         self.encode_process(encoder)
     }
 

@@ -42,6 +42,8 @@ use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::Worker;
 use crate::server::{Acceptor, BindError, seats};
 use crate::telemetry::access_log::{AccessLog, Buffer, Output, WriterThread};
+use crate::telemetry::export::{self, ExportError, ExportThread};
+use crate::telemetry::spans;
 use crate::upgrade::{PlaceError, TakeOverError};
 use background::Background;
 use endpoints::zone;
@@ -96,6 +98,8 @@ enum Cause {
         path: String,
         source: std::io::Error,
     },
+    #[error(transparent)]
+    TraceExport(#[from] ExportError),
     #[error("a thread or runtime cannot be started: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -109,6 +113,7 @@ pub struct Gateway {
     shutdown: ShutdownTimes,
     workers: Vec<Arc<Worker>>,
     writer: Option<WriterThread>,
+    exporter: Option<ExportThread>,
     /// Set when taking over from a running process has failed.
     failure: Failure,
 }
@@ -230,6 +235,8 @@ impl Gateway {
         let running = Running::begin(plan, &settings, count, context)?;
         let live = running.live();
         let (access_log, writer) = open_log(settings.access_log.as_ref())?.unzip();
+        let exports = settings.tracing.as_ref().map(export::start).transpose()?;
+        let (queue, exporter) = exports.unzip();
         let workers: Vec<_> = (0..count)
             .map(|index| {
                 Arc::new(Worker::new(
@@ -237,6 +244,7 @@ impl Gateway {
                     Arc::clone(live),
                     clock.clone(),
                     Buffer::new(access_log.clone()),
+                    spans::Buffer::new(queue.clone()),
                     Arc::default(),
                     Arc::clone(&lifecycle),
                 ))
@@ -256,6 +264,7 @@ impl Gateway {
                 .map(|worker| Arc::clone(&worker.cells))
                 .collect(),
             access_log,
+            spans: queue.map(|queue| queue.stats()),
             lifecycle: Arc::clone(&lifecycle),
             reloads: Arc::clone(&reloads),
             clock: clock.clone(),
@@ -304,6 +313,7 @@ impl Gateway {
             shutdown: settings.shutdown,
             workers,
             writer,
+            exporter,
             failure,
         })
     }
@@ -343,10 +353,14 @@ impl Gateway {
         });
         for worker in &self.workers {
             worker.log.flush();
+            worker.spans.flush();
         }
         drop(self.workers);
         if let Some(writer) = self.writer {
             writer.join();
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.join();
         }
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = failure.take() {

@@ -29,5 +29,6 @@ mod requests;
 mod resilience;
 mod retries;
 mod revocation;
+mod tracing;
 mod upgrade;
 mod upstream_answers;

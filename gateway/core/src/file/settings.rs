@@ -12,7 +12,7 @@ use super::endpoints::{ZONE_HELP, is_zone};
 use super::revocations::DocumentSource;
 use super::{
     Address, AdminToken, EndpointSource, HealthCheck, KeySource, NameServers, Network, RoutesFile,
-    Upgrade,
+    TraceExport, Upgrade,
 };
 use crate::framing::HeadLimits;
 use crate::identity::InternalIdentity;
@@ -155,6 +155,8 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// Where access lines go; `None` turns them off.
     pub access_log: Option<AccessLogOutput>,
+    /// Where spans go; `None` where none are made.
+    pub tracing: Option<TraceExport>,
     /// Bounds.
     pub limits: Limits,
     /// Leaving.
@@ -217,6 +219,7 @@ impl Settings {
                 AccessLogFormat::Json => Some(access_log(&file.access_log.output, check)),
                 AccessLogFormat::None => None,
             },
+            tracing: file.tracing.as_ref().map(|spec| spec.export(check)),
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
             name_servers: file.dns.compile(check),

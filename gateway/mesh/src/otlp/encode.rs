@@ -65,7 +65,7 @@ impl Protocol {
 }
 
 /// The message of a batch.
-pub(super) fn request(resource: &Resource, spans: &[Box<Span>]) -> ExportTraceServiceRequest {
+pub(super) fn request(resource: &Resource, spans: &[Span]) -> ExportTraceServiceRequest {
     let attributes = resource.iter();
     let attributes = attributes.map(|(name, value)| text_pair(name, value.to_owned()));
     ExportTraceServiceRequest {
@@ -80,7 +80,7 @@ pub(super) fn request(resource: &Resource, spans: &[Box<Span>]) -> ExportTraceSe
                     version: env!("CARGO_PKG_VERSION").into(),
                     ..InstrumentationScope::default()
                 }),
-                spans: spans.iter().map(|span| proto(span)).collect(),
+                spans: spans.iter().map(proto).collect(),
                 ..ScopeSpans::default()
             }],
             ..ResourceSpans::default()
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn json_is_what_the_specification_shows() {
-        let spans = [Box::new(span())];
+        let spans = [span()];
         let body = Protocol::HttpJson.encode(&request(&Resource::new("a", "1"), &spans));
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let span = &body["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn both_protocols_say_the_same() {
-        let sent = request(&Resource::new("a", "1"), &[Box::new(span())]);
+        let sent = request(&Resource::new("a", "1"), &[span()]);
         let read = ExportTraceServiceRequest::decode(&*Protocol::HttpProtobuf.encode(&sent));
         assert_eq!(read.unwrap(), sent);
         let read = serde_json::from_slice(&Protocol::HttpJson.encode(&sent));

@@ -59,7 +59,7 @@ pub trait Transport: Send + Sync {
 #[derive(Debug)]
 pub struct Exporter {
     settings: Settings,
-    spans: mpsc::Receiver<Box<Span>>,
+    spans: mpsc::Receiver<Span>,
     is_open: watch::Receiver<()>,
     stats: Arc<Stats>,
     random: fastrand::Rng,
@@ -72,7 +72,10 @@ enum Sent {
     /// The collector took it, all but so many.
     Taken { rejected: u64 },
     /// It may be sent again, after a pause if the collector names one.
-    Again { why: String, pause: Option<Duration> },
+    Again {
+        why: String,
+        pause: Option<Duration>,
+    },
     /// It will never be taken.
     Refused { why: String },
 }
@@ -80,7 +83,7 @@ enum Sent {
 impl Exporter {
     pub(super) fn new(
         settings: Settings,
-        spans: mpsc::Receiver<Box<Span>>,
+        spans: mpsc::Receiver<Span>,
         is_open: watch::Receiver<()>,
         stats: Arc<Stats>,
     ) -> Self {
@@ -118,11 +121,14 @@ impl Exporter {
                 left += 1;
             }
             Stats::add(&stats.failed, left);
-            tracing::warn!(spans = left, "the collector did not take the last spans in time");
+            tracing::warn!(
+                spans = left,
+                "the collector did not take the last spans in time"
+            );
         }
     }
 
-    async fn send_all(&mut self, transport: &impl Transport, batch: &mut Vec<Box<Span>>) {
+    async fn send_all(&mut self, transport: &impl Transport, batch: &mut Vec<Span>) {
         while self.gather(batch).await {
             self.send(transport, batch).await;
             batch.clear();
@@ -130,7 +136,7 @@ impl Exporter {
     }
 
     /// Waits for a span, and for others that come within the interval; `false` at the end.
-    async fn gather(&mut self, batch: &mut Vec<Box<Span>>) -> bool {
+    async fn gather(&mut self, batch: &mut Vec<Span>) -> bool {
         let batch_max = self.settings.batch_max.max(1);
         if self.spans.recv_many(batch, batch_max).await == 0 {
             return false;
@@ -145,7 +151,7 @@ impl Exporter {
         true
     }
 
-    async fn send(&mut self, transport: &impl Transport, batch: &[Box<Span>]) {
+    async fn send(&mut self, transport: &impl Transport, batch: &[Span]) {
         let protocol = self.settings.protocol;
         let body = Bytes::from(protocol.encode(&request(&self.settings.resource, batch)));
         let mut pause = BACKOFF_MIN;

@@ -30,7 +30,7 @@ impl Stats {
 /// Where spans are left; cheap to clone. The exporter ends when the last clone is gone.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    spans: mpsc::Sender<Box<Span>>,
+    spans: mpsc::Sender<Span>,
     stats: Arc<Stats>,
     /// Its end tells the exporter that no more will come.
     _open: watch::Sender<()>,
@@ -39,7 +39,7 @@ pub struct Queue {
 impl Queue {
     /// Leaves a span, and never waits: one that finds the queue full is dropped and counted.
     pub fn push(&self, span: Span) {
-        if self.spans.try_send(Box::new(span)).is_err() {
+        if self.spans.try_send(span).is_err() {
             Stats::add(&self.stats.dropped, 1);
         }
     }

@@ -13,6 +13,7 @@ pub(super) fn needs_restart(started: &Settings, now: &Settings) -> Vec<&'static 
         ),
         ("workers", started.workers == now.workers),
         ("access_log", started.access_log == now.access_log),
+        ("tracing", started.tracing == now.tracing),
         ("limits", started.limits == now.limits),
         ("shutdown", started.shutdown == now.shutdown),
         ("upgrade", started.upgrade == now.upgrade),
