@@ -6,7 +6,7 @@ use gateway_core::config::{Problems, Source};
 use gateway_core::file;
 
 /// Each page with how many files it has at least: fewer would mean that they are not found.
-const PAGES: [(&str, &str, usize); 7] = [
+const PAGES: [(&str, &str, usize); 8] = [
     (
         "docs/authentication.md",
         include_str!("../../../docs/authentication.md"),
@@ -35,6 +35,11 @@ const PAGES: [(&str, &str, usize); 7] = [
     (
         "docs/overload.md",
         include_str!("../../../docs/overload.md"),
+        1,
+    ),
+    (
+        "docs/tracing.md",
+        include_str!("../../../docs/tracing.md"),
         1,
     ),
     ("docs/health.md", include_str!("../../../docs/health.md"), 1),
