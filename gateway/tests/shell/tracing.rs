@@ -13,7 +13,7 @@ use mesh::testing::{Running, seeded_store, settings};
 use users_svc::User;
 
 use crate::support::backend::{Backend, Gate, echoed, full};
-use crate::support::collector::{CLIENT, Collected, Collector, SERVER, text};
+use crate::support::collector::{CLIENT, Collected, Collector, SERVER, hex, text};
 use crate::support::gateway::{ONE_ROUTE, TestGateway};
 use crate::support::http_client::Fetch as _;
 use crate::support::{PATIENCE, Refusing, runtime};
@@ -96,13 +96,7 @@ routes:
     };
     let (request, attempt) = (find("gateway", SERVER), find("gateway", CLIENT));
     let (served, query) = (find("users-svc", SERVER), find("users-svc", CLIENT));
-    let parent: String = request
-        .span
-        .parent_span_id
-        .iter()
-        .map(|it| format!("{it:02x}"))
-        .collect();
-    assert_eq!(parent, PARENT);
+    assert_eq!(hex(&request.span.parent_span_id), PARENT);
     assert!(attempt.is_child_of(request));
     assert!(served.is_child_of(attempt));
     assert!(query.is_child_of(served));
@@ -203,8 +197,7 @@ routes:
     ends.sort_by(|a, b| a.1.cmp(&b.1));
     let ends: Vec<_> = ends.into_iter().filter_map(|(_, end)| end).collect();
     assert_eq!(ends, ["200", "503", "upstream_connect_failure"]);
-    let last = &tries[2].span.span_id;
-    let last: String = last.iter().map(|byte| format!("{byte:02x}")).collect();
+    let last = hex(&tries[2].span.span_id);
     assert_eq!(
         reply.text(),
         format!("00-{}-{last}-01", tries[2].trace_id())

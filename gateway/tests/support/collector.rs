@@ -1,5 +1,6 @@
 //! A collector of spans: an HTTP server that decodes OTLP.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -129,8 +130,7 @@ impl Collected {
     }
 
     pub(crate) fn trace_id(&self) -> String {
-        let digits = self.span.trace_id.iter();
-        digits.map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.span.trace_id)
     }
 }
 
@@ -146,4 +146,12 @@ pub(crate) fn text(attributes: &[KeyValue], name: &str) -> Option<String> {
         }) => Some(number.to_string()),
         other => panic!("{name}: {other:?}"),
     }
+}
+
+/// The digits of an id.
+pub(crate) fn hex(id: &[u8]) -> String {
+    id.iter().fold(String::new(), |mut digits, byte| {
+        let _infallible = write!(digits, "{byte:02x}");
+        digits
+    })
 }
