@@ -4,8 +4,10 @@
 
 mod origins;
 mod succession;
+mod tracing;
 
 pub use origins::{Line, Origins};
+pub use tracing::{Parents, SendB3, Tracing};
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,6 +46,8 @@ pub struct Plan {
     pub forwarded: Forwarded,
     /// How access lines are written; `None` where none are.
     pub access_log: Option<AccessLog>,
+    /// Which requests are traced; `None` where none are.
+    pub tracing: Option<Tracing>,
     /// Where the file says all this.
     pub origins: Arc<Origins>,
     /// No provider and no policy has this number or a higher one.
@@ -55,6 +59,8 @@ pub struct Plan {
 pub struct Route {
     /// Its name in logs and metrics.
     pub name: Box<str>,
+    /// What of its match says the path, as in `/users/{id}`: for names of few values.
+    pub template: Box<str>,
     /// Who may use it.
     pub auth: Auth,
     /// What becomes of its requests.

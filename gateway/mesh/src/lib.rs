@@ -3,7 +3,7 @@
 //! Without features this is the small part that the gateway uses too: names of
 //! headers, problem+json, the request id, the W3C trace context, a one-shot HTTP
 //! client, registration with a local registry, and shutdown. Feature `identity`
-//! adds the check of the gateway's own tokens, feature `service` everything that
+//! adds the check of the gateway's own tokens, feature `otlp` the export of spans, feature `service` everything that
 //! two services would otherwise write twice, feature `testing` what their tests
 //! share.
 
@@ -11,6 +11,8 @@ pub mod client;
 pub mod headers;
 #[cfg(feature = "identity")]
 pub mod identity;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod problem;
 pub mod registration;
 pub mod request_id;

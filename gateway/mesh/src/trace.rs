@@ -1,5 +1,8 @@
 //! W3C Trace Context, header `traceparent`
 //! (<https://www.w3.org/TR/trace-context/>, section 3.2). Nothing here allocates.
+//! The headers of Zipkin are in [`b3`].
+
+pub mod b3;
 
 use fastrand::Rng;
 
@@ -69,6 +72,12 @@ impl TraceContext {
             parent_id: rng.u64(1..),
             flags: self.flags & SAMPLED,
         }
+    }
+
+    /// Whether the caller may have recorded this trace.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
     }
 
     /// The value of `traceparent`, version 00.

@@ -2,12 +2,14 @@
 
 mod aperture;
 mod discovery;
+mod exemplars;
 mod health;
 mod keys;
 mod logs;
 mod overload;
 mod picks;
 mod process;
+mod spans;
 mod usage;
 
 use std::fmt;
@@ -42,6 +44,8 @@ pub(crate) struct Observed {
     pub(crate) access_log: Arc<AccessLog>,
     /// What is logged besides requests, where that is this process's own to say.
     pub(crate) log_level: Option<Arc<LogLevel>>,
+    /// There where spans are exported.
+    pub(crate) spans: Option<Arc<mesh::otlp::Stats>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) reloads: Arc<Reloads>,
     pub(crate) clock: Clock,
@@ -71,7 +75,7 @@ impl Observed {
         registry.register_collector(Box::new(Scrape(Arc::clone(self))));
         let mut text = String::with_capacity(16 * 1024);
         encode(&mut text, &registry)?;
-        Ok(text)
+        exemplars::add(text, &self.live.load().ledger)
     }
 
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -82,6 +86,7 @@ impl Observed {
         self.encode_documents(&live.watched.documents, encoder)?;
         self.reloads.encode(encoder)?;
         process::encode(&self.workers, encoder)?;
+        spans::encode(self.spans.as_deref(), encoder)?;
         self.encode_process(encoder)
     }
 

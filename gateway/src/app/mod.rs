@@ -30,8 +30,9 @@ use gateway_core::cluster::aperture::Place;
 use gateway_core::file::{Compiled, Settings, ShutdownTimes};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
+use tokio::sync::mpsc;
 
-use crate::admin::{Access, Admin, InForce, Observed, Reloads};
+use crate::admin::{Access, Admin, Ask, InForce, Observed, Reloads};
 use crate::clock::Clock;
 use crate::discovery::cloud_map::ClientError;
 use crate::discovery::dns::DnsError;
@@ -44,6 +45,8 @@ use crate::lifecycle::{Lifecycle, Readiness};
 use crate::proxy::Worker;
 use crate::server::{Acceptor, BindError, seats};
 use crate::telemetry::access_log::{Buffer, WriterThread};
+use crate::telemetry::export::{self, ExportError, ExportThread};
+use crate::telemetry::spans;
 use crate::upgrade::{PlaceError, TakeOverError};
 use background::Background;
 use endpoints::zone;
@@ -99,6 +102,8 @@ enum Cause {
         path: String,
         source: std::io::Error,
     },
+    #[error(transparent)]
+    TraceExport(#[from] ExportError),
     #[error("a thread or runtime cannot be started: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -112,6 +117,7 @@ pub struct Gateway {
     shutdown: ShutdownTimes,
     workers: Vec<Arc<Worker>>,
     writer: WriterThread,
+    exporter: Option<ExportThread>,
     /// Set when taking over from a running process has failed.
     failure: Failure,
 }
@@ -230,27 +236,23 @@ impl Gateway {
         let running = Running::begin(plan, &settings, count, context)?;
         let live = running.live();
         let (access_log, writer) = LogOutput::start(settings.access_log.as_ref())?;
+        let exports = settings.tracing.as_ref().map(export::start).transpose()?;
+        let (queue, exporter) = exports.unzip();
         let log_level = program.as_ref().map(|it| Arc::clone(&it.log_level));
         let name = own_name(&addresses);
         let workers: Vec<_> = (0..count)
             .map(|index| {
                 let place = Place::of(&name, index);
                 let log = Buffer::new(Arc::clone(&access_log));
+                let spans = spans::Buffer::new(queue.clone());
                 let (live, lifecycle) = (Arc::clone(live), Arc::clone(&lifecycle));
-                let cells = Arc::default();
                 let clock = clock.clone();
                 Arc::new(Worker::new(
-                    index, place, live, clock, log, cells, lifecycle,
+                    index, place, live, clock, log, spans, lifecycle,
                 ))
             })
             .collect();
-        let in_force = InForce::first(origin.as_ref().map(|origin| &*origin.hash));
-        let now = clock.to_unix_seconds(Instant::now());
-        let (reloads, asked) = Reloads::new(in_force, now);
-        let refused = origin.as_ref().and_then(|origin| origin.refused(&clock));
-        if let Some(outcome) = refused {
-            reloads.note(&outcome, now);
-        }
+        let (reloads, asked) = first_load(origin.as_ref(), &clock);
         let observed = Arc::new(Observed {
             live: Arc::clone(live),
             workers: workers
@@ -259,6 +261,7 @@ impl Gateway {
                 .collect(),
             access_log: Arc::clone(&access_log),
             log_level: log_level.clone(),
+            spans: queue.map(|queue| queue.stats()),
             lifecycle: Arc::clone(&lifecycle),
             reloads: Arc::clone(&reloads),
             clock: clock.clone(),
@@ -310,6 +313,7 @@ impl Gateway {
             shutdown: settings.shutdown,
             workers,
             writer,
+            exporter,
             failure,
         })
     }
@@ -349,9 +353,13 @@ impl Gateway {
         });
         for worker in &self.workers {
             worker.log.flush();
+            worker.spans.flush();
         }
         drop(self.workers);
         self.writer.join();
+        if let Some(exporter) = self.exporter {
+            exporter.join();
+        }
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = failure.take() {
             return Err(Cause::from(failure).into());
@@ -395,6 +403,17 @@ fn worker_count(settings: &Settings) -> usize {
         .workers
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
         .unwrap_or(1)
+}
+
+/// What is told of the configuration that the process begins with.
+fn first_load(origin: Option<&Origin>, clock: &Clock) -> (Arc<Reloads>, mpsc::Receiver<Ask>) {
+    let in_force = InForce::first(origin.map(|origin| &*origin.hash));
+    let now = clock.to_unix_seconds(Instant::now());
+    let (reloads, asked) = Reloads::new(in_force, now);
+    if let Some(outcome) = origin.and_then(|origin| origin.refused(clock)) {
+        reloads.note(&outcome, now);
+    }
+    (reloads, asked)
 }
 
 /// What no other gateway calls itself, and this one again after its next start: the name of its

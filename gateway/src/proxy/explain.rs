@@ -20,6 +20,7 @@ use mesh::trace::TraceContext;
 use super::headers::{Deadline, Outgoing};
 use super::intake;
 use super::live::Live;
+use super::propagation;
 
 /// A request as it would come in.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ fn sent_headers(live: &Live, question: &Question, told: &Explanation) -> Vec<Sen
         },
         is_trusted,
         request_id: &unshown,
-        trace: &intake::trace(received).unwrap_or(TraceContext {
+        trace: &propagation::traceparent(received).unwrap_or(TraceContext {
             trace_id: 1,
             parent_id: 1,
             flags: 0,

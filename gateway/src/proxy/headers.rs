@@ -13,6 +13,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use mesh::headers::{TRACEPARENT, X_REQUEST_DEADLINE, X_REQUEST_ID};
 use mesh::trace::TraceContext;
 
+use super::propagation;
+
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -56,6 +58,9 @@ enum Fate {
     Drop,
     /// It tells of earlier hops: kept only from a trusted one.
     FromTrusted,
+    /// It belongs to `traceparent`: without a valid one it is worth nothing (W3C Trace Context,
+    /// section 3.3).
+    WithTrace,
 }
 
 /// An underscore counts as a dash, because CGI and its heirs make no difference (RFC 3875
@@ -98,6 +103,7 @@ fn fate_as_written(name: &str) -> Fate {
         | "x-forwarded-for" => Fate::Drop,
         "forwarded" | "x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port"
         | "x-real-ip" => Fate::FromTrusted,
+        "tracestate" => Fate::WithTrace,
         _ => Fate::Keep,
     }
 }
@@ -118,6 +124,7 @@ impl Outgoing<'_> {
                 Fate::Keep => !named.contains(name) && !self.plan.identity_headers.covers(name),
                 Fate::Drop => false,
                 Fate::FromTrusted => self.is_trusted,
+                Fate::WithTrace => propagation::traceparent(received).is_some(),
             };
             if goes_on {
                 headers.append(name, value.clone());
@@ -136,6 +143,9 @@ impl Outgoing<'_> {
             TRACEPARENT,
             trace.expect("a trace context is a header value"),
         );
+        if let Some(tracing) = &self.plan.tracing {
+            propagation::add_b3(tracing, self.trace, &mut headers);
+        }
         if let Some(caller) = self.caller {
             for (name, value) in &caller.headers {
                 headers.insert(name, value.clone());

@@ -5,9 +5,8 @@ use http::header::{EXPECT, HOST};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Version};
-use mesh::headers::{TRACEPARENT, X_REQUEST_ID};
+use mesh::headers::X_REQUEST_ID;
 use mesh::request_id;
-use mesh::trace::TraceContext;
 
 /// Checks what every route has in common.
 pub(super) fn check(parts: &Parts) -> Result<(), Reason> {
@@ -85,11 +84,6 @@ pub(super) fn host(parts: &Parts) -> Option<&str> {
 pub(super) fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let id = headers.get(X_REQUEST_ID)?;
     request_id::is_acceptable(id.as_bytes()).then(|| id.clone())
-}
-
-/// The caller's trace. It is taken from anybody: it links spans and grants nothing.
-pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
-    TraceContext::parse(headers.get(TRACEPARENT)?.as_bytes())
 }
 
 #[cfg(test)]

@@ -14,8 +14,10 @@ mod headers;
 mod intake;
 mod known;
 mod live;
+mod propagation;
 pub(crate) mod record;
 mod reply;
+mod spans;
 mod unknown_key;
 mod worker;
 

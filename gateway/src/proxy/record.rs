@@ -14,9 +14,11 @@ use mesh::trace::TraceContext;
 
 use super::access_line::{Asked, Ending};
 use super::live::Pinned;
+use super::spans::Spans;
 use super::worker::{Connection, Worker};
-use crate::clock::Moment;
+use crate::clock::{Moment, micros};
 use crate::telemetry::cells::UpstreamCells;
+use crate::telemetry::exemplars::Exemplar;
 use crate::telemetry::refusals::{Refused, shortened};
 use crate::upstream::Link;
 
@@ -33,6 +35,8 @@ pub(crate) struct Record {
     pub(super) is_trusted: bool,
     pub(super) request_id: HeaderValue,
     pub(super) trace: TraceContext,
+    /// There where the trace is sampled.
+    pub(super) spans: Option<Box<Spans>>,
     pub(super) route: Option<usize>,
     pub(super) caller: Option<Arc<Caller>>,
     pub(super) rewritten_path: Option<Box<str>>,
@@ -124,6 +128,23 @@ impl Record {
         self.worker.cells.requests_in_flight.subtract(1);
     }
 
+    /// A sampled request is an example of the buckets that count it.
+    #[cold]
+    fn note_exemplars(&self, elapsed: Duration, unix_micros: u64) {
+        let exemplar = |micros| Exemplar {
+            trace_id: self.trace.trace_id,
+            micros,
+            unix_micros,
+        };
+        let cells = self.pinned.cells.route(self.route);
+        let exemplars = &cells.counts.duration.exemplars;
+        exemplars.note(exemplar(micros(elapsed)));
+        if let Some(micros) = self.upstream_micros {
+            let exemplars = &self.upstream_cells().duration.exemplars;
+            exemplars.note(exemplar(micros));
+        }
+    }
+
     /// For people who ask why requests are refused just now.
     fn note_refusal(&self, reason: Reason, unix_micros: u64) {
         self.worker.cells.refusals.note(unix_micros, || {
@@ -170,6 +191,11 @@ impl Drop for Record {
             status,
             reason,
         });
+        if let Some(spans) = self.spans.take() {
+            self.note_exemplars(elapsed, unix_micros);
+            let spans = spans.finish(self, ended, status, reason);
+            self.worker.spans.add(spans);
+        }
         self.connection.state.end_answer(ended.to_ms());
     }
 }

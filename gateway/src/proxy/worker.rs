@@ -21,12 +21,14 @@ use super::access_line::Asked;
 use super::intake;
 use super::known::KnownAddresses;
 use super::live::{Live, Pinned};
+use super::propagation;
 use super::record::Record;
+use super::spans::Spans;
 use crate::clock::Clock;
 use crate::io::ConnectionState;
 use crate::lifecycle::Lifecycle;
-use crate::telemetry::access_log;
 use crate::telemetry::cells::WorkerCells;
+use crate::telemetry::{access_log, spans};
 use crate::upstream::Pool;
 
 /// One worker: a thread whose connections, upstream connections, token cache and counters
@@ -38,6 +40,7 @@ pub(crate) struct Worker {
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
     pub(crate) log: access_log::Buffer,
+    pub(crate) spans: spans::Buffer,
     pub(crate) cells: Arc<WorkerCells>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     current: Arc<ArcSwap<Live>>,
@@ -59,7 +62,7 @@ impl Worker {
         current: Arc<ArcSwap<Live>>,
         clock: Clock,
         log: access_log::Buffer,
-        cells: Arc<WorkerCells>,
+        spans: spans::Buffer,
         lifecycle: Arc<Lifecycle>,
     ) -> Self {
         let pinned = Pinned::new(current.load_full(), index);
@@ -69,7 +72,8 @@ impl Worker {
             clock,
             pool: Pool::default(),
             log,
-            cells,
+            spans,
+            cells: Arc::default(),
             lifecycle,
             current,
             state: Mutex::new(State {
@@ -97,9 +101,15 @@ impl Worker {
             .then(|| intake::request_id(&parts.headers))
             .flatten()
             .unwrap_or_else(|| RequestId::random(random).to_header_value());
-        let trace = match intake::trace(&parts.headers) {
-            Some(trace) => trace.child(random),
-            None => TraceContext::root(random),
+        let (trace, spans) = match &pinned.live.plan.tracing {
+            None => match propagation::traceparent(&parts.headers) {
+                Some(trace) => (trace.child(random), None),
+                None => (TraceContext::root(random), None),
+            },
+            Some(tracing) => {
+                let at = propagation::position(tracing, &parts.headers, is_trusted, random);
+                (at.trace, Spans::begin(&at, self.spans.is_wanted()))
+            }
         };
         drop(state);
         self.cells.requests_in_flight.add(1);
@@ -118,6 +128,7 @@ impl Worker {
             is_trusted,
             request_id,
             trace,
+            spans,
             route: None,
             caller: None,
             rewritten_path: None,
@@ -173,6 +184,7 @@ impl Worker {
     /// Housekeeping, some times a second.
     pub(crate) fn tick(&self) {
         self.log.flush();
+        self.spans.flush();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // A worker without requests must not keep an old plan alive.
         self.follow_plan(&mut state);

@@ -10,6 +10,7 @@ use gateway_core::cluster::{Limits, RetryBudget, Usage};
 use gateway_core::words::reason::Reason;
 use http::HeaderValue;
 
+use super::exemplars::Exemplars;
 use super::refusals::Refusals;
 
 /// Upper bounds of the duration buckets in microseconds; the last bucket has none.
@@ -17,6 +18,14 @@ pub(crate) const BUCKETS_MICROS: [u64; 14] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000, 10_000_000,
 ];
+
+/// Buckets of a histogram.
+pub(crate) const BUCKETS: usize = BUCKETS_MICROS.len() + 1;
+
+/// The bucket that counts this.
+pub(super) fn bucket_of(micros: u64) -> usize {
+    BUCKETS_MICROS.partition_point(|&bound| bound < micros)
+}
 
 /// `1xx` to `5xx`, at index 0 to 4.
 pub(crate) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -48,15 +57,15 @@ impl Counter {
 /// A histogram of durations.
 #[derive(Debug, Default)]
 pub(crate) struct Durations {
-    buckets: [Counter; BUCKETS_MICROS.len() + 1],
+    buckets: [Counter; BUCKETS],
     sum_micros: Counter,
+    pub(crate) exemplars: Exemplars,
 }
 
 impl Durations {
     pub(crate) fn observe(&self, duration: Duration) {
         let micros = crate::clock::micros(duration);
-        let bucket = BUCKETS_MICROS.partition_point(|&bound| bound < micros);
-        self.buckets[bucket].add(1);
+        self.buckets[bucket_of(micros)].add(1);
         self.sum_micros.add(micros);
     }
 
@@ -72,7 +81,7 @@ impl Durations {
 /// The counts of all workers together.
 #[derive(Debug, Default)]
 pub(crate) struct DurationsSum {
-    pub(crate) buckets: [u64; BUCKETS_MICROS.len() + 1],
+    pub(crate) buckets: [u64; BUCKETS],
     pub(crate) micros: u64,
 }
 

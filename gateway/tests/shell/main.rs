@@ -34,5 +34,6 @@ mod resilience;
 mod retries;
 mod revocation;
 mod top;
+mod tracing;
 mod upgrade;
 mod upstream_answers;

@@ -9,6 +9,8 @@ pub(crate) struct Metrics {
     values: BTreeMap<String, String>,
     /// Types by family.
     pub(crate) types: BTreeMap<String, String>,
+    /// Lines with an exemplar, and what it says.
+    pub(crate) exemplars: Vec<(String, String)>,
 }
 
 impl Metrics {
@@ -17,6 +19,7 @@ impl Metrics {
         let mut metrics = Self {
             values: BTreeMap::new(),
             types: BTreeMap::new(),
+            exemplars: Vec::new(),
         };
         let lines = text
             .strip_suffix("# EOF\n")
@@ -46,6 +49,13 @@ impl Metrics {
     }
 
     fn sample(&mut self, line: &str) {
+        let line = match line.split_once(" # ") {
+            Some((line, exemplar)) => {
+                self.exemplars.push((line.to_owned(), exemplar.to_owned()));
+                line
+            }
+            None => line,
+        };
         let (series, value) = line
             .rsplit_once(' ')
             .unwrap_or_else(|| panic!("no value: {line}"));

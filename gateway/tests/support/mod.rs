@@ -5,6 +5,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod cloud_map;
+pub(crate) mod collector;
 pub(crate) mod gateway;
 pub(crate) mod http_client;
 pub(crate) mod key_provider;

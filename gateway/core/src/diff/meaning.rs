@@ -12,7 +12,7 @@ use crate::auth::api_keys::ApiKeyList;
 use crate::auth::jwt::Provider;
 use crate::auth::{Auth, Credential, Policy};
 use crate::cluster::balance::Balancer;
-use crate::file::{AdminToken, KeyPlace, KeySource, RouteSpec, Secret, Settings};
+use crate::file::{AdminToken, HeaderSecret, KeyPlace, KeySource, RouteSpec, Secret, Settings};
 use crate::plan::{Action, Backends, Cluster, Plan, Route};
 use crate::route::MatchSpec;
 
@@ -134,6 +134,8 @@ pub(super) fn route_options(plan: &Plan, route: &Route) -> BTreeMap<&'static str
         priority,
         body_bytes_max,
         access_log,
+        // It follows from the match.
+        template: _,
     } = route;
     let (backends, sticky, respond) = action_options(plan, action);
     // What concerns upstreams means nothing where there is none.
@@ -348,6 +350,7 @@ fn process(plan: &Plan, settings: &Settings) -> Vec<Thing> {
         admin_token,
         workers,
         access_log,
+        tracing,
         limits,
         shutdown,
         upgrade,
@@ -366,11 +369,20 @@ fn process(plan: &Plan, settings: &Settings) -> Vec<Thing> {
         Some(AdminToken::Secret(secret)) => Some(digest(secret)),
         Some(AdminToken::File { .. }) | None => None,
     };
+    let trace_headers: Vec<_> = tracing
+        .iter()
+        .flat_map(|export| &export.headers)
+        .filter_map(|(_, value)| match value {
+            HeaderSecret::Value(secret) => Some(digest(secret)),
+            HeaderSecret::File { .. } => None,
+        })
+        .collect();
     let sections = [
         ("listeners", text(listeners)),
         ("admin", text(&(admin, admin_token, token))),
         ("workers", text(workers)),
         ("access_log", text(&(access_log, &plan.access_log))),
+        ("tracing", text(&(tracing, &plan.tracing, trace_headers))),
         ("limits", text(limits)),
         ("shutdown", text(shutdown)),
         ("upgrade", text(upgrade)),

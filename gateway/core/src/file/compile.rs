@@ -237,6 +237,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         health_checks,
     };
     let settings = Settings::compile(file, internal_identity, sources, check);
+    let tracing = file.tracing.as_ref().map(|spec| spec.plan(check));
     let networks = &file.forwarded.trusted_proxies;
     // Last, because nothing is checked after the first `?`.
     let plan = Plan {
@@ -252,6 +253,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
             trusted_proxies: networks.iter().map(|network| network.0).collect(),
             is_standard_sent: file.forwarded.send_standard,
         },
+        tracing,
         next_number,
     };
     Some(Compiled {

@@ -32,6 +32,7 @@ mod schema;
 mod secrets;
 mod settings;
 mod sources;
+mod tracing;
 mod upgrade;
 mod upstream_limits;
 mod upstreams;
@@ -80,6 +81,9 @@ pub use settings::{
     ForwardedSpec, Limits, LimitsSpec, ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
 };
 pub use sources::{CloudMap, CloudMapSpec, Dns, DnsName, DnsSpec, EndpointSource, FileSpec};
+pub use tracing::{
+    B3Form, B3Spec, HeaderSecret, ParentName, SamplingSpec, TraceExport, TraceProtocol, TracingSpec,
+};
 pub use upgrade::{Upgrade, UpgradeSpec};
 pub use upstream_limits::{Adaptive, AdaptiveSpec, UpstreamLimitsSpec};
 pub use upstreams::UpstreamSpec;
@@ -108,6 +112,9 @@ pub struct RoutesFile {
     /// One line a request.
     #[serde(default)]
     pub access_log: AccessLogSpec,
+    /// Spans of requests, for an OpenTelemetry collector; default none.
+    #[serde(default)]
+    pub tracing: Option<TracingSpec>,
     /// Bounds on connections and request heads.
     #[serde(default)]
     pub limits: LimitsSpec,

@@ -24,7 +24,7 @@ pub enum Holds {
     Endpoints,
     /// A JWK set.
     Keys,
-    /// A shared secret, or the admin listener's token.
+    /// A shared secret, the admin listener's token, or a header's value.
     Secret,
     /// A deny list.
     Revocations,
@@ -48,6 +48,11 @@ pub(super) fn named_files(file: &RoutesFile) -> Vec<NamedFile> {
         of_secret(&file.admin.token).as_ref(),
         Holds::Secret,
     );
+    let headers = file.tracing.iter().flat_map(|spec| &spec.headers);
+    for (name, spec) in headers {
+        let path = format!("{}.file", join("tracing.headers", name));
+        add(path, spec.file.as_ref(), Holds::Secret);
+    }
     for (name, spec) in &file.jwt_providers {
         let at = join("jwt_providers", name);
         let secret = of_secret(&spec.secret);

@@ -157,6 +157,7 @@ impl RouteSpec {
         let body_bytes_max = self.max_request_body.or(defaults.max_request_body);
         Route {
             name: self.name.as_str().into(),
+            template: self.r#match.template().into(),
             auth: self.auth.compile(&join(&at, "auth"), names, check),
             action: self.action(&at, names, check),
             timeout: self.timeout.or(defaults.timeout).map_or(TIMEOUT, |it| it.0),

@@ -12,7 +12,7 @@ use super::endpoints::{ZONE_HELP, is_zone};
 use super::revocations::DocumentSource;
 use super::{
     AccessLogOutput, Address, AdminToken, EndpointSource, HealthCheck, KeySource, NameServers,
-    Network, RoutesFile, Upgrade,
+    Network, RoutesFile, TraceExport, Upgrade,
 };
 use crate::framing::HeadLimits;
 use crate::identity::InternalIdentity;
@@ -114,6 +114,8 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// Where access lines go; `None` turns them off.
     pub access_log: Option<AccessLogOutput>,
+    /// Where spans go; `None` where none are made.
+    pub tracing: Option<TraceExport>,
     /// Bounds.
     pub limits: Limits,
     /// Leaving.
@@ -173,6 +175,7 @@ impl Settings {
             admin_token: file.admin.token(check),
             workers: file.workers.map(|workers| workers as usize),
             access_log: file.access_log.output(check),
+            tracing: file.tracing.as_ref().map(|spec| spec.export(check)),
             limits: limits(&file.limits, check),
             shutdown: shutdown(&file.shutdown, check),
             name_servers: file.dns.compile(check),

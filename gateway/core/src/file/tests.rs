@@ -15,6 +15,7 @@ mod overload;
 mod resilience;
 mod revocations;
 mod schema;
+mod tracing;
 mod warnings;
 
 use std::fmt::Write as _;

@@ -102,6 +102,16 @@ impl MatchSpec {
             .unwrap_or_default()
     }
 
+    /// The path as a template: as it is written, and `/*` for what may follow a prefix.
+    #[must_use]
+    pub fn template(&self) -> String {
+        match (&self.path, &self.path_prefix, &self.path_pattern) {
+            (Some(path), ..) | (.., Some(path)) => path.clone(),
+            (_, Some(prefix), _) => format!("{}/*", prefix.trim_end_matches('/')),
+            (None, None, None) => "/*".to_owned(),
+        }
+    }
+
     /// The key that says the path, for problems that concern the whole route.
     pub(super) fn path_key(&self) -> &'static str {
         match self {

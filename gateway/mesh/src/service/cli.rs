@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::database_args::DatabaseArgs;
 use super::store::{Bounds, Database};
+use super::traces::{TraceArgs, Tracing};
 use super::{Limits, Resource};
 use crate::identity::{self, KeysUrl};
 use crate::registration::Registration;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub require_gateway: Option<identity::Options>,
     /// The local registry, if there is one.
     pub registration: Option<Registration>,
+    /// Where spans go, if anywhere.
+    pub tracing: Option<Tracing>,
     /// Who may ask the process to stop.
     pub supervision: Supervision,
 }
@@ -138,6 +141,8 @@ struct ServeArgs {
     exit_on_stdin_eof: bool,
     #[command(flatten, next_help_heading = "Database")]
     database: DatabaseArgs,
+    #[command(flatten, next_help_heading = "Traces")]
+    traces: TraceArgs,
     #[command(flatten, next_help_heading = "Requests through the gateway only")]
     gateway: GatewayArgs,
     #[command(
@@ -265,6 +270,7 @@ impl ServeArgs {
             max_connections: self.max_connections,
             require_gateway: self.gateway.options::<R>(),
             registration,
+            tracing: self.traces.tracing(R::SERVICE, R::VERSION)?,
             supervision: if self.exit_on_stdin_eof {
                 Supervision::SignalsAndStdin
             } else {

@@ -7,6 +7,7 @@
 //! cli        what the user said        → Settings
 //! server     bind, accept, drain, register
 //! stops      what asks the process to stop
+//! traces     the service's part of a trace, for an OpenTelemetry collector
 //! observe    request id, trace context, access line, problem+json
 //! router     paths, and the bounds around them
 //! guard      the demand for a token of the gateway
@@ -27,6 +28,7 @@ mod rows;
 mod server;
 mod stops;
 pub mod store;
+mod traces;
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,8 +37,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use cli::{Command, HealthCheck, Settings, Supervision, parse};
-pub use router::{Endpoint, Limits, router};
+use router::router;
+pub use router::{Endpoint, Limits};
 pub use server::{HEAD_TIMEOUT, MAX_HEAD_BYTES, Server};
+
+pub use traces::Tracing;
 
 use crate::client::{Client, ClientError};
 use crate::registration::RegistrationError;

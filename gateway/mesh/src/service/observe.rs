@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tracing::Instrument;
 
 use super::fault::Fault;
+use super::traces::{ServerSpan, Traces};
 use crate::headers::{TRACEPARENT, X_REQUEST_ID};
 use crate::problem;
 use crate::request_id::{self, RequestId};
@@ -23,6 +24,8 @@ use crate::trace::TraceContext;
 #[derive(Debug, Default)]
 pub(super) struct Observer {
     rng: Mutex<Rng>,
+    /// There where spans are exported.
+    pub(super) traces: Option<Traces>,
 }
 
 /// Which request this is: the gateway's ids where it sent them, else new ones.
@@ -33,6 +36,19 @@ struct Identity {
 }
 
 impl Observer {
+    pub(super) fn new(traces: Option<Traces>) -> Self {
+        Self {
+            rng: Mutex::default(),
+            traces,
+        }
+    }
+
+    /// An id for one more span.
+    pub(super) fn span_id(&self) -> u64 {
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        rng.u64(1..)
+    }
+
     fn identify(&self, headers: &HeaderMap) -> Identity {
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
         let request_id = headers.get(X_REQUEST_ID);
@@ -48,9 +64,10 @@ impl Observer {
                 || RequestId::random(&mut rng).to_header_value(),
                 Clone::clone,
             ),
-            trace: match parent {
-                Some(parent) => parent.child(&mut rng),
-                None => TraceContext::root(&mut rng),
+            trace: match (parent, &self.traces) {
+                (Some(parent), _) => parent.child(&mut rng),
+                (None, Some(traces)) => traces.root(&mut rng),
+                (None, None) => TraceContext::root(&mut rng),
             },
             parent,
         }
@@ -69,8 +86,12 @@ pub(super) async fn observe(
     request: Request,
     next: Next,
 ) -> Response {
+    let identity = observer.identify(request.headers());
+    let parent_id = identity.parent.map(|parent| parent.parent_id);
+    let path = request.uri().path();
     let mut line = AccessLine {
-        identity: observer.identify(request.headers()),
+        span: ServerSpan::begin(&observer, identity.trace, parent_id, path),
+        identity,
         method: request.method().clone(),
         route: request.extensions().get::<MatchedPath>().cloned(),
         started: Instant::now(),
@@ -82,7 +103,11 @@ pub(super) async fn observe(
         trace_id = format_args!("{:032x}", line.identity.trace.trace_id),
         span_id = format_args!("{:016x}", line.identity.trace.parent_id),
     );
-    let mut response = next.run(request).instrument(span).await;
+    let answer = next.run(request).instrument(span);
+    let mut response = match &line.span {
+        Some(span) => span.scope(answer).await,
+        None => answer.await,
+    };
     let fault = write_problem(&mut response, line.identity.request_id());
     response
         .headers_mut()
@@ -108,6 +133,8 @@ fn write_problem(response: &mut Response, request_id: &str) -> Option<Fault> {
 /// One line in the log for each request, written when this is dropped: also when
 /// the client went away before its answer.
 struct AccessLine {
+    /// There where the request is sampled.
+    span: Option<ServerSpan>,
     identity: Identity,
     method: Method,
     /// The template, never the path itself: `/users/{id}`.
@@ -121,6 +148,10 @@ impl Drop for AccessLine {
         let (status, fault) = self.outcome.take().unzip();
         let fault = fault.flatten();
         let Identity { trace, parent, .. } = self.identity;
+        if let Some(span) = self.span.take() {
+            let reason = fault.as_ref().map(Fault::code);
+            span.end(&self.method, self.route.as_ref(), status, reason);
+        }
         tracing::info!(
             target: "access",
             method = self.method.as_str(),

@@ -16,8 +16,9 @@ use tower_http::limit::RequestBodyLimitLayer;
 use super::fault::Fault;
 use super::guard::require_gateway;
 use super::observe::{Observer, observe};
-use super::store::Store;
 use super::store::measure::Measured;
+use super::store::{Database, Store};
+use super::traces::Traces;
 use super::{Resource, probes, rows};
 use crate::identity::Verifier;
 use crate::shutdown::Shutdown;
@@ -111,22 +112,24 @@ impl Endpoint {
     }
 }
 
-/// The whole application of a service, without its server.
+/// The whole application of a service, without its server; its spans go into `traces`, where there
+/// is a collector.
 ///
 /// With a `verifier`, rows are for requests that came through the gateway. Probes are not: load
 /// balancers and orchestrators ask them directly.
 ///
 /// `database` is what `/readyz` calls the database.
-pub fn router<R: Resource, S: Store<R>>(
+pub(super) fn router<R: Resource, S: Store<R>>(
     store: &S,
-    database: &str,
+    database: &Database,
     limits: Limits,
     verifier: Option<Arc<Verifier>>,
+    traces: Option<Traces>,
     shutdown: &Shutdown,
 ) -> Router {
     let timeout = limits.request_timeout;
-    let store = &Measured::new(store.clone());
-    let database = &Arc::from(database);
+    let store = &Measured::new(store.clone(), database.system());
+    let database = &Arc::from(database.to_string());
     // One layer for all routes: cloned, it shares its semaphore.
     let bounds = ServiceBuilder::new()
         .layer(HandleErrorLayer::new(async move |error| {
@@ -156,7 +159,7 @@ pub fn router<R: Resource, S: Store<R>>(
         .layer(
             ServiceBuilder::new()
                 .layer(middleware::from_fn_with_state(
-                    Arc::new(Observer::default()),
+                    Arc::new(Observer::new(traces)),
                     observe,
                 ))
                 .layer(CatchPanicLayer::custom(panicked))

@@ -15,11 +15,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::store::Store;
+use super::traces::Traces;
 use super::{Error, Resource, Settings, router};
 use crate::identity::Verifier;
 use crate::registration::RegistrationError;
@@ -46,6 +47,8 @@ pub struct Server {
     slots: Arc<Semaphore>,
     /// Keeps the gateway's keys current; ends with the server.
     _refreshing: JoinSet<()>,
+    /// Sends spans away; ends by itself when nobody records any more.
+    exporting: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -71,11 +74,19 @@ impl Server {
             refreshing.spawn(refresher.run());
             Arc::new(verifier)
         });
+        let (traces, exporting) = match settings.tracing.clone() {
+            Some(tracing) => {
+                let (traces, exporter, collector) = Traces::start(tracing);
+                (Some(traces), Some(tokio::spawn(exporter.run(collector))))
+            }
+            None => (None, None),
+        };
         let router = router(
             &store,
-            &settings.database.to_string(),
+            &settings.database,
             settings.limits,
             verifier,
+            traces,
             &shutdown,
         );
         tracing::info!(
@@ -92,6 +103,7 @@ impl Server {
             shutdown,
             slots: Arc::new(Semaphore::new(settings.max_connections)),
             _refreshing: refreshing,
+            exporting,
             settings,
         })
     }
@@ -115,7 +127,8 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Registration`].
-    pub async fn run(self, mut next_stop: impl AsyncFnMut() -> Signal) -> Result<(), Error> {
+    pub async fn run(mut self, mut next_stop: impl AsyncFnMut() -> Signal) -> Result<(), Error> {
+        let exporting = self.exporting.take();
         let mut connections = JoinSet::new();
         let signal = tokio::select! {
             never = self.accept(&mut connections) => match never {},
@@ -129,6 +142,12 @@ impl Server {
         while connections.try_join_next().is_some() {}
         if !connections.is_empty() {
             tracing::warn!(connections = connections.len(), "connections cut off");
+        }
+        connections.shutdown().await;
+        if let Some(exporting) = exporting
+            && exporting.await.is_err()
+        {
+            tracing::error!("the exporter of spans broke down");
         }
         tracing::info!("stopped");
         Ok(())

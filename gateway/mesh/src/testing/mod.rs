@@ -46,6 +46,7 @@ pub fn settings() -> Settings {
         max_connections: 1024,
         require_gateway: None,
         registration: None,
+        tracing: None,
         supervision: Supervision::Signals,
     }
 }

@@ -260,7 +260,7 @@ impl Reloader {
             held.warn();
             match held.compiled {
                 Ok(compiled) => {
-                    let outcome = self.apply(running, compiled, why).await;
+                    let outcome = Box::pin(self.apply(running, compiled, why)).await;
                     if let Outcome::Applied(_) = outcome {
                         self.remember(held.text).await;
                     }

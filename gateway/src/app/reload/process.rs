@@ -12,6 +12,7 @@ pub(crate) fn needs_restart(started: &Settings, now: &Settings) -> Vec<&'static 
             started.admin == now.admin && started.admin_token == now.admin_token,
         ),
         ("workers", started.workers == now.workers),
+        ("tracing", started.tracing == now.tracing),
         ("limits", started.limits == now.limits),
         ("shutdown", started.shutdown == now.shutdown),
         ("upgrade", started.upgrade == now.upgrade),

@@ -6,11 +6,13 @@
 //! | `hedge.rs` | a second try while the first is slow |
 //! | `hold.rs` | which answers are held back until they are whole |
 //! | `request.rs` | the request of one try |
+//! | `told.rs` | what the span of a try is told of its end |
 
 mod again;
 mod hedge;
 mod hold;
 mod request;
+mod told;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +31,7 @@ use hyper::body::{Body as _, Incoming};
 use super::body::ResponseBody;
 use super::record::Record;
 use super::reply;
+use super::spans::TrySpan;
 use crate::cause::chain;
 use crate::clock::Moment;
 use crate::identity::Subject;
@@ -261,6 +264,7 @@ impl Forwarding<'_> {
         body: RequestBody,
         now: Millis,
     ) -> Ended {
+        let traced = TrySpan::begin(record, lease);
         let opened = match way {
             Way::Pooled(link) => Ok((link, None)),
             Way::New {
@@ -270,7 +274,7 @@ impl Forwarding<'_> {
         };
         let (link, connect) = match opened {
             Ok(opened) => opened,
-            Err(rejection) => return Ended::unconnected(rejection, body),
+            Err(rejection) => return Ended::unconnected(rejection, body).told_to(traced),
         };
         let (per_try, deadline) = (self.route.per_try_timeout, self.deadline);
         let token = self.token(record);
@@ -284,9 +288,12 @@ impl Forwarding<'_> {
             left,
         };
         let token = token.as_ref().map(|(name, value)| (*name, value));
-        let request = upstream_request(record, lease, token, left, body);
+        let trace = traced
+            .as_ref()
+            .map_or(&record.trace, |traced| &traced.trace);
+        let request = upstream_request(record, trace, lease, token, left, body);
         let ended = self.exchange(record, lease, link, request, span).await;
-        Ended { connect, ..ended }
+        Ended { connect, ..ended }.told_to(traced)
     }
 
     /// What a try leaves behind for the next one, and for the record.

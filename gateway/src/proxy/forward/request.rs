@@ -7,6 +7,7 @@ use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Uri, Version};
 use mesh::headers::X_REQUEST_DEADLINE;
+use mesh::trace::TraceContext;
 
 use crate::proxy::headers::{Deadline, Outgoing};
 use crate::proxy::record::Record;
@@ -14,6 +15,7 @@ use crate::upstream::RequestBody;
 
 pub(super) fn upstream_request(
     record: &Record,
+    trace: &TraceContext,
     lease: &Lease,
     token: Option<(&HeaderName, &HeaderValue)>,
     left: Duration,
@@ -34,7 +36,7 @@ pub(super) fn upstream_request(
         deadline: time_left(record, left),
         is_trusted: record.is_trusted,
         request_id: &record.request_id,
-        trace: &record.trace,
+        trace,
     }
     .headers();
     if !request.headers().contains_key(HOST) {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{PoolState, Store, StoreError};
 use crate::service::Resource;
+use crate::service::traces::QuerySpan;
 
 /// Upper bounds of the latency's buckets, in seconds.
 const BUCKETS_SECONDS: [f64; 10] = [
@@ -26,6 +27,8 @@ type State = [(&'static str, &'static str); 1];
 #[derive(Clone)]
 pub(crate) struct Measured<S> {
     store: S,
+    /// What OpenTelemetry calls the kind of database.
+    system: &'static str,
     metrics: Arc<Metrics>,
 }
 
@@ -69,9 +72,10 @@ impl Metrics {
 }
 
 impl<S> Measured<S> {
-    pub(crate) fn new(store: S) -> Self {
+    pub(crate) fn new(store: S, system: &'static str) -> Self {
         Self {
             store,
+            system,
             metrics: Arc::new(Metrics::new()),
         }
     }
@@ -97,11 +101,12 @@ impl<S> Measured<S> {
         text
     }
 
-    async fn time<T>(
+    async fn time<R: Resource, T>(
         &self,
         operation: &'static str,
         read: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let span = QuerySpan::begin(self.system, operation, R::COLLECTION);
         let started = Instant::now();
         let answer = read.await;
         let outcome = match &answer {
@@ -114,21 +119,25 @@ impl<S> Measured<S> {
             .durations
             .get_or_create(&[("operation", operation), ("outcome", outcome)])
             .observe(started.elapsed().as_secs_f64());
+        if let Some(span) = span {
+            span.end(outcome);
+        }
         answer
     }
 }
 
 impl<R: Resource, S: Store<R>> Store<R> for Measured<S> {
     async fn list(&self, after: i64, limit: usize) -> Result<Vec<R>, StoreError> {
-        self.time("list", self.store.list(after, limit)).await
+        self.time::<R, _>("list", self.store.list(after, limit))
+            .await
     }
 
     async fn get(&self, id: i64) -> Result<Option<R>, StoreError> {
-        self.time("get", self.store.get(id)).await
+        self.time::<R, _>("get", self.store.get(id)).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        self.time("ready", self.store.ready()).await
+        self.time::<R, _>("ready", self.store.ready()).await
     }
 
     fn pool(&self) -> PoolState {

@@ -92,6 +92,18 @@ impl fmt::Debug for Password {
     }
 }
 
+impl Database {
+    /// What OpenTelemetry calls its kind.
+    #[must_use]
+    pub fn system(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgresql",
+            Self::DynamoDb(_) => "aws.dynamodb",
+        }
+    }
+}
+
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
