@@ -18,6 +18,7 @@ use super::{Refusing, eventually};
 const ROUTES: &str = r#"
 workers: 2
 zone: eu-west-1a
+tracing: {endpoint: "http://${GONE}"}
 jwt_providers:
   main: {issuer: "${ISSUER}", discovery: true, audiences: [api], algorithms: [ES256]}
 api_keys: {partners: {file: "${API_KEYS}"}}

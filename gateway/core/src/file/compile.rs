@@ -1,6 +1,7 @@
 //! From what the file says to what it means; all problems at once.
 
 mod included;
+mod numbers;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -17,7 +18,6 @@ use super::{Outline, RoutesFile, Settings, access_log, identity, lints, load_bal
 use crate::auth::api_keys::ApiKeyList;
 use crate::auth::credential::Place;
 use crate::auth::jwt::Provider;
-use crate::auth::{Auth, Policy};
 use crate::cluster::Subset;
 use crate::config::{
     Files, NoFiles, Partial, Positions, Problems, Source, decode_included, item, join, near,
@@ -26,6 +26,7 @@ use crate::plan::{Cluster, Forwarded, NameSet, Plan, Route};
 use crate::route::{NamedMatch, RouteTable};
 use crate::words::units::{ByteSize, HumanDuration};
 use included::SECTIONS;
+use numbers::{identity_headers, number_policies, number_providers};
 
 /// The only version of the format so far.
 const VERSION: u32 = 1;
@@ -349,50 +350,6 @@ pub(super) fn split_help(message: &str) -> (String, Option<String>) {
         Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
         None => (message.to_owned(), None),
     }
-}
-
-fn number_providers(providers: &mut [Provider]) {
-    for (provider, number) in providers.iter_mut().zip(0..) {
-        provider.id = number;
-    }
-}
-
-/// Equal policies get one number: a token that was verified for one of them is known to all.
-/// Returns the next number.
-fn number_policies(routes: &mut [Route]) -> u64 {
-    // By their text first, because a file may have thousands.
-    let mut known: HashMap<String, Vec<(&Policy, u64)>> = HashMap::new();
-    let mut ids = Vec::new();
-    let mut next = 0;
-    for policy in policies(routes) {
-        let alike = known.entry(format!("{policy:?}")).or_default();
-        let same = alike.iter().find(|(other, _)| *other == policy);
-        if let Some((_, id)) = same {
-            ids.push(*id);
-            continue;
-        }
-        alike.push((policy, next));
-        ids.push(next);
-        next += 1;
-    }
-    let all = routes.iter_mut().flat_map(|route| match &mut route.auth {
-        Auth::Open => &mut [],
-        Auth::AnyOf(policies) => &mut policies[..],
-    });
-    for (policy, id) in all.zip(ids) {
-        policy.id = id;
-    }
-    next
-}
-
-fn policies(routes: &[Route]) -> impl Iterator<Item = &Policy> {
-    routes.iter().flat_map(|route| route.auth.policies())
-}
-
-/// The headers that routes make of claims.
-fn identity_headers(routes: &[Route]) -> Vec<HeaderName> {
-    let headers = policies(routes).flat_map(|policy| policy.identity.names().cloned());
-    headers.collect()
 }
 
 /// Collects problems while a file is compiled.
