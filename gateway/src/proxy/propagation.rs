@@ -5,7 +5,6 @@ use fastrand::Rng;
 use gateway_core::plan::{SendB3, Tracing};
 use http::HeaderMap;
 use mesh::headers::TRACEPARENT;
-use mesh::otlp::{is_sampled, ratio_threshold};
 use mesh::trace::{SAMPLED, TraceContext, b3};
 
 /// Where a request stands in its trace.
@@ -42,8 +41,7 @@ pub(super) fn position(
     };
     let trace_id = caller.map_or_else(|| random.u128(1..), |(trace_id, _)| trace_id);
     let wish = wish.filter(|_| tracing.parents.is_followed(is_trusted));
-    let is_sampled =
-        wish.unwrap_or_else(|| is_sampled(trace_id, ratio_threshold(tracing.root_ratio)));
+    let is_sampled = wish.unwrap_or_else(|| tracing.roots.keeps(trace_id));
     Position {
         trace: TraceContext {
             trace_id,
@@ -66,6 +64,7 @@ pub(super) fn add_b3(tracing: &Tracing, trace: &TraceContext, headers: &mut Head
 #[cfg(test)]
 mod tests {
     use gateway_core::plan::Parents;
+    use gateway_core::words::rate::Rate;
     use http::{HeaderName, HeaderValue};
 
     use super::*;
@@ -93,9 +92,9 @@ mod tests {
         (is_callers, position.trace.is_sampled())
     }
 
-    fn tracing(root_ratio: f64, parents: Parents) -> Tracing {
+    fn tracing(rate: Rate, parents: Parents) -> Tracing {
         Tracing {
-            root_ratio,
+            roots: rate.threshold(),
             parents,
             reads_b3: true,
             sends_b3: SendB3::None,
@@ -106,8 +105,8 @@ mod tests {
     fn the_callers_decision_is_followed_and_else_the_share_decides() {
         let w3c = |flags| vec![("traceparent", format!("00-{TRACE}-{PARENT}-{flags}"))];
         let b3 = |state| vec![("b3", format!("{TRACE}-{PARENT}{state}"))];
-        let none = tracing(0.0, Parents::All);
-        let all = tracing(1.0, Parents::All);
+        let none = tracing(Rate::NONE, Parents::All);
+        let all = tracing(Rate::ALL, Parents::All);
         for (lines, of_none, of_all) in [
             (vec![], (false, false), (false, true)),
             (w3c("01"), (true, true), (true, true)),
@@ -150,7 +149,7 @@ mod tests {
             (Parents::Trusted, true, true),
             (Parents::None, true, false),
         ] {
-            let decided = decide(&tracing(0.0, parents), &sampled, is_trusted);
+            let decided = decide(&tracing(Rate::NONE, parents), &sampled, is_trusted);
             assert_eq!(decided, (true, is_sampled), "{parents:?} {is_trusted}");
         }
     }
@@ -159,7 +158,7 @@ mod tests {
     fn b3_is_read_only_where_that_is_wanted() {
         let without = Tracing {
             reads_b3: false,
-            ..tracing(0.0, Parents::All)
+            ..tracing(Rate::NONE, Parents::All)
         };
         let lines = [("b3", format!("{TRACE}-{PARENT}-1"))];
         assert_eq!(decide(&without, &lines, false), (false, false));

@@ -31,7 +31,7 @@ fn the_admin_api_does_as_its_document_says_whatever_it_is_asked() {
     );
     println!("{said}");
     // All but the one by which the document itself is fetched.
-    assert!(said.contains("Tested: 8"), "{said}");
+    assert!(said.contains("Tested: 10"), "{said}");
     still_answers(&lively.gateway);
 }
 

@@ -163,7 +163,7 @@ fn each_try_has_a_span_and_the_upstream_is_told_of_its_own() {
         }
     });
     let yaml = r#"
-tracing: {endpoint: "http://${COLLECTOR}", protocol: http/json, interval: 10ms, sampling: {root_ratio: 1}}
+tracing: {endpoint: "http://${COLLECTOR}", protocol: http/json, interval: 10ms, sampling: {rate: 100%}}
 upstreams: {backend: {static: ["${BACKEND}", "${REFUSING}"], load_balancer: round_robin}}
 routes:
   - name: all
@@ -217,7 +217,7 @@ fn a_hedge_has_a_span_and_the_one_that_was_given_up_says_so() {
     });
     let good = Backend::replying("good");
     let yaml = r#"
-tracing: {endpoint: "http://${COLLECTOR}", interval: 10ms, sampling: {root_ratio: 1}}
+tracing: {endpoint: "http://${COLLECTOR}", interval: 10ms, sampling: {rate: 100%}}
 upstreams: {backend: {static: ["${HANGING}", "${GOOD}"], load_balancer: round_robin}}
 routes:
   - name: all
@@ -260,7 +260,7 @@ fn what_is_not_sampled_leaves_no_span_and_the_next_hop_is_told_so() {
     let backend = Backend::echo();
     let gateway = tracing_to(
         &collector.address(),
-        "sampling: {root_ratio: 0}, b3: {send: single}",
+        "sampling: {rate: 0%}, b3: {send: single}",
         &backend.address(),
     );
     let sent = |headers: &[(&str, &str)]| {
@@ -295,7 +295,7 @@ fn a_refusal_is_a_span_with_the_reason() {
     let refusing = Refusing::new();
     let gateway = tracing_to(
         &collector.address(),
-        "sampling: {root_ratio: 1}",
+        "sampling: {rate: 100%}",
         &refusing.address(),
     );
     assert_eq!(
@@ -341,7 +341,7 @@ fn requests_do_not_notice_a_collector_that_is_away_and_spans_are_dropped_and_cou
     let backend = Backend::replying("good");
     let gateway = tracing_to(
         &refusing.address(),
-        "sampling: {root_ratio: 1}, queue_size: 64, batch_size: 8",
+        "sampling: {rate: 100%}, queue_size: 64, batch_size: 8",
         &backend.address(),
     );
     for _ in 0..REQUESTS {
@@ -359,7 +359,7 @@ fn requests_do_not_notice_a_collector_that_is_away_and_spans_are_dropped_and_cou
 fn what_the_collector_refuses_is_counted_and_a_process_that_leaves_sends_what_it_has() {
     let collector = Collector::start();
     let backend = Backend::replying("good");
-    let yaml = "sampling: {root_ratio: 1}, batch_size: 2";
+    let yaml = "sampling: {rate: 100%}, batch_size: 2";
     let gateway = tracing_to(&collector.address(), yaml, &backend.address());
     collector.answer(StatusCode::BAD_REQUEST);
     assert_eq!(gateway.get("/").fetch().text(), "good");
@@ -377,7 +377,7 @@ fn buckets_have_the_trace_of_their_last_sampled_request_as_an_exemplar() {
     let backend = Backend::replying("good");
     let gateway = tracing_to(
         &collector.address(),
-        "sampling: {root_ratio: 0}",
+        "sampling: {rate: 0%}",
         &backend.address(),
     );
     assert_eq!(gateway.get("/").fetch().status(), 200);

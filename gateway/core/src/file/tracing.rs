@@ -13,6 +13,7 @@ use super::key_sources::is_private_way;
 use super::{Secret, SecretEncoding, SecretSpec};
 use crate::config::join;
 use crate::plan::{Parents, SendB3, Tracing};
+use crate::words::rate::Rate;
 use crate::words::units::HumanDuration;
 
 /// Spans of requests, sent to a collector by OTLP over HTTP. Without this section there are none.
@@ -51,8 +52,8 @@ pub struct TracingSpec {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingSpec {
-    /// The share of traces that begin here, 0 to 1; default 0.01.
-    pub root_ratio: Option<f64>,
+    /// The share of traces that begin here, chosen by their ids; default 1%.
+    pub rate: Option<Rate>,
     /// Whose decision is followed: that of `all` (default), of `trusted` proxies
     /// (`forwarded.trusted_proxies`), or of `none`, so that the share decides of every request.
     pub parent: ParentName,
@@ -159,7 +160,6 @@ const SECTION: &str = "tracing";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 const BASE_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_PATH: &str = "/v1/traces";
-const ROOT_RATIO: f64 = 0.01;
 /// Attributes of the gateway: they are in every export.
 const RESOURCE_MAX: usize = 64;
 /// What an export says of its own body and way.
@@ -173,17 +173,9 @@ const OWN_HEADERS: [HeaderName; 5] = [
 
 impl TracingSpec {
     /// What the proxy goes by.
-    pub(super) fn plan(&self, check: &mut Checker<'_>) -> Tracing {
-        let root_ratio = self.sampling.root_ratio.unwrap_or(ROOT_RATIO);
-        if !(0.0..=1.0).contains(&root_ratio) {
-            check.problem(
-                "tracing.sampling.root_ratio",
-                format!("{root_ratio} is out of range"),
-                Some("write a share from 0 to 1, such as 0.01 for one in a hundred".into()),
-            );
-        }
+    pub(super) fn plan(&self) -> Tracing {
         Tracing {
-            root_ratio,
+            roots: self.sampling.rate.unwrap_or(Rate::ONE_PERCENT).threshold(),
             parents: match self.sampling.parent {
                 ParentName::All => Parents::All,
                 ParentName::Trusted => Parents::Trusted,

@@ -1,10 +1,12 @@
 //! Which requests are traced, and how other processes hear of it.
 
+use crate::words::rate::Threshold;
+
 /// What is decided of a request's trace.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tracing {
-    /// The share of traces beginning here that are sampled, 0 to 1.
-    pub root_ratio: f64,
+    /// Which of the traces that begin here are sampled.
+    pub roots: Threshold,
     /// Whose decision is followed.
     pub parents: Parents,
     /// Whether B3 headers are read where there is no valid `traceparent`.

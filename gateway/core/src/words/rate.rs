@@ -24,6 +24,10 @@ pub struct Rate(u32);
 impl Rate {
     /// Every request.
     pub const ALL: Self = Self(PARTS);
+    /// No request.
+    pub const NONE: Self = Self(0);
+    /// One in a hundred.
+    pub const ONE_PERCENT: Self = Self(PARTS / 100);
 
     /// The least value of a trace id's random bits that is kept.
     #[must_use]

@@ -113,23 +113,30 @@ impl Resource {
     }
 }
 
-/// Below which a trace id's low half must be for this share of traces, 0 to 1, to be sampled.
+/// The bits of a trace id that are random (W3C Trace Context Level 2, section 3.2.2.3: the last
+/// seven bytes).
+const RANDOM_BITS: u32 = 56;
+
+/// The least value of a trace id's random bits with which it is sampled, for this share of traces,
+/// 0 to 1. The rule is that of OpenTelemetry's consistent probability sampling, by which the
+/// gateway chooses too.
 #[must_use]
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a share of 2^64 lies between 0 and 2^64"
+    clippy::cast_precision_loss,
+    reason = "a share of 2^56 lies between 0 and 2^56"
 )]
 pub fn ratio_threshold(ratio: f64) -> u128 {
-    const ALL: f64 = 18_446_744_073_709_551_616.0;
-    (ratio.clamp(0.0, 1.0) * ALL) as u128
+    let all = 1_u64 << RANDOM_BITS;
+    ((1.0 - ratio.clamp(0.0, 1.0)) * all as f64) as u128
 }
 
 /// Whether a trace that begins here is sampled: by its id alone, so that every process that goes
-/// by the same share decides the same. Costs a comparison: the id is random.
+/// by the same share decides the same. Costs a comparison.
 #[must_use]
 pub fn is_sampled(trace_id: u128, threshold: u128) -> bool {
-    trace_id & u128::from(u64::MAX) < threshold
+    trace_id & ((1 << RANDOM_BITS) - 1) >= threshold
 }
 
 #[cfg(test)]
@@ -152,8 +159,8 @@ mod tests {
             let sampled = sampled.count();
             assert!(range.contains(&sampled), "{ratio}: {sampled}");
         }
-        assert!(is_sampled(u128::MAX, ratio_threshold(1.0)));
-        assert!(!is_sampled(1 << 64, ratio_threshold(0.0)));
+        assert!(is_sampled(1 << 64, ratio_threshold(1.0)));
+        assert!(!is_sampled(u128::MAX, ratio_threshold(0.0)));
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub(super) async fn set(
     if let Err(denied) = access.check(&headers).await {
         return deny(denied);
     }
+    let Some(level) = &observed.log_level else {
+        return unavailable();
+    };
     if !is_json(&headers) {
         let detail = "send `content-type: application/json`";
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -82,13 +85,13 @@ pub(super) async fn set(
         (None, Some(filter)) => filter,
         _ => return invalid("exactly one of `level` and `filter` is needed"),
     };
-    let Some(level) = &observed.log_level else {
-        return unavailable();
-    };
     let holds = wanted.r#for.map_or(HOLDS, |holds| holds.0);
     match level.set(filter, holds, Instant::now()) {
         Ok(()) => shown(&observed, level),
-        Err(LogLevelError::Broken(_)) => unavailable(),
+        Err(error @ LogLevelError::Broken(_)) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            problem(status, "log_level_broken", &error.to_string(), &json!({}))
+        }
         Err(error) => invalid(&error.to_string()),
     }
 }
@@ -111,6 +114,6 @@ fn invalid(detail: &str) -> Response {
 
 fn unavailable() -> Response {
     let detail = "this gateway runs within another program, whose log it is";
-    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let status = StatusCode::NOT_FOUND;
     problem(status, "log_level_unavailable", detail, &json!({}))
 }

@@ -9,7 +9,7 @@ use crate::file::schema::plain;
 use crate::words::units::{ByteSize, HumanDuration};
 
 /// Values that have no range of their own.
-const WITHOUT: [&str; 7] = [
+const WITHOUT: [&str; 8] = [
     // The one version.
     "version",
     // Between other keys.
@@ -17,6 +17,7 @@ const WITHOUT: [&str; 7] = [
     // Shares from 0% to 100%.
     "access_log.sample.rate",
     "routes[0].access_log.rate",
+    "tracing.sampling.rate",
     // Whole ones.
     "upstreams.sample.outlier_detection.max_ejected",
     "upstreams.sample.outlier_detection.panic_threshold",

@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::plan::{Parents, SendB3, Tracing};
+use crate::words::rate::Rate;
 
 fn file(tracing: &str) -> String {
     format!(
@@ -23,13 +24,13 @@ fn what_is_left_out_has_its_default() {
     let Compiled { plan, settings, .. } =
         compiled(&file("tracing: {endpoint: \"http://127.0.0.1:4318\"}"));
     let expected = Tracing {
-        root_ratio: 0.01,
+        roots: Rate::ONE_PERCENT.threshold(),
         parents: Parents::All,
         reads_b3: true,
         sends_b3: SendB3::None,
     };
     assert_eq!(plan.tracing, Some(expected));
-    expect![[r#"
+    expect![[r"
         TraceExport {
             url: "http://127.0.0.1:4318/v1/traces",
             protocol: HttpProtobuf,
@@ -53,7 +54,7 @@ fn what_is_said_counts_and_secrets_are_not_shown() {
   endpoint: https://collector.example/otlp/traces
   protocol: http/json
   headers: {authorization: {env: JWT_SECRET}, x-team: {file: /run/team}}
-  sampling: {root_ratio: 1, parent: trusted}
+  sampling: {rate: 100%, parent: trusted}
   b3: {read: false, send: multi}
   service_name: edge
   resource: {team: a}
@@ -63,13 +64,13 @@ fn what_is_said_counts_and_secrets_are_not_shown() {
   timeout: 1m",
     ));
     let expected = Tracing {
-        root_ratio: 1.0,
+        roots: Rate::ALL.threshold(),
         parents: Parents::Trusted,
         reads_b3: false,
         sends_b3: SendB3::Multi,
     };
     assert_eq!(plan.tracing, Some(expected));
-    expect![[r#"
+    expect![[r"
         TraceExport {
             url: "https://collector.example/otlp/traces",
             protocol: HttpJson,
@@ -182,32 +183,32 @@ fn slips_are_said_with_their_place_and_remedy() {
         "]],
     );
     check(
-        "tracing: {endpoint: \"http://a:1\", protocol: grpc, sampling: {root_ratio: 50, parent: some}}",
+        "tracing: {endpoint: \"http://a:1\", protocol: grpc, sampling: {rate: 101%, parent: some}}",
         &expect![[r"
             2:45 tracing.protocol: unknown value `grpc` | known values: `http/protobuf`, `http/json`
-            2:74 tracing.sampling.root_ratio: 50 is out of range | write a share from 0 to 1, such as 0.01 for one in a hundred
-            2:86 tracing.sampling.parent: unknown value `some` | known values: `all`, `trusted`, `none`
+            2:68 tracing.sampling.rate: `101%` is not a share | write percent from `0%` to `100%` with at most 4 decimals, such as `10%` or `0.5%`
+            2:82 tracing.sampling.parent: unknown value `some` | known values: `all`, `trusted`, `none`
         "]],
     );
     check(
-        "tracing: {endpoint: \"http://a:1\", sampling: {root_ratio: -0.1, ratio: 1}, b3: {send: both}}",
+        "tracing: {endpoint: \"http://a:1\", sampling: {rate: 0.01, ratio: 1}, b3: {send: both}}",
         &expect![[r"
-            2:58 tracing.sampling.root_ratio: -0.1 is out of range | write a share from 0 to 1, such as 0.01 for one in a hundred
-            2:64 tracing.sampling: unknown key `ratio` | known keys: `root_ratio`, `parent`
-            2:86 tracing.b3.send: unknown value `both` | known values: `none`, `single`, `multi`
+            2:52 tracing.sampling.rate: `0.01` is not a share | write percent from `0%` to `100%` with at most 4 decimals, such as `10%` or `0.5%`
+            2:58 tracing.sampling: unknown key `ratio` | known keys: `rate`, `parent`
+            2:80 tracing.b3.send: unknown value `both` | known values: `none`, `single`, `multi`
         "]],
     );
     check(
-        "tracing: {endpoint: \"http://a:1\", sampling: {root_ratio: 1%}, service_name: \"\"}",
+        "tracing: {endpoint: \"http://a:1\", sampling: {rate: -1%}, service_name: \"\"}",
         &expect![[r"
-            2:58 tracing.sampling.root_ratio: expected a finite number, found the text `1%`
-            2:77 tracing.service_name: `service_name` is empty | name the gateway as traces should, or leave it out for `gateway`
+            2:52 tracing.sampling.rate: `-1%` is not a share | write percent from `0%` to `100%` with at most 4 decimals, such as `10%` or `0.5%`
+            2:72 tracing.service_name: `service_name` is empty | name the gateway as traces should, or leave it out for `gateway`
         "]],
     );
     check(
-        "tracing: {endpoint: \"http://a:1\", sampling: {root_ratio: .nan}}",
+        "tracing: {endpoint: \"http://a:1\", sampling: {rate: .nan}}",
         &expect![[r"
-            2:58 tracing.sampling.root_ratio: expected a finite number, found the number `.nan`
+            2:52 tracing.sampling.rate: `.nan` is not a share | write percent from `0%` to `100%` with at most 4 decimals, such as `10%` or `0.5%`
         "]],
     );
     check(
