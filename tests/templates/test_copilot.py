@@ -158,7 +158,7 @@ class Copilot(unittest.TestCase):
 
     def test_a_domain_is_given_as_the_guide_says(self):
         guide = (support.ROOT / "docs" / "deploying.md").read_text()
-        environment, gateway = re.findall(r"```yaml\n(http:\n.*?)```", guide, re.DOTALL)
+        environment, gateway = re.findall(r"```yaml[^\n]*\n(http:\n.*?)```", guide, re.DOTALL)
         copy = self.copy()
         manifest = copy / "environments" / support.ENVIRONMENT / "manifest.yml"
         certificate = "arn:aws:acm:eu-central-1:123456789012:certificate/0"

@@ -238,7 +238,7 @@ fn compile(file: &RoutesFile, check: &mut Checker<'_>) -> Option<Compiled> {
         health_checks,
     };
     let settings = Settings::compile(file, internal_identity, sources, check);
-    let tracing = file.tracing.as_ref().map(|spec| spec.plan());
+    let tracing = file.tracing.as_ref().map(super::TracingSpec::plan);
     let networks = &file.forwarded.trusted_proxies;
     // Last, because nothing is checked after the first `?`.
     let plan = Plan {

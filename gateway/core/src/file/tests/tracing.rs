@@ -30,7 +30,7 @@ fn what_is_left_out_has_its_default() {
         sends_b3: SendB3::None,
     };
     assert_eq!(plan.tracing, Some(expected));
-    expect![[r"
+    expect![[r#"
         TraceExport {
             url: "http://127.0.0.1:4318/v1/traces",
             protocol: HttpProtobuf,
@@ -70,7 +70,7 @@ fn what_is_said_counts_and_secrets_are_not_shown() {
         sends_b3: SendB3::Multi,
     };
     assert_eq!(plan.tracing, Some(expected));
-    expect![[r"
+    expect![[r#"
         TraceExport {
             url: "https://collector.example/otlp/traces",
             protocol: HttpJson,
