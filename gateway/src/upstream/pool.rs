@@ -15,7 +15,8 @@ use crate::clock::micros;
 /// Buffers that are kept for the next requests of one worker. An idle connection has none: few
 /// that are used again and again stay in the processor's caches, one for each connection would not.
 const SPARES_MAX: usize = 64;
-/// A buffer that has grown beyond this is not kept.
+/// An output buffer that has grown beyond this is not kept, nor the input buffer beside it. Those
+/// for input grow to twice what is read at once, 128 KiB, so a worker keeps 20 MiB at the most.
 const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 struct Idle {

@@ -60,7 +60,7 @@ pub(crate) enum RequestBody {
     /// Whatever comes, up to a bound.
     Stream(Box<RequestStream>),
     /// The same, and what has gone is kept. Boxed as well: a request is moved a dozen times on
-    /// its way through hyper's client, and a copy of over 256 bytes costs twice as much.
+    /// its way upstream, and a copy of over 256 bytes costs twice as much.
     Kept(Box<KeptBody>),
 }
 

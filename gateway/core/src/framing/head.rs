@@ -196,7 +196,7 @@ impl HeadScanner {
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         // A blank before the name is folding, one before the colon is refused too
         // (RFC 9112 sections 5.1 and 5.2): neither is a token character.
-        // hyper refuses these in answers by itself, and there is no answer of our own to give.
+        // The parser of answers refuses these by itself, and there is no answer of our own to give.
         let is_checked = role == Role::Request;
         if is_checked
             && (name.is_empty() || !name.iter().all(|&byte| METHOD_CHARACTERS[byte as usize]))
