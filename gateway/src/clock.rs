@@ -6,6 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gateway_core::words::time::{Millis, UnixSeconds};
 
+/// No deadline.
+pub(crate) const NEVER: Millis = u64::MAX;
+
 /// A reading, in microseconds since the clock's origin. A request looks at its beginning and its
 /// end half a dozen times in three units; as moments each is converted once.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +84,12 @@ impl Clock {
 
     pub(crate) fn unix_seconds(&self, at: Moment) -> UnixSeconds {
         self.unix_micros(at) / 1_000_000
+    }
+
+    /// The time as the head of a message says it (RFC 9110 section 5.6.7).
+    pub(crate) fn date_text(&self) -> String {
+        let second = self.unix_seconds(self.now());
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second))
     }
 
     pub(crate) fn to_unix_seconds(&self, at: Instant) -> UnixSeconds {

@@ -1,9 +1,14 @@
-//! Sockets: what is read from them and written to them, and checked before any parser sees it.
+//! Sockets: what is read from them and written to them, and where each message begins and ends.
 
-mod framed;
+mod downstream;
 mod input;
+mod options;
 mod output;
+mod reader;
 
-pub(crate) use framed::{ConnectionState, Downstream, NEVER, Phase, Violation};
-pub(crate) use input::Input;
+pub(crate) use downstream::{Arrival, ClientBody, Downstream};
+pub(crate) use options::ConnectionOptions;
 pub(crate) use output::Output;
+pub(crate) use reader::Reader;
+
+use input::Input;

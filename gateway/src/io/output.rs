@@ -1,6 +1,6 @@
 //! What waits to be written to a socket: small pieces together, large ones as they are.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -39,6 +39,21 @@ impl Output {
             self.large = piece;
             self.tail = tail;
         }
+    }
+
+    /// Adds a piece of a body as a chunk (RFC 9112 section 7.1); not while it [is
+    /// full](Output::is_full).
+    pub(crate) fn push_chunk(&mut self, piece: Bytes) {
+        // An empty chunk would be the last one.
+        if !piece.is_empty() {
+            write!(self.small, "{:x}\r\n", piece.len()).expect("a vector takes everything");
+            self.push(piece, b"\r\n");
+        }
+    }
+
+    /// Adds the end of a body that goes in chunks; not while it [is full](Output::is_full).
+    pub(crate) fn end_chunks(&mut self) {
+        self.small.extend_from_slice(b"0\r\n\r\n");
     }
 
     /// Whether all has gone.

@@ -154,7 +154,7 @@ impl Record {
     fn write_fixed(&self, line: &mut LineWriter<'_>, ending: &Ending) {
         let plan = &self.pinned.live.plan;
         line.constant(",\"level\":\"info\",\"message\":\"request\"");
-        if !self.is_stand_in {
+        if !self.is_unread {
             line.text(key!("method"), self.parts.method.as_str());
             // Without the query, which may hold secrets.
             line.text(key!("path"), self.parts.uri.path());
@@ -238,7 +238,7 @@ impl Record {
             | Field::FirstByteMicros
             | Field::LastByteMicros
             | Field::BytesReceived => Value::number(self.measured(field, ending)),
-            _ if self.is_stand_in => Value::Absent,
+            _ if self.is_unread => Value::Absent,
             of_head => self.value_of_head(of_head, log),
         }
     }

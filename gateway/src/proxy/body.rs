@@ -1,12 +1,10 @@
 //! What the client gets: the upstream's body as it comes, or one of the gateway's own.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_core::words::reason::Reason;
-use http_body::{Body, Frame, SizeHint};
 
 use super::record::Record;
 use crate::upstream::{BodyError, HeldBody, Link, Silence};
@@ -61,8 +59,7 @@ impl ResponseBody {
         body
     }
 
-    /// Gives the connection back as soon as nothing more will come: hyper asks no further
-    /// once it has seen the end.
+    /// Gives the connection back as soon as nothing more will come, before the client has taken it.
     fn end_if_over(&mut self) {
         if let Source::Upstream(upstream) = &self.source
             && upstream.is_over()
@@ -106,51 +103,44 @@ impl UpstreamBody {
     }
 }
 
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
+impl ResponseBody {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// The answer broke off.
+    pub(crate) fn poll(
+        &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        match &mut this.source {
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        match &mut self.source {
             Source::Ended => Poll::Ready(None),
             Source::Own(bytes) => {
                 let bytes = std::mem::take(bytes);
-                this.source = Source::Ended;
-                this.record.count_sent(bytes.len());
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                self.source = Source::Ended;
+                self.record.count_sent(bytes.len());
+                Poll::Ready(Some(Ok(bytes)))
             }
-            Source::Upstream(upstream) => match std::task::ready!(upstream.poll(context)) {
+            Source::Upstream(upstream) => match ready!(upstream.poll(context)) {
                 None => {
-                    this.end();
+                    self.end();
                     Poll::Ready(None)
                 }
                 Some(Ok(piece)) => {
-                    this.record.count_sent(piece.len());
-                    this.end_if_over();
-                    Poll::Ready(Some(Ok(Frame::data(piece))))
+                    self.record.count_sent(piece.len());
+                    self.end_if_over();
+                    Poll::Ready(Some(Ok(piece)))
                 }
-                Some(Err(reason)) => Poll::Ready(Some(Err(this.abort(reason)))),
+                Some(Err(reason)) => Poll::Ready(Some(Err(self.abort(reason)))),
             },
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    /// How many bytes are still to come, where that is known.
+    pub(crate) fn bytes_left(&self) -> Option<u64> {
         match &self.source {
-            Source::Ended => true,
-            Source::Own(_) => false,
-            Source::Upstream(upstream) => upstream.is_over(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Ended => SizeHint::with_exact(0),
-            Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Upstream(upstream) => upstream.held.size_with(&upstream.link.size_hint()),
+            Source::Ended => Some(0),
+            Source::Own(bytes) => Some(bytes.len() as u64),
+            Source::Upstream(upstream) => Some(upstream.link.bytes_left()? + upstream.held.bytes()),
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod access_line;
 pub(crate) mod body;
+mod connection;
 mod explain;
 mod forward;
 mod headers;
@@ -21,40 +22,66 @@ mod spans;
 mod unknown_key;
 mod worker;
 
+pub(crate) use connection::Connection;
 pub(crate) use explain::{Moment, Question, explain};
 pub(crate) use live::{Live, Watched};
-pub(crate) use worker::{Connection, Worker};
+pub(crate) use worker::Worker;
 
 use std::sync::Arc;
 
 use gateway_core::pipeline::{self, Head, Refusal};
 use gateway_core::plan::Action;
+use gateway_core::words::reason::Reason;
+use gateway_core::words::time::Millis;
+use http::request::Parts;
 use http::{Request, Response};
-use hyper::body::{Body as _, Incoming};
 
+use crate::io::ClientBody;
 use body::ResponseBody;
 use record::Record;
+
+/// A request as it came.
+pub(crate) struct Arrived {
+    pub(crate) parts: Parts,
+    pub(crate) body: ClientBody,
+    /// When the first piece of its head came, where that came in several.
+    pub(crate) head_began: Option<Millis>,
+}
+
+/// Answers a request whose head could not be read.
+pub(crate) fn refuse(
+    worker: &Arc<Worker>,
+    connection: &Arc<Connection>,
+    reason: Reason,
+    head_began: Option<Millis>,
+) -> Response<ResponseBody> {
+    connection.begin_request();
+    let (nothing, ()) = Request::new(()).into_parts();
+    let mut record = worker.begin(connection, nothing, head_began);
+    record.is_unread = true;
+    reply::reject(record, reason.into())
+}
 
 /// Serves one request.
 pub(crate) async fn serve(
     worker: &Arc<Worker>,
     connection: &Arc<Connection>,
-    request: Request<Incoming>,
+    arrived: Arrived,
 ) -> Response<ResponseBody> {
-    let (parts, incoming) = request.into_parts();
-    let refused = connection.begin_request();
-    let mut record = worker.begin(connection, parts);
-    if let Some(reason) = refused {
-        record.is_stand_in = true;
-        return reply::reject(record, reason.into());
-    }
+    let Arrived {
+        parts,
+        body,
+        head_began,
+    } = arrived;
+    connection.begin_request();
+    let mut record = worker.begin(connection, parts, head_began);
     if let Err(reason) = intake::check(&record.parts) {
         return reply::reject(record, reason.into());
     }
     if intake::is_about_server(&record.parts) {
         return reply::nothing(record);
     }
-    let body_bytes = incoming.size_hint().exact();
+    let body_bytes = body.bytes_left();
     let decided = unknown_key::decide_with_keys(worker, &mut record, body_bytes).await;
     record.note_decided();
     let decided = match decided {
@@ -68,7 +95,7 @@ pub(crate) async fn serve(
     match &pinned.live.plan.routes[decided.route_index].action {
         Action::Respond(fixed) => reply::fixed(record, fixed),
         Action::RespondKeys => reply::keys(record),
-        Action::Forward(backends) => forward::forward(record, backends, incoming).await,
+        Action::Forward(backends) => forward::forward(record, backends, body).await,
     }
 }
 

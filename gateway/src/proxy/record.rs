@@ -13,9 +13,10 @@ use http::{HeaderValue, StatusCode};
 use mesh::trace::TraceContext;
 
 use super::access_line::{Asked, Ending};
+use super::connection::Connection;
 use super::live::Pinned;
 use super::spans::Spans;
-use super::worker::{Connection, Worker};
+use super::worker::Worker;
 use crate::clock::{Moment, micros};
 use crate::telemetry::cells::UpstreamCells;
 use crate::telemetry::exemplars::Exemplar;
@@ -57,8 +58,8 @@ pub(crate) struct Record {
     pub(super) is_complete: bool,
     /// There where access lines say more than is known anyway.
     pub(super) asked: Option<Box<Asked>>,
-    /// The head was refused: `parts` are those of the request that stands in for it.
-    pub(super) is_stand_in: bool,
+    /// The head could not be read: `parts` say nothing.
+    pub(super) is_unread: bool,
 }
 
 impl Record {
@@ -150,7 +151,7 @@ impl Record {
         self.worker.cells.refusals.note(unix_micros, || {
             let plan = &self.pinned.live.plan;
             let detail = self.rejection.as_ref().and_then(|it| it.detail.as_deref());
-            let request = (!self.is_stand_in).then_some(&self.parts);
+            let request = (!self.is_unread).then_some(&self.parts);
             let peer = self.connection.peer.ip();
             Refused {
                 unix_micros,
@@ -196,6 +197,6 @@ impl Drop for Record {
             let spans = spans.finish(self, ended, status, reason);
             self.worker.spans.add(spans);
         }
-        self.connection.state.end_answer(ended.to_ms());
+        self.connection.note_end(ended.to_ms());
     }
 }

@@ -83,7 +83,7 @@ impl Spans {
 /// Method and route: of few values, whatever clients send.
 fn name(record: &Record) -> Cow<'static, str> {
     let method = match known_method(&record.parts.method) {
-        Some(method) if !record.is_stand_in => method,
+        Some(method) if !record.is_unread => method,
         _ => "HTTP",
     };
     match record.route {
@@ -121,7 +121,7 @@ fn request_attributes(record: &Record) -> Attributes {
         let name = plan.clusters[cluster].name.clone();
         attributes.push(("gateway.upstream", name.into_string().into()));
     }
-    if !record.is_stand_in {
+    if !record.is_unread {
         add_head(record, &mut attributes);
     }
     attributes

@@ -1,23 +1,20 @@
 //! What a worker owns, and what the workers share.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
 use gateway_core::auth::unknown::UnknownKeys;
 use gateway_core::cluster::aperture::Place;
-use gateway_core::file::Limits;
-use gateway_core::words::reason::Reason;
 use gateway_core::words::time::Millis;
-use http::HeaderValue;
 use http::request::Parts;
 use mesh::request_id::RequestId;
 use mesh::trace::TraceContext;
 
 use super::access_line::Asked;
+use super::connection::Connection;
 use super::intake;
 use super::known::KnownAddresses;
 use super::live::{Live, Pinned};
@@ -25,7 +22,6 @@ use super::propagation;
 use super::record::Record;
 use super::spans::Spans;
 use crate::clock::Clock;
-use crate::io::ConnectionState;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::cells::WorkerCells;
 use crate::telemetry::{access_log, spans};
@@ -53,6 +49,8 @@ struct State {
     tokens: TokenCache,
     unknown_keys: UnknownKeys,
     known_addresses: KnownAddresses,
+    /// As of the last tick.
+    date: String,
 }
 
 impl Worker {
@@ -66,6 +64,7 @@ impl Worker {
         lifecycle: Arc<Lifecycle>,
     ) -> Self {
         let pinned = Pinned::new(current.load_full(), index);
+        let date = clock.date_text();
         Self {
             index,
             place,
@@ -82,15 +81,18 @@ impl Worker {
                 tokens: TokenCache::new(ENTRIES_MAX, BYTES_MAX),
                 unknown_keys: UnknownKeys::default(),
                 known_addresses: KnownAddresses::default(),
+                date,
             }),
         }
     }
 
-    /// Begins a request: the plan it keeps, its ids, its start.
+    /// Begins a request: the plan it keeps, its ids, its start. `head_began` is when the first piece
+    /// of its head came, where that came in several.
     pub(crate) fn begin(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         parts: Parts,
+        head_began: Option<Millis>,
     ) -> Box<Record> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.follow_plan(&mut state);
@@ -117,7 +119,7 @@ impl Worker {
         let log = pinned.live.plan.access_log.as_ref();
         let asked = log
             .filter(|log| log.needs.are_any())
-            .map(|log| Asked::of(log, connection.head_began()));
+            .map(|log| Asked::of(log, head_began));
         Box::new(Record {
             worker: Arc::clone(self),
             connection: Arc::clone(connection),
@@ -142,7 +144,7 @@ impl Worker {
             rejection: None,
             bytes_sent: 0,
             is_complete: false,
-            is_stand_in: false,
+            is_unread: false,
             asked,
         })
     }
@@ -167,6 +169,12 @@ impl Worker {
         with(&mut state.unknown_keys)
     }
 
+    /// The time of an answer for its head, which counts in seconds: it is read with each tick.
+    pub(crate) fn write_date(&self, buffer: &mut Vec<u8>) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        buffer.extend_from_slice(state.date.as_bytes());
+    }
+
     /// One draw of 64 bits.
     pub(crate) fn random(&self) -> u64 {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,6 +194,7 @@ impl Worker {
         self.log.flush();
         self.spans.flush();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.date = self.clock.date_text();
         // A worker without requests must not keep an old plan alive.
         self.follow_plan(&mut state);
         let State {
@@ -202,67 +211,5 @@ impl Worker {
         self.cells
             .connections_idle_upstream
             .set(self.pool.len() as u64);
-    }
-}
-
-/// One client's connection.
-pub(crate) struct Connection {
-    pub(crate) peer: SocketAddr,
-    /// The peer's address as text and as a header, made once.
-    pub(crate) peer_text: Box<str>,
-    pub(crate) peer_header: HeaderValue,
-    pub(crate) state: Arc<ConnectionState>,
-    /// The longest silence within a body, in either direction.
-    pub(super) body_timeout: Duration,
-    requests: AtomicU64,
-    requests_max: u64,
-}
-
-impl Connection {
-    pub(crate) fn new(peer: SocketAddr, state: Arc<ConnectionState>, limits: &Limits) -> Self {
-        let ip = peer.ip().to_canonical().to_string();
-        Self {
-            peer,
-            peer_header: HeaderValue::from_str(&ip).expect("an address is a header value"),
-            peer_text: ip.into(),
-            state,
-            body_timeout: limits.body_timeout,
-            requests: AtomicU64::new(0),
-            requests_max: limits.requests_per_connection_max,
-        }
-    }
-
-    /// Counts a request; a reason if its head was refused and this is the stand-in.
-    pub(super) fn begin_request(&self) -> Option<Reason> {
-        let ordinal = self.requests.load(Ordering::Relaxed) + 1;
-        self.requests.store(ordinal, Ordering::Relaxed);
-        self.state.begin_answer();
-        self.state.refusal_of(ordinal)
-    }
-
-    /// When the head of the request being served began, where it came in pieces.
-    fn head_began(&self) -> Option<Millis> {
-        let ordinal = self.requests.load(Ordering::Relaxed);
-        self.state.head_began_of(ordinal)
-    }
-
-    /// Whether nothing of a request or an answer is under way.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.state.is_at_rest(self.requests.load(Ordering::Relaxed))
-    }
-
-    /// Whether a request has come on it.
-    pub(crate) fn has_carried(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) > 0
-    }
-
-    /// Whether the request being served is the last one that this connection may carry.
-    pub(super) fn is_spent(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) >= self.requests_max
-    }
-
-    /// The answer's head is made.
-    pub(crate) fn begin_sending(&self, deadline: Millis) {
-        self.state.begin_sending(deadline);
     }
 }

@@ -1,47 +1,58 @@
-//! One client's connection: it rests until bytes come, and hyper speaks on it until it rests again.
+//! One client's connection: it rests until bytes come, and then carries requests until it rests
+//! again.
 //!
 //! ```text
-//!         readable                       nothing for a while, nothing under way
-//! resting ────────→ hyper on the socket ──────────────────────────────────────→ resting
-//!    │ idle for too long, or leaving         │ closed by either side, or cut
-//!    └───────────→ closed ←──────────────────┘
+//!         readable                    nothing for a while
+//! resting ────────→ next head ──────────────────────────────→ resting
+//!    │              ↑       ↓ whole, or refused
+//!    │        answer sent  served
+//!    │              └───────┘
+//!    │ idle for too long, or leaving     │ closed by either side, or cut
+//!    └───────────→ closed ←──────────────┘
 //! ```
 //!
-//! What counts requests, bytes and time lives outside of hyper and stays; what goes and comes is a
-//! parser between two messages, which knows nothing, and its buffers.
+//! All of it is one task. What is needed only between two rests is in one box that is dropped with
+//! the first of them, so that a connection that rests is small.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use gateway_core::file::Limits;
+use gateway_core::words::reason::Reason;
 use gateway_core::words::time::Millis;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWrite as _;
+use http::Response;
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
 
-use crate::clock::{Clock, micros};
-use crate::io::{ConnectionState, Downstream, NEVER, Phase};
+use super::request_head::{self, Manner};
+use super::sending::{Sending, Sent};
+use super::timer::Timer;
+use crate::clock::{NEVER, micros};
+use crate::io::{Arrival, ClientBody, Downstream, Output};
 use crate::proxy::body::ResponseBody;
-use crate::proxy::{self, Connection, Worker};
+use crate::proxy::{self, Arrived, Connection, Worker};
 use crate::telemetry::cells::WorkerCells;
 
-/// hyper's own buffer must hold the largest head that the framer lets pass.
-const BUFFER_BYTES_MIN: usize = 16 * 1024;
 /// How long the first request of a connection is waited for when the process leaves.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
+/// Time without a request after which a connection rests: it gives its buffers back. Long enough
+/// that a busy connection does not pay for making them again.
+const REST_AFTER_MS: Millis = 2_000;
+/// Time in which a refused client may read its answer before the socket closes.
+const LINGER_MS: Millis = 1_000;
 
-type Http<S> = http1::Connection<TokioIo<Downstream<TcpStream>>, S>;
+/// What a connection may do, in milliseconds where it is time.
+#[derive(Clone, Copy)]
+struct Bounds {
+    idle: Millis,
+    head: Millis,
+    send: Millis,
+    headers_max: usize,
+}
 
 /// Serves a connection to its end.
 pub(super) async fn serve(
@@ -52,74 +63,45 @@ pub(super) async fn serve(
 ) {
     // Answers go out whole; waiting for more to send helps nobody.
     let _best_effort = socket.set_nodelay(true);
-    let clock = worker.clock.clone();
-    let idle_timeout = micros(limits.idle_timeout) / 1000;
-    let head_timeout = micros(limits.head_timeout) / 1000;
-    let send_timeout = micros(limits.send_timeout) / 1000;
-    let state = Arc::new(ConnectionState::new(idle_timeout, head_timeout));
-    state.begin_idling(clock.now_ms());
-    let mut downstream = Downstream::new(socket, limits.head, Arc::clone(&state), clock.clone());
-    let connection = Arc::new(Connection::new(peer, Arc::clone(&state), &limits));
-    let stopping = pin!(worker.lifecycle.stopping());
-    let last_look = pin!(last_look(&connection));
-    let mut watch = Watch {
-        timer: Timer::new(state, clock, send_timeout),
-        stopping,
-        last_look,
-        end: End::NotYet,
+    let connection = Arc::new(Connection::new(peer, &limits));
+    connection.note_end(worker.clock.now_ms());
+    let departure = pin!(departure(&worker, &connection));
+    let mut driver = Driver {
+        worker: &worker,
+        connection: &connection,
+        downstream: Arc::new(Downstream::new(socket, limits.head)),
+        timer: Timer::new(worker.clock.clone()),
+        departure,
+        has_departed: false,
+        bounds: Bounds {
+            idle: micros(limits.idle_timeout) / 1000,
+            head: micros(limits.head_timeout) / 1000,
+            send: micros(limits.send_timeout) / 1000,
+            headers_max: limits.head.headers_max,
+        },
     };
-    let service = || {
-        let (worker, connection) = (Arc::clone(&worker), Arc::clone(&connection));
-        service_fn(move |request| {
-            let (worker, connection) = (Arc::clone(&worker), Arc::clone(&connection));
-            async move {
-                let response = proxy::serve(&worker, &connection, request).await;
-                connection.begin_sending(worker.clock.now_ms() + send_timeout);
-                Ok::<_, Infallible>(response)
-            }
-        })
-    };
-    loop {
-        let resting = Resting::begin(&worker.cells);
-        if !watch.has_bytes(&downstream).await {
-            break;
+    while driver.has_bytes().await {
+        match Box::pin(driver.converse()).await {
+            End::Rest => driver.downstream.rest(),
+            End::Close { lingers } => return driver.close(lingers).await,
+            End::Gone => return,
         }
-        drop(resting);
-        let mut http = speak(downstream, &limits, service());
-        if !watch.exchange(&mut http, &connection).await {
-            return;
-        }
-        let parts = http.into_parts();
-        downstream = parts.io.into_inner();
-        downstream.put_back(&parts.read_buf);
     }
-    watch.close(downstream).await;
+    driver.close(false).await;
 }
 
-/// Ready when a connection that ends because the process leaves need not be waited for.
+/// Ready when a connection without a request is to end because the process leaves.
 ///
 /// The reactor has its turn first, so that a request that the kernel has taken already is served
 /// and not thrown away. A connection that has carried none was opened for one, which may be on its
 /// way: a client tries again by itself only on connections that it has used before.
-async fn last_look(connection: &Connection) {
+async fn departure(worker: &Worker, connection: &Connection) {
+    worker.lifecycle.stopping().await;
     tokio::task::yield_now().await;
     if !connection.has_carried() {
         // Boxed, because hardly any connection comes to this.
         Box::pin(tokio::time::sleep(FIRST_REQUEST_GRACE)).await;
     }
-}
-
-/// Puts a parser on the socket. Boxed, so that a connection that rests is small.
-fn speak<S>(downstream: Downstream<TcpStream>, limits: &Limits, service: S) -> Box<Http<S>>
-where
-    S: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
-{
-    let http = http1::Builder::new()
-        .writev(false)
-        .max_headers(limits.head.headers_max)
-        .max_buf_size(limits.head.head_bytes_max.max(BUFFER_BYTES_MIN))
-        .serve_connection(TokioIo::new(downstream), service);
-    Box::new(http)
 }
 
 /// Counts a connection that rests.
@@ -138,210 +120,215 @@ impl Drop for Resting<'_> {
     }
 }
 
-/// How far the end of a connection has come that ends because the process leaves.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// How a conversation ended.
 enum End {
-    NotYet,
-    LastLook,
-    Begun,
-}
-
-/// What happens to a connection other than by its bytes.
-struct Watch<'a, F, L> {
-    timer: Timer,
-    /// Ready once the process wants connections to end.
-    stopping: Pin<&'a mut F>,
-    last_look: Pin<&'a mut L>,
-    end: End,
-}
-
-/// What is to be done.
-enum Event {
-    /// Look at the connection's state again.
-    Look,
     /// Nothing has come for a while.
     Rest,
-    /// End after the request under way.
-    Close,
-    /// End now.
-    Cut,
+    /// No other request is served. With `lingers` the client may still be sending.
+    Close { lingers: bool },
+    /// The client has gone, or takes nothing any more.
+    Gone,
 }
 
-impl<F: Future<Output = ()>, L: Future<Output = ()>> Watch<'_, F, L> {
-    /// Whatever moves bytes must have been polled before.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        let state = &self.timer.state;
-        if self.end == End::NotYet && self.stopping.as_mut().poll(context).is_ready() {
-            self.end = End::LastLook;
-            state.linger_at_end();
-        }
-        if self.end == End::LastLook && self.last_look.as_mut().poll(context).is_ready() {
-            self.end = End::Begun;
-            return Poll::Ready(Event::Close);
-        }
-        let expired = ready!(self.timer.poll(context));
-        let state = &self.timer.state;
-        Poll::Ready(match expired {
-            Expired::Answer => {
-                state.set_overdue();
-                Event::Look
-            }
-            Expired::Head => {
-                state.expire_head();
-                Event::Look
-            }
-            Expired::Pause => {
-                state.set_deadline(state.idle_until());
-                Event::Rest
-            }
-            Expired::Idle => {
-                state.set_deadline(NEVER);
-                Event::Close
-            }
-            Expired::Cut => Event::Cut,
-        })
+/// What comes of waiting for a request.
+enum Next {
+    Head(Bytes),
+    Refused(Reason),
+    None(End),
+}
+
+/// What drives one connection.
+struct Driver<'a, D> {
+    worker: &'a Arc<Worker>,
+    connection: &'a Arc<Connection>,
+    downstream: Arc<Downstream>,
+    timer: Timer,
+    /// Ready when the connection is to end because the process leaves.
+    departure: Pin<&'a mut D>,
+    has_departed: bool,
+    bounds: Bounds,
+}
+
+impl<D: Future<Output = ()>> Driver<'_, D> {
+    /// Whether the process wants this connection to end as soon as it carries no request.
+    fn poll_departure(&mut self, context: &mut Context<'_>) -> bool {
+        self.has_departed |= !self.has_departed && self.departure.as_mut().poll(context).is_ready();
+        self.has_departed
+    }
+
+    fn idle_until(&self) -> Millis {
+        self.connection.ended_at().saturating_add(self.bounds.idle)
     }
 
     /// Rests until bytes come; `false` if the connection is to be closed before.
-    async fn has_bytes(&mut self, downstream: &Downstream<TcpStream>) -> bool {
+    async fn has_bytes(&mut self) -> bool {
+        let _resting = Resting::begin(&self.worker.cells);
+        let idle_until = self.idle_until();
+        poll_fn(|context| {
+            if self.downstream.poll_readable(context).is_ready() {
+                return Poll::Ready(true);
+            }
+            if self.poll_departure(context) {
+                return Poll::Ready(false);
+            }
+            self.timer.poll(idle_until, context).map(|()| false)
+        })
+        .await
+    }
+
+    /// Serves what comes.
+    async fn converse(&mut self) -> End {
+        let mut output = Output::default();
+        loop {
+            let (next, head_began) = self.next().await;
+            let arrived = match next {
+                Next::Head(head) => self.arrived(&head, head_began),
+                Next::Refused(reason) => Err(reason),
+                Next::None(end) => return end,
+            };
+            let is_refused = arrived.is_err();
+            let (response, manner) = match arrived {
+                Ok((arrived, manner)) => match self.respond(arrived).await {
+                    Some(response) => (response, manner),
+                    None => return End::Gone,
+                },
+                Err(reason) => {
+                    let refused = proxy::refuse(self.worker, self.connection, reason, head_began);
+                    (refused, Manner::REFUSED)
+                }
+            };
+            match self.send(&mut output, response, manner).await {
+                Sent::Whole { keeps: true } => {}
+                Sent::Whole { keeps: false } => {
+                    // Who could not know of the end may be sending.
+                    let lingers = is_refused || self.worker.lifecycle.is_leaving();
+                    return End::Close { lingers };
+                }
+                Sent::Broken => return End::Gone,
+            }
+        }
+    }
+
+    /// Waits for the next request; with it comes when its first piece came, where it is in pieces.
+    async fn next(&mut self) -> (Next, Option<Millis>) {
+        let idle_until = self.idle_until();
+        let rest_at = idle_until.min(self.connection.ended_at().saturating_add(REST_AFTER_MS));
+        let mut head_began = None;
+        let next = poll_fn(|context| {
+            match self.downstream.poll_head(context) {
+                Poll::Pending => {}
+                Poll::Ready(Arrival::Head(head)) => return Poll::Ready(Next::Head(head)),
+                Poll::Ready(Arrival::Refused(reason)) => {
+                    return Poll::Ready(Next::Refused(reason));
+                }
+                Poll::Ready(Arrival::End) => return Poll::Ready(Next::None(End::Gone)),
+            }
+            if self.downstream.is_head_under_way() {
+                let began = *head_began.get_or_insert_with(|| self.worker.clock.now_ms());
+                ready!(self.timer.poll(began + self.bounds.head, context));
+                return Poll::Ready(Next::Refused(Reason::RequestHeadTimeout));
+            }
+            if self.poll_departure(context) {
+                return Poll::Ready(Next::None(End::Close { lingers: true }));
+            }
+            ready!(self.timer.poll(rest_at, context));
+            let end = if rest_at < idle_until {
+                End::Rest
+            } else {
+                End::Close { lingers: false }
+            };
+            Poll::Ready(Next::None(end))
+        })
+        .await;
+        (next, head_began)
+    }
+
+    fn arrived(
+        &self,
+        head: &Bytes,
+        head_began: Option<Millis>,
+    ) -> Result<(Arrived, Manner), Reason> {
+        let parts = request_head::parse(head, self.bounds.headers_max)?;
+        let manner = Manner::of(&parts);
+        let body = ClientBody::of(&self.downstream);
+        if manner.expects_continue {
+            self.downstream.invite_body();
+        }
+        let arrived = Arrived {
+            parts,
+            body,
+            head_began,
+        };
+        Ok((arrived, manner))
+    }
+
+    /// Has a request served; `None` if its client goes away first.
+    async fn respond(&mut self, arrived: Arrived) -> Option<Response<ResponseBody>> {
+        let mut serving = pin!(proxy::serve(self.worker, self.connection, arrived));
         poll_fn(|context| {
             loop {
-                if downstream.poll_readable(context).is_ready() {
-                    return Poll::Ready(true);
+                if let Poll::Ready(response) = serving.as_mut().poll(context) {
+                    return Poll::Ready(Some(response));
                 }
-                if let Event::Close | Event::Cut = ready!(self.poll(context)) {
-                    return Poll::Ready(false);
+                if self.downstream.poll_gone(context).is_ready() {
+                    return Poll::Ready(None);
                 }
+                ready!(self.timer.poll(self.connection.answer_by(), context));
+                self.connection.set_overdue();
             }
         })
         .await
     }
 
-    /// Serves what comes until nothing has come for a while; `false` if the connection has ended.
-    async fn exchange<S>(&mut self, http: &mut Http<S>, connection: &Connection) -> bool
-    where
-        S: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
-    {
-        let mut http = Pin::new(http);
-        poll_fn(|context| {
-            loop {
-                if http.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(false);
-                }
-                match ready!(self.poll(context)) {
-                    Event::Rest if self.end == End::NotYet && connection.is_at_rest() => {
-                        return Poll::Ready(true);
+    /// Sends an answer to its end.
+    async fn send(
+        &mut self,
+        output: &mut Output,
+        response: Response<ResponseBody>,
+        manner: Manner,
+    ) -> Sent {
+        if manner.expects_continue {
+            self.downstream.withdraw_invitation();
+        }
+        let mut sending = Sending::begin(output, response, manner, self.worker);
+        let (clock, bound) = (&self.worker.clock, self.bounds.send);
+        let mut blocked_until = None;
+        let sent = poll_fn(|context| {
+            let mut written = 0;
+            match sending.poll(&self.downstream, context, &mut written) {
+                Poll::Ready(sent) => Poll::Ready(sent),
+                Poll::Pending if sending.is_blocked() => {
+                    let until = blocked_until.get_or_insert(NEVER);
+                    if written > 0 || *until == NEVER {
+                        *until = clock.now_ms() + bound;
                     }
-                    Event::Look | Event::Rest => {}
-                    Event::Close => http.as_mut().graceful_shutdown(),
-                    Event::Cut => return Poll::Ready(false),
+                    self.timer.poll(*until, context).map(|()| Sent::Broken)
                 }
-            }
-        })
-        .await
-    }
-
-    /// Closes a connection that rests, in order.
-    async fn close(&mut self, mut downstream: Downstream<TcpStream>) {
-        let mut socket = Pin::new(&mut downstream);
-        poll_fn(|context| {
-            loop {
-                if socket.as_mut().poll_shutdown(context).is_ready() {
-                    return Poll::Ready(());
-                }
-                if let Event::Cut = ready!(self.poll(context)) {
-                    return Poll::Ready(());
+                // It is the upstream that is waited for.
+                Poll::Pending => {
+                    if let Some(until) = &mut blocked_until {
+                        *until = NEVER;
+                    }
+                    self.downstream.poll_gone(context).map(|()| Sent::Broken)
                 }
             }
         })
         .await;
-    }
-}
-
-/// The one timer of a connection. Deadlines move with every request; the timer is touched
-/// only when one comes earlier than it is set for, and looks again when it fires.
-struct Timer {
-    state: Arc<ConnectionState>,
-    clock: Clock,
-    sleep: Option<Pin<Box<Sleep>>>,
-    armed_for: Millis,
-    send_timeout: Millis,
-    /// Bytes written when the timer last looked.
-    written: u64,
-}
-
-enum Expired {
-    /// The upstream has not answered in time.
-    Answer,
-    /// The head that is under way is refused.
-    Head,
-    /// Nothing has come for a while.
-    Pause,
-    /// Nothing has come for long.
-    Idle,
-    /// The client takes nothing, or goes on sending after a refusal.
-    Cut,
-}
-
-impl Timer {
-    fn new(state: Arc<ConnectionState>, clock: Clock, send_timeout: Millis) -> Self {
-        Self {
-            state,
-            clock,
-            sleep: None,
-            armed_for: NEVER,
-            send_timeout,
-            written: 0,
+        if blocked_until.is_some() {
+            self.connection.note_end(clock.now_ms());
         }
+        sent
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Expired> {
-        loop {
-            let deadline = self.state.deadline();
-            if deadline < self.armed_for {
-                self.arm(deadline);
+    /// Ends a connection in order.
+    async fn close(&mut self, lingers: bool) {
+        let until = self.worker.clock.now_ms() + LINGER_MS;
+        poll_fn(|context| {
+            if self.downstream.poll_close(lingers, context).is_ready() {
+                return Poll::Ready(());
             }
-            let Some(sleep) = &mut self.sleep else {
-                return Poll::Pending;
-            };
-            if self.armed_for == NEVER {
-                return Poll::Pending;
-            }
-            ready!(sleep.as_mut().poll(context));
-            self.armed_for = NEVER;
-            let now = self.clock.now_ms();
-            if now < deadline {
-                // It was set for an earlier deadline; the loop sets it again.
-                continue;
-            }
-            match self.state.phase() {
-                Phase::Waiting => return Poll::Ready(Expired::Answer),
-                Phase::Idle if self.state.is_head_under_way() => {
-                    self.state.set_deadline(NEVER);
-                    return Poll::Ready(Expired::Head);
-                }
-                Phase::Idle if now < self.state.idle_until() => return Poll::Ready(Expired::Pause),
-                Phase::Idle => return Poll::Ready(Expired::Idle),
-                Phase::Sending if self.has_progressed() || !self.state.is_write_blocked() => {
-                    self.state.set_deadline(now + self.send_timeout);
-                }
-                Phase::Sending | Phase::Lingering => return Poll::Ready(Expired::Cut),
-            }
-        }
-    }
-
-    fn has_progressed(&mut self) -> bool {
-        let written = self.state.bytes_written.load(Ordering::Relaxed);
-        std::mem::replace(&mut self.written, written) != written
-    }
-
-    fn arm(&mut self, deadline: Millis) {
-        self.armed_for = deadline;
-        // A timer counts in whole milliseconds and must not fire before its deadline.
-        let at = (self.clock.instant(deadline) + Duration::from_millis(1)).into();
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(at),
-            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at))),
-        }
+            self.timer.poll(until, context)
+        })
+        .await;
     }
 }

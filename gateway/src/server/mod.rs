@@ -1,7 +1,19 @@
-//! Sockets: accepting them, handing each to one worker for life, speaking HTTP on it.
+//! Sockets: accepting them, handing each to one worker for life, speaking HTTP/1.1 on it.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `acceptor.rs`, `worker_service.rs` | how a connection comes to its worker |
+//! | `connection.rs` | what drives it: rest, next head, serve, send |
+//! | `request_head.rs`, `answer.rs` | the heads on the wire |
+//! | `sending.rs` | an answer on its way |
+//! | `timer.rs` | the one timer of a connection |
 
 mod acceptor;
+mod answer;
 mod connection;
+mod request_head;
+mod sending;
+mod timer;
 mod worker_service;
 
 pub(crate) use acceptor::{Acceptor, BindError, bind};

@@ -4,9 +4,11 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use gateway_core::framing::HeadLimits;
-use http::header::{CONNECTION, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use httparse::{Header, ParserConfig};
+
+use crate::io::ConnectionOptions;
 
 /// Header lines of an answer; the framer refuses more.
 const HEADERS_MAX: usize = 100;
@@ -69,25 +71,12 @@ pub(super) fn parse(head: &Bytes) -> Result<AnswerHead, InvalidAnswer> {
         headers.append(name, value);
     }
     let is_http_10 = response.version == Some(0);
-    let keeps_connection = if is_http_10 {
-        says(&headers, "keep-alive") && !says(&headers, "close")
-    } else {
-        !says(&headers, "close")
-    };
+    let keeps_connection = ConnectionOptions::of(&headers).keep_connection(is_http_10);
     Ok(AnswerHead {
         status,
         headers,
         keeps_connection: keeps_connection && status != StatusCode::SWITCHING_PROTOCOLS,
     })
-}
-
-/// Whether `Connection` lists an option (RFC 9110 section 7.6.1).
-fn says(headers: &HeaderMap, option: &str) -> bool {
-    let values = headers.get_all(CONNECTION).into_iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|token| token.trim().eq_ignore_ascii_case(option))
 }
 
 #[cfg(test)]

@@ -2,14 +2,11 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use gateway_core::framing::{Rest, Step};
 use gateway_core::words::reason::Reason;
 use http::{HeaderMap, Method, Request, StatusCode};
-use http_body::{Body as _, SizeHint};
 
 use super::answer_head::{self, AnswerHead, InvalidAnswer};
 use super::{BodyError, HeldBody, Link, RequestBody, request_head};
@@ -31,9 +28,9 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// How long its body is.
-    pub(crate) fn size_hint(&self) -> SizeHint {
-        self.held.size_with(&self.link.size_hint())
+    /// How long its body is, where that is known.
+    pub(crate) fn bytes_left(&self) -> Option<u64> {
+        Some(self.link.bytes_left()? + self.held.bytes())
     }
 
     /// Throws the answer's body away. The connection, if that has come to its end already: one
@@ -145,7 +142,7 @@ impl Link {
         .await?;
         self.is_spent |= !answer.keeps_connection;
         let mut held = HeldBody::default();
-        if !self.input.bytes().is_empty() {
+        if !self.reader.unread().is_empty() {
             self.take_what_came_with_the_head(&mut held)?;
         }
         Ok(Box::new(Reply {
@@ -162,10 +159,10 @@ impl Link {
         if let Some(content) = self.take_content()? {
             held.push(content);
         }
-        if self.has_ended() && !self.input.bytes().is_empty() {
+        if self.has_ended() && !self.reader.unread().is_empty() {
             // Nobody asked for a second answer; less than one makes the first one doubtful.
             self.is_spent = true;
-            let unasked = super::framer().step(self.input.bytes());
+            let unasked = super::framer().step(self.reader.unread());
             unasked.map_err(|_| InvalidAnswer::Framing)?;
         }
         Ok(())
@@ -173,9 +170,9 @@ impl Link {
 
     fn begin(&mut self, request: Request<RequestBody>) {
         let (parts, body) = request.into_parts();
-        self.framer
+        self.reader
             .expect_answer_to_head(parts.method == Method::HEAD);
-        let size = body.size_hint().exact();
+        let size = body.bytes_left();
         request_head::write(self.output.buffer(), &parts, size);
         self.sent_bytes = 0;
         self.sending = (size != Some(0)).then_some(Sending {
@@ -205,7 +202,7 @@ impl Link {
             while !self.output.is_full()
                 && let Some(sending) = &mut self.sending
             {
-                match Pin::new(&mut sending.body).poll_frame(context) {
+                match sending.body.poll(context) {
                     Poll::Pending => {
                         waits = true;
                         break;
@@ -213,13 +210,17 @@ impl Link {
                     Poll::Ready(Some(Err(BodyError(reason)))) => {
                         return Poll::Ready(Err(SendError::Body(reason)));
                     }
-                    Poll::Ready(Some(Ok(frame))) => {
+                    Poll::Ready(Some(Ok(piece))) => {
                         sending.is_untouched = false;
-                        request_head::write_frame(&mut self.output, frame, sending.is_chunked);
+                        if sending.is_chunked {
+                            self.output.push_chunk(piece);
+                        } else {
+                            self.output.push(piece, b"");
+                        }
                     }
                     Poll::Ready(None) => {
                         if sending.is_chunked {
-                            self.output.buffer().extend_from_slice(b"0\r\n\r\n");
+                            self.output.end_chunks();
                         }
                         self.sending = None;
                     }
@@ -244,27 +245,21 @@ impl Link {
         interim_answers: &mut usize,
     ) -> Poll<Result<AnswerHead, ExchangeError>> {
         loop {
-            if !self.input.bytes().is_empty() {
-                match self.framer.step(self.input.bytes()) {
-                    Ok(Step::Head { length }) => {
-                        let head = answer_head::parse(&self.input.take(length))?;
-                        if !head.is_interim() {
-                            return Poll::Ready(Ok(head));
-                        }
-                        *interim_answers += 1;
-                        if *interim_answers > INTERIM_ANSWERS_MAX {
-                            return Poll::Ready(Err(InvalidAnswer::Interim.into()));
-                        }
-                        continue;
+            match self.reader.head().map_err(|_| InvalidAnswer::Framing)? {
+                None => {}
+                Some(head) => {
+                    let head = answer_head::parse(&head)?;
+                    if !head.is_interim() {
+                        return Poll::Ready(Ok(head));
                     }
-                    Ok(Step::Incomplete) => {}
-                    Ok(Step::Data { .. } | Step::Delimiter { .. }) => {
-                        unreachable!("no body is under way before the head")
+                    *interim_answers += 1;
+                    if *interim_answers > INTERIM_ANSWERS_MAX {
+                        return Poll::Ready(Err(InvalidAnswer::Interim.into()));
                     }
-                    Err(_) => return Poll::Ready(Err(InvalidAnswer::Framing.into())),
+                    continue;
                 }
             }
-            let read = self.input.poll_read(&mut self.socket, context, None);
+            let read = self.reader.poll_read(&mut self.socket, context);
             if ready!(read).map_err(Broken::Io)? == 0 {
                 return Poll::Ready(Err(Broken::Closed.into()));
             }
@@ -314,56 +309,27 @@ impl Link {
             if self.has_ended() {
                 return Poll::Ready(None);
             }
-            let known = match self.framer.rest() {
-                Rest::Bytes(left) => Some(left),
-                Rest::Chunks | Rest::UntilClose | Rest::Nothing => None,
-            };
-            let read = self.input.poll_read(&mut self.socket, context, known);
+            let read = self.reader.poll_read(&mut self.socket, context);
             if ready!(read).map_err(Broken::Io)? == 0 {
                 self.is_spent = true;
-                let is_whole = self.framer.finish();
+                let is_whole = self.reader.finish();
                 return Poll::Ready((!is_whole).then(|| Err(Broken::Closed.into())));
             }
         }
     }
 
-    /// What has come of the body and was not taken, with whatever delimits it behind that: so its
-    /// end is known with its last piece.
     fn take_content(&mut self) -> Result<Option<Bytes>, ExchangeError> {
-        if self.is_broken_off {
-            return Err(InvalidAnswer::Framing.into());
-        }
-        let mut content = None;
-        while !self.input.bytes().is_empty() && !self.has_ended() {
-            if content.is_some() && self.framer.is_in_content() {
-                break;
-            }
-            match self.framer.step(self.input.bytes()) {
-                Ok(Step::Data { length }) => content = Some(self.input.take(length)),
-                Ok(Step::Delimiter { length }) => self.input.skip(length),
-                Ok(Step::Head { .. } | Step::Incomplete) => unreachable!("a body is under way"),
-                Err(_) if content.is_some() => {
-                    // What came before is good.
-                    self.is_broken_off = true;
-                    break;
-                }
-                Err(_) => return Err(InvalidAnswer::Framing.into()),
-            }
-        }
-        Ok(content)
+        let content = self.reader.content();
+        content.map_err(|_| InvalidAnswer::Framing.into())
     }
 
     /// Whether all of the answer has been taken.
     pub(crate) fn has_ended(&self) -> bool {
-        self.framer.rest() == Rest::Nothing
+        !self.reader.is_in_body()
     }
 
-    /// How much of the answer's body is still to come.
-    pub(crate) fn size_hint(&self) -> SizeHint {
-        match self.framer.rest() {
-            Rest::Nothing => SizeHint::with_exact(0),
-            Rest::Bytes(left) => SizeHint::with_exact(left),
-            Rest::Chunks | Rest::UntilClose => SizeHint::new(),
-        }
+    /// How much of the answer's body is still to come, where that is known.
+    pub(crate) fn bytes_left(&self) -> Option<u64> {
+        self.reader.content_left()
     }
 }

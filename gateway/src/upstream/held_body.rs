@@ -10,7 +10,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::SizeHint;
 
 use super::Silence;
 use super::exchange::{ExchangeError, Reply};
@@ -48,14 +47,9 @@ impl HeldBody {
         self.first.is_none() && self.more.is_empty()
     }
 
-    /// The size of these bytes and what is still to come.
-    pub(crate) fn size_with(&self, rest: &SizeHint) -> SizeHint {
-        let mut size = SizeHint::new();
-        if let Some(upper) = rest.upper() {
-            size.set_upper(upper + self.bytes);
-        }
-        size.set_lower(rest.lower() + self.bytes);
-        size
+    /// How many bytes these are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 
@@ -112,13 +106,12 @@ mod tests {
         for text in ["one", "four", "twelve"] {
             held.push(Bytes::from_static(text.as_bytes()));
         }
-        let size = held.size_with(&SizeHint::with_exact(3));
-        assert_eq!(size.exact(), Some(16));
+        assert_eq!(held.bytes(), 13);
         for expected in ["one", "four", "twelve"] {
             assert!(!held.is_empty());
             assert_eq!(held.pop().unwrap(), expected);
         }
         assert!(held.is_empty());
-        assert_eq!(held.size_with(&SizeHint::default()).upper(), None);
+        assert_eq!(held.bytes(), 0);
     }
 }

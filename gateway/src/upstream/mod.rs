@@ -40,7 +40,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::io::{Input, Output};
+use crate::io::{Output, Reader};
 use exchange::Sending;
 
 /// Time between two questions whether a silent host is still there.
@@ -51,13 +51,10 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) struct Link {
     socket: TcpStream,
     /// Tells where the answers begin and end; whatever can be read in two ways is refused.
-    framer: Framer,
-    input: Input,
+    reader: Reader,
     output: Output,
     /// The request's body, until all of it is in `output`.
     sending: Option<Sending>,
-    /// What came last of the answer's body cannot be understood; what came before it can.
-    is_broken_off: bool,
     /// Bytes of the request under way that have gone.
     sent_bytes: u64,
     /// It has come to its end, or must not carry another request.
@@ -96,11 +93,9 @@ impl Link {
         watch_for_silence(&socket, bounds)?;
         Ok(Box::new(Self {
             socket,
-            framer: framer(),
-            input: Input::default(),
+            reader: Reader::new(framer()),
             output: Output::default(),
             sending: None,
-            is_broken_off: false,
             sent_bytes: 0,
             is_spent: false,
             is_reused: false,
@@ -115,9 +110,8 @@ impl Link {
         !self.is_spent
             && self.sending.is_none()
             && self.output.is_empty()
-            && self.framer.is_between_messages()
-            // Nobody has asked for more.
-            && self.input.bytes().is_empty()
+            // Nobody has asked for more than has come.
+            && self.reader.is_between_messages()
     }
 
     /// Whether it can carry another request now.

@@ -53,7 +53,7 @@ impl Pool {
         while let Some(mut candidate) = idle.pop() {
             if now < candidate.ends_at && candidate.link.is_reusable() {
                 let spare = state.spares.pop().unwrap_or_default();
-                candidate.link.input.set_buffer(spare.input);
+                candidate.link.reader.set_buffer(spare.input);
                 candidate.link.output.set_buffer(spare.output);
                 return Some(candidate.link);
             }
@@ -85,7 +85,7 @@ impl Pool {
         }
         link.is_reused = true;
         let spare = Buffers {
-            input: link.input.take_buffer(),
+            input: link.reader.take_buffer(),
             output: link.output.take_buffer(),
         };
         let state = &mut *self.lock();

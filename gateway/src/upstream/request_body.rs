@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_core::words::reason::Reason;
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
+
+use crate::io::ClientBody;
 
 /// A body broke off; the reason is for the log, and for the answer where there is none yet.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -66,7 +66,7 @@ pub(crate) enum RequestBody {
 
 /// A streamed request body.
 pub(crate) struct RequestStream {
-    incoming: Incoming,
+    incoming: ClientBody,
     bytes_left: u64,
     silence: Silence,
     received: Option<Arc<AtomicU64>>,
@@ -103,7 +103,7 @@ struct Keeping {
 }
 
 impl RequestBody {
-    pub(crate) fn stream(incoming: Incoming, bounds: Bounds) -> Self {
+    pub(crate) fn stream(incoming: ClientBody, bounds: Bounds) -> Self {
         let stream = RequestStream::new(incoming, bounds);
         Self::Stream(Box::new(stream))
     }
@@ -111,11 +111,14 @@ impl RequestBody {
     /// The same, able to be sent again while no more than `kept_bytes_max` of it have gone. One
     /// that says that it is longer is not kept at all.
     pub(crate) fn kept(
-        incoming: Incoming,
+        incoming: ClientBody,
         bounds: Bounds,
         kept_bytes_max: usize,
     ) -> (Self, Option<Replay>) {
-        if incoming.size_hint().lower() > kept_bytes_max as u64 {
+        if incoming
+            .bytes_left()
+            .is_some_and(|length| length > kept_bytes_max as u64)
+        {
             return (Self::stream(incoming, bounds), None);
         }
         let replay = Replay(Arc::new(Mutex::new(Keeping {
@@ -146,7 +149,7 @@ impl Replay {
     /// A second body beside the one under way; `None` unless all of it has come and is kept, for
     /// only one body can read on.
     pub(crate) fn body_beside(&self) -> Option<RequestBody> {
-        let has_ended = self.with(|keeping| keeping.stream.incoming.is_end_stream());
+        let has_ended = self.with(|keeping| keeping.stream.incoming.has_ended());
         has_ended.then(|| self.body())?
     }
 
@@ -160,10 +163,10 @@ impl Replay {
     }
 }
 
-type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+type Polled = Poll<Option<Result<Bytes, BodyError>>>;
 
 impl RequestStream {
-    fn new(incoming: Incoming, bounds: Bounds) -> Self {
+    fn new(incoming: ClientBody, bounds: Bounds) -> Self {
         Self {
             incoming,
             bytes_left: bounds.bytes_max,
@@ -173,34 +176,26 @@ impl RequestStream {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Polled {
-        match Pin::new(&mut self.incoming).poll_frame(context) {
+        match self.incoming.poll(context) {
             Poll::Pending => match self.silence.poll(context) {
                 Poll::Ready(()) => Poll::Ready(Some(Err(BodyError(Reason::RequestBodyTimeout)))),
                 Poll::Pending => Poll::Pending,
             },
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(piece))) => {
                 self.silence.end();
-                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                let length = piece.len() as u64;
                 match self.bytes_left.checked_sub(length) {
                     Some(left) => {
                         self.bytes_left = left;
                         if let Some(received) = &self.received {
                             received.fetch_add(length, Ordering::Relaxed);
                         }
-                        Poll::Ready(Some(Ok(frame)))
+                        Poll::Ready(Some(Ok(piece)))
                     }
                     None => Poll::Ready(Some(Err(BodyError(Reason::BodyTooLarge)))),
                 }
             }
-            Poll::Ready(Some(Err(error))) => {
-                let is_malformed = error.is_parse() || has_violation(&error);
-                let reason = if is_malformed {
-                    Reason::BodyMalformed
-                } else {
-                    Reason::ClientClosed
-                };
-                Poll::Ready(Some(Err(BodyError(reason))))
-            }
+            Poll::Ready(Some(Err(reason))) => Poll::Ready(Some(Err(BodyError(reason)))),
             Poll::Ready(None) => Poll::Ready(None),
         }
     }
@@ -209,21 +204,19 @@ impl RequestStream {
 impl Keeping {
     fn poll(&mut self, context: &mut Context<'_>) -> Polled {
         let polled = self.stream.poll(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.keep(frame);
+        if let Poll::Ready(Some(Ok(piece))) = &polled {
+            self.keep(piece);
         }
         polled
     }
 
-    /// Copied, because a frame holds the whole buffer that it was read into.
-    fn keep(&mut self, frame: &Frame<Bytes>) {
+    /// Copied, because a piece holds the whole buffer that it was read into.
+    fn keep(&mut self, piece: &[u8]) {
         let Some(kept) = &mut self.kept else { return };
-        match frame.data_ref() {
-            Some(bytes) if kept.len() + bytes.len() <= self.bytes_max => {
-                kept.extend_from_slice(bytes);
-            }
-            // Too long, or a trailer, which no other try would have.
-            _ => self.kept = None,
+        if kept.len() + piece.len() <= self.bytes_max {
+            kept.extend_from_slice(piece);
+        } else {
+            self.kept = None;
         }
     }
 }
@@ -232,64 +225,38 @@ impl KeptBody {
     fn poll(&mut self, context: &mut Context<'_>) -> Polled {
         if !self.again.is_empty() {
             let bytes = std::mem::take(&mut self.again);
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            return Poll::Ready(Some(Ok(bytes)));
         }
         self.replay.with(|keeping| keeping.poll(context))
     }
 
-    fn size_hint(&self) -> SizeHint {
+    fn bytes_left(&self) -> Option<u64> {
         let rest = self
             .replay
-            .with(|keeping| keeping.stream.incoming.size_hint());
-        let again = self.again.len() as u64;
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + again);
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + again);
-        }
-        hint
+            .with(|keeping| keeping.stream.incoming.bytes_left());
+        Some(rest? + self.again.len() as u64)
     }
 }
 
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
-        match self.get_mut() {
-            RequestBody::Empty => Poll::Ready(None),
-            RequestBody::Stream(stream) => stream.poll(context),
-            RequestBody::Kept(body) => body.poll(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
+impl RequestBody {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// It broke off, is malformed or longer than it may be, or nothing came for too long.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Polled {
         match self {
-            RequestBody::Empty => true,
-            RequestBody::Stream(stream) => stream.incoming.is_end_stream(),
-            RequestBody::Kept(body) => {
-                body.again.is_empty()
-                    && body
-                        .replay
-                        .with(|keeping| keeping.stream.incoming.is_end_stream())
-            }
+            Self::Empty => Poll::Ready(None),
+            Self::Stream(stream) => stream.poll(context),
+            Self::Kept(body) => body.poll(context),
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
+    /// How many bytes are still to come, where that is known.
+    pub(super) fn bytes_left(&self) -> Option<u64> {
         match self {
-            RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Stream(stream) => stream.incoming.size_hint(),
-            RequestBody::Kept(body) => body.size_hint(),
+            Self::Empty => Some(0),
+            Self::Stream(stream) => stream.incoming.bytes_left(),
+            Self::Kept(body) => body.bytes_left(),
         }
     }
-}
-
-fn has_violation(error: &hyper::Error) -> bool {
-    use std::error::Error as _;
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<std::io::Error>())
-        .and_then(std::io::Error::get_ref)
-        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<crate::io::Violation>)
 }

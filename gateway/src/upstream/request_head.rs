@@ -1,14 +1,8 @@
-//! A request's head and the pieces of its body, onto the wire.
+//! A request's head, onto the wire.
 
-use std::io::Write as _;
-
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Uri};
-use http_body::Frame;
-
-use crate::io::Output;
 
 /// Writes the head of a request. `body_bytes` is the size of its body where that is known; one of
 /// unknown size goes in chunks.
@@ -57,22 +51,4 @@ fn write_target(buffer: &mut Vec<u8>, target: &Uri) {
         Some(target) => buffer.extend_from_slice(target.as_str().as_bytes()),
         None => buffer.push(b'/'),
     }
-}
-
-/// Writes a piece of a body. Trailers end here: nothing says that the upstream would take them
-/// (RFC 9110 section 6.5.1).
-pub(super) fn write_frame(output: &mut Output, frame: Frame<Bytes>, is_chunked: bool) {
-    let Ok(content) = frame.into_data() else {
-        return;
-    };
-    if content.is_empty() {
-        // An empty chunk would be the last one.
-        return;
-    }
-    if !is_chunked {
-        output.push(content, b"");
-        return;
-    }
-    write!(output.buffer(), "{:x}\r\n", content.len()).expect("a vector takes everything");
-    output.push(content, b"\r\n");
 }

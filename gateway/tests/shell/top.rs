@@ -31,7 +31,6 @@ fn one_frame_shows_what_a_gateway_does() {
         "Limits",
         "Refusals",
         "jwt_missing",
-        "no_route",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }

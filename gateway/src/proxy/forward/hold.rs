@@ -19,7 +19,7 @@ impl Forwarding<'_> {
         span: Span,
     ) -> Result<Box<Reply>, ExchangeError> {
         let policy = &self.route.retries;
-        let declared_length = reply.size_hint().exact();
+        let declared_length = reply.bytes_left();
         if reply.link.has_ended() || !policy.hold.covers(declared_length) {
             return Ok(reply);
         }
@@ -31,14 +31,16 @@ impl Forwarding<'_> {
         if is_thrown_away || !may_retry(policy, &record.parts.method, Failure::Broken, attempt) {
             return Ok(reply);
         }
-        let state = &record.connection.state;
+        let connection = &record.connection;
         if declared_length.is_none() {
             let until = Instant::now() + policy.hold.unknown_length;
-            state.wait_until(record.worker.clock.to_ms(until.min(span.deadline)));
+            connection.wait_until(record.worker.clock.to_ms(until.min(span.deadline)));
         }
         let silence_max = record.connection.body_timeout;
         reply
-            .hold(policy.hold.bytes_max, silence_max, || state.is_overdue())
+            .hold(policy.hold.bytes_max, silence_max, || {
+                connection.is_overdue()
+            })
             .await
     }
 }

@@ -26,7 +26,6 @@ use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
 use gateway_core::words::time::Millis;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use hyper::body::{Body as _, Incoming};
 
 use super::body::ResponseBody;
 use super::record::Record;
@@ -35,6 +34,7 @@ use super::spans::TrySpan;
 use crate::cause::chain;
 use crate::clock::Moment;
 use crate::identity::Subject;
+use crate::io::ClientBody;
 use crate::telemetry::cells::UpstreamCells;
 use crate::upstream::{Bounds, ExchangeError, Link, Replay, Reply, RequestBody};
 use again::{Ending, Failed};
@@ -112,7 +112,7 @@ struct Span {
 pub(super) async fn forward(
     mut record: Box<Record>,
     backends: &Backends,
-    incoming: Incoming,
+    incoming: ClientBody,
 ) -> Response<ResponseBody> {
     let pinned = Arc::clone(&record.pinned);
     let plan = &pinned.live.plan;
@@ -149,7 +149,7 @@ pub(super) async fn forward(
         tried: Tried::default(),
         wants_new_link: false,
         token: Mutex::new(None),
-        has_body: !incoming.is_end_stream(),
+        has_body: !incoming.has_ended(),
         replay: None,
         hedge: route.hedge,
     };
@@ -169,7 +169,7 @@ pub(super) async fn forward(
 }
 
 impl Forwarding<'_> {
-    fn body(&mut self, record: &Record, incoming: Incoming) -> RequestBody {
+    fn body(&mut self, record: &Record, incoming: ClientBody) -> RequestBody {
         if !self.has_body {
             return RequestBody::Empty;
         }
@@ -376,9 +376,9 @@ impl Forwarding<'_> {
         span: Span,
     ) -> Ended {
         let is_reused = link.is_reused;
-        let state = &record.connection.state;
-        state.wait_until(span.sent.after(span.left).to_ms());
-        let mut exchange = link.exchange(request, || state.is_overdue()).await;
+        let connection = &record.connection;
+        connection.wait_until(span.sent.after(span.left).to_ms());
+        let mut exchange = link.exchange(request, || connection.is_overdue()).await;
         let mut took = span.sent_at.elapsed();
         if let Ok(reply) = exchange {
             exchange = self.hold(record, reply, span).await;

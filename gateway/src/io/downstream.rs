@@ -1,0 +1,268 @@
+//! The socket of a client: its heads, its bodies, and the end of both.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use gateway_core::framing::{Framer, HeadLimits, Role};
+use gateway_core::words::reason::Reason;
+use socket2::SockRef;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::{Output, Reader};
+
+/// Bytes that are read and thrown away so that a client can read why it was refused.
+const THROWN_AWAY_BYTES_MAX: usize = 256 * 1024;
+/// What a client waits for that has announced a body (RFC 9110 section 10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A client's end of a connection.
+///
+/// What drives the connection and what reads a request's body come here, both in one task: the lock
+/// is never waited for.
+pub(crate) struct Downstream(Mutex<Wire>);
+
+struct Wire {
+    socket: TcpStream,
+    reader: Reader,
+    /// What is still to be written before the client sends the body that it has announced.
+    invitation: &'static [u8],
+    /// Bytes read after the last answer.
+    thrown_away: usize,
+}
+
+/// What comes next on a connection.
+pub(crate) enum Arrival {
+    /// A whole head.
+    Head(Bytes),
+    /// What can be read in two ways, and is refused.
+    Refused(Reason),
+    /// The end: the client has closed, or the socket is broken.
+    End,
+}
+
+/// A request's body as it comes from its client.
+pub(crate) struct ClientBody(Option<Arc<Downstream>>);
+
+impl ClientBody {
+    /// What follows the head that was read last.
+    pub(crate) fn of(downstream: &Arc<Downstream>) -> Self {
+        Self(downstream.is_in_body().then(|| Arc::clone(downstream)))
+    }
+
+    /// Whether all of it has been taken.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.as_ref().is_none_or(|client| !client.is_in_body())
+    }
+
+    /// How many bytes are still to come, where that is known.
+    pub(crate) fn bytes_left(&self) -> Option<u64> {
+        match &self.0 {
+            None => Some(0),
+            Some(client) => client.wire().reader.content_left(),
+        }
+    }
+
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// It is malformed, or the client has gone.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Reason>>> {
+        match &self.0 {
+            None => Poll::Ready(None),
+            Some(client) => client.poll_content(context),
+        }
+    }
+}
+
+impl Downstream {
+    pub(crate) fn new(socket: TcpStream, limits: HeadLimits) -> Self {
+        Self(Mutex::new(Wire {
+            socket,
+            reader: Reader::new(Framer::new(Role::Request, limits)),
+            invitation: b"",
+            thrown_away: 0,
+        }))
+    }
+
+    fn wire(&self) -> MutexGuard<'_, Wire> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for bytes, or for the end of them, without a buffer to read them into.
+    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        // What is wrong with the socket is met by whoever reads it.
+        self.wire().socket.poll_read_ready(context).map(drop)
+    }
+
+    /// The next request's head; the body before must have been read to its end.
+    pub(crate) fn poll_head(&self, context: &mut Context<'_>) -> Poll<Arrival> {
+        let wire = &mut *self.wire();
+        loop {
+            match wire.reader.head() {
+                Ok(Some(head)) => return Poll::Ready(Arrival::Head(head)),
+                Ok(None) => {}
+                Err(reason) => return Poll::Ready(Arrival::Refused(reason)),
+            }
+            match ready!(wire.reader.poll_read(&mut wire.socket, context)) {
+                Ok(0) | Err(_) => return Poll::Ready(Arrival::End),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Whether part of a head has come.
+    pub(crate) fn is_head_under_way(&self) -> bool {
+        !self.wire().reader.unread().is_empty()
+    }
+
+    /// Whether some of a request's body has not been read.
+    pub(crate) fn is_in_body(&self) -> bool {
+        self.wire().reader.is_in_body()
+    }
+
+    /// The client is told to send its body as soon as somebody reads that, unless it comes before.
+    pub(crate) fn invite_body(&self) {
+        self.wire().invitation = CONTINUE;
+    }
+
+    /// The final answer comes first: there will be no invitation.
+    pub(crate) fn withdraw_invitation(&self) {
+        self.wire().invitation = b"";
+    }
+
+    fn poll_content(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Reason>>> {
+        let wire = &mut *self.wire();
+        loop {
+            if !wire.reader.is_in_body() {
+                return Poll::Ready(None);
+            }
+            match wire.reader.content() {
+                Ok(None) => {}
+                Ok(Some(piece)) => {
+                    wire.invitation = b"";
+                    return Poll::Ready(Some(Ok(piece)));
+                }
+                Err(reason) => return Poll::Ready(Some(Err(reason))),
+            }
+            if !wire.reader.is_in_body() {
+                return Poll::Ready(None);
+            }
+            if !wire.invitation.is_empty() && ready!(wire.poll_invite(context)).is_err() {
+                return Poll::Ready(Some(Err(Reason::ClientClosed)));
+            }
+            match ready!(wire.reader.poll_read(&mut wire.socket, context)) {
+                Ok(0) | Err(_) => return Poll::Ready(Some(Err(Reason::ClientClosed))),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Ready when the client has gone while its request is served. Where it has sent more than the
+    /// request, or still sends its body, that is not known.
+    pub(crate) fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+        let wire = &mut *self.wire();
+        if !wire.reader.is_between_messages() {
+            return Poll::Pending;
+        }
+        // Reading takes a buffer, and hardly any client sends more before it has its answer.
+        if wire.socket.poll_read_ready(context).is_pending() {
+            return Poll::Pending;
+        }
+        match ready!(wire.reader.poll_read(&mut wire.socket, context)) {
+            Ok(0) | Err(_) => Poll::Ready(()),
+            Ok(_) => Poll::Pending,
+        }
+    }
+
+    /// Writes all of it: how many bytes that were.
+    ///
+    /// # Errors
+    /// The client takes nothing more.
+    pub(crate) fn poll_write(
+        &self,
+        output: &mut Output,
+        context: &mut Context<'_>,
+        written: &mut u64,
+    ) -> Poll<io::Result<()>> {
+        output.poll_write(&mut self.wire().socket, context, written)
+    }
+
+    /// Reads away what has come of a body that nobody wants: whether that was all of it.
+    pub(crate) fn skip_body(&self, context: &mut Context<'_>) -> bool {
+        let wire = &mut *self.wire();
+        let mut skipped = 0;
+        while wire.reader.is_in_body() && skipped < THROWN_AWAY_BYTES_MAX {
+            match wire.reader.content() {
+                Ok(Some(piece)) => skipped += piece.len(),
+                Ok(None) if !wire.reader.is_in_body() => break,
+                Ok(None) => match wire.reader.poll_read(&mut wire.socket, context) {
+                    Poll::Ready(Ok(count)) if count > 0 => {}
+                    Poll::Ready(_) | Poll::Pending => break,
+                },
+                Err(_) => break,
+            }
+        }
+        !wire.reader.is_in_body()
+    }
+
+    /// The end of the connection would be taken for the end of an answer that is not whole: it is to
+    /// be a reset instead.
+    pub(crate) fn reset_at_end(&self) {
+        let wire = self.wire();
+        let _best_effort = SockRef::from(&wire.socket).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Gives the buffer of a connection back that has nothing under way.
+    pub(crate) fn rest(&self) {
+        drop(self.wire().reader.take_buffer());
+    }
+
+    /// Says that no more comes from us, and reads what the client still sends: closing the socket
+    /// with unread bytes would reset the connection before the client has read its answer (RFC 9112
+    /// section 9.6). With `lingers` the client may send more; a caller bounds the time for that.
+    pub(crate) fn poll_close(&self, lingers: bool, context: &mut Context<'_>) -> Poll<()> {
+        let wire = &mut *self.wire();
+        let shut_down = Pin::new(&mut wire.socket).poll_shutdown(context);
+        if ready!(shut_down).is_err() {
+            return Poll::Ready(());
+        }
+        wire.thrown_away += wire.reader.skip_unread();
+        let mut scratch = [0; 4096];
+        while wire.thrown_away < THROWN_AWAY_BYTES_MAX {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut wire.socket).poll_read(context, &mut buffer) {
+                Poll::Pending if lingers || wire.is_more_to_come() => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    wire.thrown_away += buffer.filled().len();
+                }
+                Poll::Pending | Poll::Ready(_) => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Wire {
+    /// Writes what the client waits for; nothing else is being written meanwhile.
+    fn poll_invite(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.invitation.is_empty() {
+            let written = Pin::new(&mut self.socket).poll_write(context, self.invitation);
+            let count = ready!(written)?;
+            self.invitation = &self.invitation[count..];
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the client has not sent the whole of what it began, or sends more than was read.
+    fn is_more_to_come(&self) -> bool {
+        self.reader.is_broken() || self.reader.is_in_body() || self.thrown_away > 0
+    }
+}

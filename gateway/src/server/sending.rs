@@ -1,0 +1,126 @@
+//! An answer on its way to a client.
+
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+
+use super::answer::{Delimiting, write_head};
+use super::request_head::Manner;
+use crate::io::{ConnectionOptions, Downstream, Output};
+use crate::proxy::Worker;
+use crate::proxy::body::ResponseBody;
+
+/// How sending ended.
+pub(super) enum Sent {
+    Whole {
+        /// Whether the connection may carry another request.
+        keeps: bool,
+    },
+    /// The connection is of no use any more.
+    Broken,
+}
+
+/// An answer, until all of it has gone.
+pub(super) struct Sending<'o> {
+    output: &'o mut Output,
+    /// Until all of it is in `output`.
+    body: Option<ResponseBody>,
+    delimiting: Delimiting,
+    keeps: bool,
+    is_broken: bool,
+    is_blocked: bool,
+}
+
+impl<'o> Sending<'o> {
+    /// Writes the head into the buffer.
+    pub(super) fn begin(
+        output: &'o mut Output,
+        response: Response<ResponseBody>,
+        manner: Manner,
+        worker: &Worker,
+    ) -> Self {
+        let (parts, body) = response.into_parts();
+        let body_bytes = body.bytes_left();
+        let delimiting = Delimiting::of(parts.status, body_bytes, manner);
+        let keeps = manner.keeps_connection
+            && delimiting != Delimiting::Close
+            && !ConnectionOptions::of(&parts.headers).closes;
+        let date = |buffer: &mut Vec<u8>| worker.write_date(buffer);
+        write_head(output.buffer(), &parts, body_bytes, manner, keeps, date);
+        Self {
+            output,
+            body: (delimiting != Delimiting::Nothing).then_some(body),
+            delimiting,
+            keeps,
+            is_broken: false,
+            is_blocked: false,
+        }
+    }
+
+    /// Whether it is the client that is waited for.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
+    /// Sends what there is, and counts it; ready when that was all.
+    pub(super) fn poll(
+        &mut self,
+        downstream: &Downstream,
+        context: &mut Context<'_>,
+        written: &mut u64,
+    ) -> Poll<Sent> {
+        loop {
+            let waits = self.fill(context);
+            let all = downstream.poll_write(self.output, context, written);
+            self.is_blocked = all.is_pending();
+            if ready!(all).is_err() {
+                return Poll::Ready(Sent::Broken);
+            }
+            if self.body.is_none() {
+                return Poll::Ready(self.end(downstream, context));
+            }
+            if waits {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what there is of the body; whether more of it is waited for.
+    fn fill(&mut self, context: &mut Context<'_>) -> bool {
+        while !self.output.is_full()
+            && let Some(body) = &mut self.body
+        {
+            match body.poll(context) {
+                Poll::Pending => return true,
+                Poll::Ready(Some(Ok(piece))) if self.delimiting == Delimiting::Chunks => {
+                    self.output.push_chunk(piece);
+                }
+                Poll::Ready(Some(Ok(piece))) => self.output.push(piece, b""),
+                Poll::Ready(Some(Err(_))) => {
+                    self.is_broken = true;
+                    self.body = None;
+                }
+                Poll::Ready(None) => {
+                    if self.delimiting == Delimiting::Chunks {
+                        self.output.end_chunks();
+                    }
+                    // It counts before the client can see that it is whole.
+                    self.body = None;
+                }
+            }
+        }
+        false
+    }
+
+    fn end(&self, downstream: &Downstream, context: &mut Context<'_>) -> Sent {
+        if self.is_broken {
+            if self.delimiting == Delimiting::Close {
+                downstream.reset_at_end();
+            }
+            return Sent::Broken;
+        }
+        // A body that nobody has read stands before the next request.
+        let keeps = self.keeps && (!downstream.is_in_body() || downstream.skip_body(context));
+        Sent::Whole { keeps }
+    }
+}
