@@ -91,11 +91,14 @@ impl TraceContext {
     }
 }
 
-/// Writes the low digits of `number`, lower case, as many as `digits` holds.
-pub(crate) fn write_hex(mut number: u128, digits: &mut [u8]) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
-        number >>= 4;
+/// Writes the low digits of `number`, lower case, as many as `digits` holds: an even number of up
+/// to 32.
+pub fn write_hex(number: u128, digits: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let bytes = number.to_le_bytes();
+    for (pair, byte) in digits.rchunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod downstream;
 mod input;
+mod lines;
 mod options;
 mod output;
 mod reader;
 
 pub(crate) use downstream::{Arrival, ClientBody, Downstream};
+pub(crate) use lines::{write_length, write_line};
 pub(crate) use options::ConnectionOptions;
 pub(crate) use output::Output;
 pub(crate) use reader::Reader;

@@ -85,16 +85,10 @@ impl Record {
         }
     }
 
-    /// The answer's headers are as the client gets them.
-    pub(super) fn note_answer(&mut self, headers: &HeaderMap) {
-        let Some(log) = &self.pinned.live.plan.access_log else {
-            return;
-        };
-        let Some(asked) = &mut self.asked else { return };
-        for name in &log.needs.response_headers {
-            for value in headers.get_all(name) {
-                asked.answer_headers.append(name.clone(), value.clone());
-            }
+    /// Those of the answer's headers that the line is to say.
+    pub(super) fn note_answer(&mut self, headers: HeaderMap) {
+        if let Some(asked) = &mut self.asked {
+            asked.answer_headers = headers;
         }
     }
 

@@ -30,6 +30,14 @@ struct UpstreamBody {
 }
 
 impl ResponseBody {
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    pub(super) fn record_mut(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
     /// A body of the gateway's own.
     pub(crate) fn own(bytes: Bytes, record: Box<Record>) -> Self {
         let source = if bytes.is_empty() {

@@ -11,13 +11,13 @@ use gateway_core::pipeline::Refusal;
 use gateway_core::plan::{Action, Plan};
 use gateway_core::words::rejection::Rejection;
 use gateway_core::words::time::{Millis, UnixSeconds};
-use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use mesh::headers::{TRACEPARENT, X_REQUEST_ID};
 use mesh::trace::TraceContext;
 
-use super::headers::{Deadline, Outgoing};
+use super::headers::Outgoing;
 use super::intake;
 use super::live::Live;
 use super::propagation;
@@ -85,21 +85,17 @@ fn sent_headers(live: &Live, question: &Question, told: &Explanation) -> Vec<Sen
     let caller = told.caller.as_deref();
     let is_trusted = plan.forwarded.is_trusted(question.peer);
     let peer = question.peer.to_canonical().to_string();
-    let left_millis = route.usual_left_millis();
     let received = &question.parts.headers;
     // New for each request, and so never shown.
     let unshown = HeaderValue::from_static("-");
-    let headers = Outgoing {
+    let outgoing = Outgoing {
         plan,
         parts: &question.parts,
         peer: question.peer,
         peer_header: &HeaderValue::try_from(peer).expect("an address is a header value"),
         caller,
         token: None,
-        deadline: Deadline {
-            left_millis,
-            value: left_millis.into(),
-        },
+        left_millis: route.usual_left_millis(),
         is_trusted,
         request_id: &unshown,
         trace: &propagation::traceparent(received).unwrap_or(TraceContext {
@@ -107,13 +103,19 @@ fn sent_headers(live: &Live, question: &Question, told: &Explanation) -> Vec<Sen
             parent_id: 1,
             flags: 0,
         }),
-    }
-    .headers();
+        label: "-",
+    };
     let secret = Secret::of(plan, told);
-    let mut sent: Vec<_> = headers
-        .iter()
-        .map(|(name, value)| sent_header(name, value, received, &secret))
-        .collect();
+    let mut sent = Vec::new();
+    outgoing.lines(|name, value| sent.push(sent_header(name, value, received, &secret)));
+    if let Some(length) = received.get(CONTENT_LENGTH) {
+        sent.push(sent_header(
+            &CONTENT_LENGTH,
+            length.as_bytes(),
+            received,
+            &secret,
+        ));
+    }
     let mut clusters = backends.clusters().map(|index| &plan.clusters[index]);
     if let Some(signer) = &live.signer
         && clusters.any(|cluster| cluster.identity.is_some())
@@ -168,7 +170,7 @@ impl<'a> Secret<'a> {
 
 fn sent_header(
     name: &HeaderName,
-    value: &HeaderValue,
+    value: &[u8],
     received: &HeaderMap,
     secret: &Secret<'_>,
 ) -> SentHeader {
@@ -178,7 +180,7 @@ fn sent_header(
         name if is_received || *name == HOST => "received",
         _ => "gateway",
     };
-    let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let value = String::from_utf8_lossy(value).into_owned();
     SentHeader {
         name: name.to_string(),
         origin,

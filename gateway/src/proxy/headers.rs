@@ -1,12 +1,15 @@
 //! Headers on their way through: what ends here, what is rewritten, what goes on.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use gateway_core::auth::Caller;
+use gateway_core::auth::{Caller, credential};
 use gateway_core::cluster::deadline;
-use gateway_core::plan::Plan;
+use gateway_core::plan::{Plan, SendB3};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST, TRANSFER_ENCODING, VIA,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, GetAll, HOST, TRANSFER_ENCODING,
+    VIA,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -23,9 +26,6 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 /// What `Via` says of this hop, by the version in which the request came (RFC 9110 section 7.6.3).
 const VIA_HTTP_10: &str = "1.0 gateway";
 const VIA_HTTP_11: &str = "1.1 gateway";
-/// Headers that the gateway adds to a request.
-const ADDED: usize = 10;
-
 /// What a request's upstream headers are made from.
 pub(super) struct Outgoing<'a> {
     pub(super) plan: &'a Plan,
@@ -36,17 +36,13 @@ pub(super) struct Outgoing<'a> {
     pub(super) caller: Option<&'a Caller>,
     /// The gateway's own token, where the upstream gets one.
     pub(super) token: Option<(&'a HeaderName, &'a HeaderValue)>,
-    pub(super) deadline: Deadline,
+    /// Whole milliseconds that the upstream has for this try.
+    pub(super) left_millis: u64,
     pub(super) is_trusted: bool,
     pub(super) request_id: &'a HeaderValue,
     pub(super) trace: &'a TraceContext,
-}
-
-/// How long the upstream may take for this try.
-pub(super) struct Deadline {
-    pub(super) left_millis: u64,
-    /// The same as text.
-    pub(super) value: HeaderValue,
+    /// What the upstream is called where the client names no host.
+    pub(super) label: &'a str,
 }
 
 /// What becomes of a client's header.
@@ -67,18 +63,10 @@ enum Fate {
 /// section 4.1.18): `x_forwarded_for` must not come in beside ours, nor a second length.
 fn fate(name: &str) -> Fate {
     match fate_as_written(name) {
-        Fate::Keep if name.contains('_') => {
-            let dashed = name.replace('_', "-");
-            let is_length = dashed == "content-length";
-            if is_length
-                || dashed == X_REQUEST_DEADLINE.as_str()
-                || fate_as_written(&dashed) != Fate::Keep
-            {
-                Fate::Drop
-            } else {
-                Fate::Keep
-            }
-        }
+        Fate::Keep if name.contains('_') => match fate_as_written(&name.replace('_', "-")) {
+            Fate::Keep => Fate::Keep,
+            Fate::Drop | Fate::FromTrusted | Fate::WithTrace => Fate::Drop,
+        },
         fate => fate,
     }
 }
@@ -91,6 +79,7 @@ fn fate_as_written(name: &str) -> Fate {
         | "te"
         | "trailer"
         | "transfer-encoding"
+        | "content-length"
         | "upgrade"
         | "http2-settings"
         | "proxy-authorization"
@@ -99,6 +88,7 @@ fn fate_as_written(name: &str) -> Fate {
         | "host"
         | "via"
         | "x-request-id"
+        | "x-request-deadline"
         | "traceparent"
         | "x-forwarded-for" => Fate::Drop,
         "forwarded" | "x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port"
@@ -109,125 +99,155 @@ fn fate_as_written(name: &str) -> Fate {
 }
 
 impl Outgoing<'_> {
-    /// The headers of one try. The received ones stay as they are, for the next.
-    pub(super) fn headers(&self) -> HeaderMap {
-        let received = &self.parts.headers;
-        let named = Named::of(received);
-        // Made with room for ours: a clone would have to grow, which costs more than hashing anew.
-        let mut headers = HeaderMap::with_capacity(received.len() + ADDED);
+    /// Tells the header lines of one try one after the other, but for those that delimit its body.
+    pub(super) fn lines(&self, mut line: impl FnMut(&HeaderName, &[u8])) {
         let host = self.host();
-        if let Some(host) = &host {
-            headers.insert(HOST, host.clone());
-        }
-        for (name, value) in received {
-            let goes_on = match fate(name.as_str()) {
-                Fate::Keep => !named.contains(name) && !self.plan.identity_headers.covers(name),
-                Fate::Drop => false,
-                Fate::FromTrusted => self.is_trusted,
-                Fate::WithTrace => propagation::traceparent(received).is_some(),
-            };
-            if goes_on {
-                headers.append(name, value.clone());
+        line(&HOST, host.unwrap_or(self.label.as_bytes()));
+        self.received(&mut line);
+        self.forwarding(host, &mut line);
+        self.deadline(&mut line);
+        line(&X_REQUEST_ID, self.request_id.as_bytes());
+        line(&TRACEPARENT, &self.trace.encode());
+        if let Some(tracing) = &self.plan.tracing
+            && tracing.sends_b3 != SendB3::None
+        {
+            for (name, value) in &propagation::b3(tracing, self.trace) {
+                line(name, value.as_bytes());
             }
-        }
-        if let Some(caller) = self.caller {
-            for place in &*caller.withheld {
-                place.withhold(&mut headers);
-            }
-        }
-        self.add_forwarding(&mut headers, host);
-        self.deadline.add_to(&mut headers, &self.parts.method);
-        headers.insert(X_REQUEST_ID, self.request_id.clone());
-        let trace = HeaderValue::from_bytes(&self.trace.encode());
-        headers.insert(
-            TRACEPARENT,
-            trace.expect("a trace context is a header value"),
-        );
-        if let Some(tracing) = &self.plan.tracing {
-            propagation::add_b3(tracing, self.trace, &mut headers);
         }
         if let Some(caller) = self.caller {
             for (name, value) in &caller.headers {
-                headers.insert(name, value.clone());
+                line(name, value.as_bytes());
             }
         }
         if let Some((name, token)) = self.token {
-            headers.insert(name, token.clone());
+            line(name, token.as_bytes());
         }
-        headers
     }
 
     /// The target's authority replaces `Host` (RFC 9112 section 3.2.2).
-    fn host(&self) -> Option<HeaderValue> {
+    fn host(&self) -> Option<&[u8]> {
         match self.parts.uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => self.parts.headers.get(HOST).cloned(),
+            Some(authority) => Some(authority.as_str().as_bytes()),
+            None => self.parts.headers.get(HOST).map(HeaderValue::as_bytes),
         }
     }
 
-    fn add_forwarding(&self, headers: &mut HeaderMap, host: Option<HeaderValue>) {
+    /// What goes on as it came.
+    fn received(&self, line: &mut impl FnMut(&HeaderName, &[u8])) {
         let received = &self.parts.headers;
-        let peer = self.peer_header;
-        headers.insert(VIA, via(received, self.parts.version));
-        let chain = self
-            .is_trusted
-            .then(|| joined(received.get_all(X_FORWARDED_FOR), peer.as_bytes()))
-            .flatten();
-        headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| peer.clone()));
+        let named = Named::of(received);
+        let withheld = self.caller.map_or(&[][..], |caller| &*caller.withheld);
+        for (name, value) in received {
+            let goes_on = match fate(name.as_str()) {
+                Fate::Keep => {
+                    !named.contains(name)
+                        && !self.plan.identity_headers.covers(name)
+                        && !withheld.iter().any(|place| place.is_in(name))
+                        && !self.is_written_anew(name)
+                }
+                Fate::Drop => false,
+                Fate::FromTrusted => self.is_trusted && !self.is_written_anew(name),
+                Fate::WithTrace => propagation::traceparent(received).is_some(),
+            };
+            if goes_on {
+                line(name, value.as_bytes());
+            }
+        }
+        if let Some(cookies) = credential::cookies_without(withheld, received) {
+            line(&COOKIE, cookies.as_bytes());
+        }
+    }
+
+    /// Whether our own value goes in the place of a received one.
+    fn is_written_anew(&self, name: &HeaderName) -> bool {
+        match name.as_str() {
+            "forwarded" => self.plan.forwarded.is_standard_sent,
+            "grpc-timeout" => self.is_grpc(),
+            other if other == "b3" || other.starts_with("x-b3-") => {
+                let tracing = self.plan.tracing.as_ref();
+                tracing.is_some_and(|tracing| tracing.sends_b3 != SendB3::None)
+            }
+            _ => false,
+        }
+    }
+
+    fn forwarding(&self, host: Option<&[u8]>, line: &mut impl FnMut(&HeaderName, &[u8])) {
+        let received = &self.parts.headers;
+        let ours = match self.parts.version {
+            Version::HTTP_10 => VIA_HTTP_10,
+            _ => VIA_HTTP_11,
+        };
+        line(&VIA, &joined(received.get_all(VIA), ours.as_bytes()));
+        let peer = self.peer_header.as_bytes();
+        if self.is_trusted {
+            let chain = joined(received.get_all(X_FORWARDED_FOR), peer);
+            line(&X_FORWARDED_FOR, &chain);
+        } else {
+            line(&X_FORWARDED_FOR, peer);
+        }
         // Only from a trusted hop is there one to keep.
-        if !self.is_trusted || !headers.contains_key(X_FORWARDED_PROTO) {
-            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        if !self.is_trusted || !received.contains_key(X_FORWARDED_PROTO) {
+            line(&X_FORWARDED_PROTO, b"http");
         }
         if let Some(host) = host
-            && (!self.is_trusted || !headers.contains_key(X_FORWARDED_HOST))
+            && (!self.is_trusted || !received.contains_key(X_FORWARDED_HOST))
         {
-            headers.insert(X_FORWARDED_HOST, host);
+            line(&X_FORWARDED_HOST, host);
         }
         if self.plan.forwarded.is_standard_sent {
-            self.add_standard(headers);
+            line(&FORWARDED, &self.standard(host));
         }
     }
 
     /// `Forwarded` (RFC 7239 section 4).
-    fn add_standard(&self, headers: &mut HeaderMap) {
-        let node = match self.peer.to_canonical() {
+    fn standard(&self, host: Option<&[u8]>) -> Vec<u8> {
+        let mut element = match self.peer.to_canonical() {
             IpAddr::V4(address) => format!("for={address}"),
             IpAddr::V6(address) => format!("for=\"[{address}]\""),
         };
-        let element = match headers.get(HOST).and_then(|host| host.to_str().ok()) {
-            Some(host) => format!("{node};host=\"{host}\";proto=http"),
-            None => format!("{node};proto=http"),
-        };
-        if let Some(value) = joined(headers.get_all(FORWARDED), element.as_bytes()) {
-            headers.insert(FORWARDED, value);
+        let host = host.unwrap_or(self.label.as_bytes());
+        if let Ok(host) = str::from_utf8(host) {
+            let _infallible = write!(element, ";host=\"{host}\"");
         }
+        element.push_str(";proto=http");
+        let received = &self.parts.headers;
+        if !self.is_trusted {
+            return element.into_bytes();
+        }
+        joined(received.get_all(FORWARDED), element.as_bytes()).into_owned()
     }
-}
 
-impl Deadline {
     /// A shorter time that the client asked for stays; a longer one would be untrue.
-    fn add_to(&self, headers: &mut HeaderMap, method: &Method) {
-        let received = headers.insert(X_REQUEST_DEADLINE, self.value.clone());
-        if let Some(received) = received
-            && let Some(millis) = deadline::parse_millis(received.as_bytes())
-            && millis < self.left_millis
-        {
-            headers.insert(X_REQUEST_DEADLINE, received);
-        }
-        // gRPC is always POST.
-        if *method == Method::POST && is_grpc(headers) {
-            self.add_grpc(headers);
+    fn deadline(&self, line: &mut impl FnMut(&HeaderName, &[u8])) {
+        let received = self.parts.headers.get(X_REQUEST_DEADLINE);
+        let shorter = received.map(HeaderValue::as_bytes).filter(|value| {
+            deadline::parse_millis(value).is_some_and(|millis| millis < self.left_millis)
+        });
+        let mut digits = itoa::Buffer::new();
+        let ours = digits.format(self.left_millis).as_bytes();
+        line(&X_REQUEST_DEADLINE, shorter.unwrap_or(ours));
+        if self.is_grpc() {
+            self.grpc_deadline(line);
         }
     }
 
-    fn add_grpc(&self, headers: &mut HeaderMap) {
-        let received = headers.get(GRPC_TIMEOUT);
-        let received = received.and_then(|value| deadline::parse_grpc(value.as_bytes()));
-        if received.is_none_or(|millis| millis > self.left_millis) {
-            let value = deadline::grpc(self.left_millis).to_string();
-            let value = HeaderValue::try_from(value);
-            headers.insert(GRPC_TIMEOUT, value.expect("digits are a header value"));
+    fn grpc_deadline(&self, line: &mut impl FnMut(&HeaderName, &[u8])) {
+        let received = self.parts.headers.get(GRPC_TIMEOUT);
+        let shorter = received.map(HeaderValue::as_bytes).filter(|value| {
+            deadline::parse_grpc(value).is_some_and(|millis| millis <= self.left_millis)
+        });
+        if let Some(value) = shorter {
+            line(&GRPC_TIMEOUT, value);
+        } else {
+            let ours = deadline::grpc(self.left_millis).to_string();
+            line(&GRPC_TIMEOUT, ours.as_bytes());
         }
+    }
+
+    /// gRPC is always POST.
+    fn is_grpc(&self) -> bool {
+        self.parts.method == Method::POST && is_grpc(&self.parts.headers)
     }
 }
 
@@ -237,26 +257,18 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// Earlier values, comma-separated, and one more.
-fn joined(earlier: http::header::GetAll<'_, HeaderValue>, last: &[u8]) -> Option<HeaderValue> {
+fn joined<'l>(earlier: GetAll<'_, HeaderValue>, last: &'l [u8]) -> Cow<'l, [u8]> {
+    let mut earlier = earlier.into_iter().peekable();
+    if earlier.peek().is_none() {
+        return Cow::Borrowed(last);
+    }
     let mut bytes = Vec::with_capacity(64);
     for value in earlier {
         bytes.extend_from_slice(value.as_bytes());
         bytes.extend_from_slice(b", ");
     }
     bytes.extend_from_slice(last);
-    HeaderValue::from_bytes(&bytes).ok()
-}
-
-fn via(received: &HeaderMap, version: Version) -> HeaderValue {
-    let ours = match version {
-        Version::HTTP_10 => VIA_HTTP_10,
-        _ => VIA_HTTP_11,
-    };
-    let ours = HeaderValue::from_static(ours);
-    if !received.contains_key(VIA) {
-        return ours;
-    }
-    joined(received.get_all(VIA), ours.as_bytes()).unwrap_or(ours)
+    Cow::Owned(bytes)
 }
 
 /// Headers that `Connection` names: they end here too (RFC 9110 section 7.6.1).
@@ -287,31 +299,4 @@ impl<'a> Named<'a> {
 pub(super) fn announces_body(headers: &HeaderMap) -> bool {
     let is_sized = |length: &HeaderValue| length.as_bytes() != b"0";
     headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(is_sized)
-}
-
-/// Takes from an answer what concerned the upstream's connection alone.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named = Named::of(headers);
-    let ends: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_hop_by_hop(name.as_str()) || named.contains(name))
-        .cloned()
-        .collect();
-    for name in ends {
-        headers.remove(name);
-    }
-}
-
-fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "proxy-authenticate"
-    )
 }

@@ -7,7 +7,8 @@
 //! ```
 
 mod access_line;
-pub(crate) mod body;
+mod answer;
+mod body;
 mod connection;
 mod explain;
 mod forward;
@@ -22,6 +23,8 @@ mod spans;
 mod unknown_key;
 mod worker;
 
+pub(crate) use answer::Answer;
+pub(crate) use body::ResponseBody;
 pub(crate) use connection::Connection;
 pub(crate) use explain::{Moment, Question, explain};
 pub(crate) use live::{Live, Watched};
@@ -33,11 +36,10 @@ use gateway_core::pipeline::{self, Head, Refusal};
 use gateway_core::plan::Action;
 use gateway_core::words::reason::Reason;
 use gateway_core::words::time::Millis;
+use http::Request;
 use http::request::Parts;
-use http::{Request, Response};
 
 use crate::io::ClientBody;
-use body::ResponseBody;
 use record::Record;
 
 /// A request as it came.
@@ -54,7 +56,7 @@ pub(crate) fn refuse(
     connection: &Arc<Connection>,
     reason: Reason,
     head_began: Option<Millis>,
-) -> Response<ResponseBody> {
+) -> Answer {
     connection.begin_request();
     let (nothing, ()) = Request::new(()).into_parts();
     let mut record = worker.begin(connection, nothing, head_began);
@@ -67,7 +69,7 @@ pub(crate) async fn serve(
     worker: &Arc<Worker>,
     connection: &Arc<Connection>,
     arrived: Arrived,
-) -> Response<ResponseBody> {
+) -> Answer {
     let Arrived {
         parts,
         body,

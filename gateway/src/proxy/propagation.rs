@@ -52,13 +52,15 @@ pub(super) fn position(
     }
 }
 
-/// Tells the next hop in Zipkin's words too, where that is asked for.
-pub(super) fn add_b3(tracing: &Tracing, trace: &TraceContext, headers: &mut HeaderMap) {
+/// What tells the next hop in Zipkin's words, where that is asked for.
+pub(super) fn b3(tracing: &Tracing, trace: &TraceContext) -> HeaderMap {
+    let mut headers = HeaderMap::new();
     match tracing.sends_b3 {
         SendB3::None => {}
-        SendB3::Single => b3::set_single(headers, trace),
-        SendB3::Multi => b3::set_several(headers, trace),
+        SendB3::Single => b3::set_single(&mut headers, trace),
+        SendB3::Multi => b3::set_several(&mut headers, trace),
     }
+    headers
 }
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ use gateway_core::pipeline::Refusal;
 use gateway_core::plan::FixedResponse;
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use mesh::headers::X_REQUEST_ID;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use mesh::problem::{self, Problem};
 
+use super::answer::{Answer, Head};
 use super::body::ResponseBody;
-use super::headers::{announces_body, strip_hop_by_hop};
+use super::headers::announces_body;
 use super::record::Record;
 use crate::identity;
 use crate::upstream::Reply;
@@ -30,28 +30,21 @@ const RETRY_AFTER_SECONDS: u64 = 1;
     clippy::boxed_local,
     reason = "it comes in a box, and is taken apart here"
 )]
-pub(super) fn pass(
-    mut record: Box<Record>,
-    answer: Box<Reply>,
-    silence_max: Duration,
-) -> Response<ResponseBody> {
-    let Reply {
-        status,
-        mut headers,
-        link,
-        held,
-    } = *answer;
+pub(super) fn pass(mut record: Box<Record>, answer: Box<Reply>, silence_max: Duration) -> Answer {
+    let Reply { head, link, held } = *answer;
+    let status = head.status;
     record.status = Some(status);
-    strip_hop_by_hop(&mut headers);
-    finish_headers(&mut headers, &mut record);
-    let mut response = Response::new(ResponseBody::upstream(held, link, silence_max, record));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
+    let closes = is_last(&record);
+    finish(Answer {
+        status,
+        head: Head::Upstreams(head),
+        closes,
+        body: ResponseBody::upstream(held, link, silence_max, record),
+    })
 }
 
 /// A route's fixed answer.
-pub(super) fn fixed(mut record: Box<Record>, fixed: &FixedResponse) -> Response<ResponseBody> {
+pub(super) fn fixed(mut record: Box<Record>, fixed: &FixedResponse) -> Answer {
     record.status = Some(fixed.status);
     let mut headers = HeaderMap::with_capacity(4);
     if !fixed.body.is_empty() {
@@ -61,7 +54,7 @@ pub(super) fn fixed(mut record: Box<Record>, fixed: &FixedResponse) -> Response<
 }
 
 /// The public keys of the gateway's own tokens.
-pub(super) fn keys(mut record: Box<Record>) -> Response<ResponseBody> {
+pub(super) fn keys(mut record: Box<Record>) -> Answer {
     let pinned = Arc::clone(&record.pinned);
     let signer = pinned.live.signer.as_ref();
     let signer = signer.expect("a plan that publishes keys has a section that makes them");
@@ -74,25 +67,28 @@ pub(super) fn keys(mut record: Box<Record>) -> Response<ResponseBody> {
 }
 
 /// The answer to `OPTIONS *`: there is a server here, and nothing more to say of it.
-pub(super) fn nothing(mut record: Box<Record>) -> Response<ResponseBody> {
+pub(super) fn nothing(mut record: Box<Record>) -> Answer {
     let status = StatusCode::NO_CONTENT;
     record.status = Some(status);
     own(record, status, HeaderMap::with_capacity(2), Bytes::new())
 }
 
 /// A refusal that the core decided on.
-pub(super) fn refuse(mut record: Box<Record>, refusal: Refusal) -> Response<ResponseBody> {
+pub(super) fn refuse(mut record: Box<Record>, refusal: Refusal) -> Answer {
     record.route = refusal.route_index;
-    let allow = refusal.allow;
-    let mut response = reject(record, refusal.rejection);
-    if let Some(allow) = allow {
-        response.headers_mut().insert(ALLOW, allow);
+    let mut headers = HeaderMap::with_capacity(8);
+    if let Some(allow) = refusal.allow {
+        headers.insert(ALLOW, allow);
     }
-    response
+    reject_with(record, refusal.rejection, headers)
 }
 
 /// Any refusal, as problem+json (RFC 9457).
-pub(super) fn reject(mut record: Box<Record>, rejection: Rejection) -> Response<ResponseBody> {
+pub(super) fn reject(record: Box<Record>, rejection: Rejection) -> Answer {
+    reject_with(record, rejection, HeaderMap::with_capacity(8))
+}
+
+fn reject_with(mut record: Box<Record>, rejection: Rejection, mut headers: HeaderMap) -> Answer {
     let reason = rejection.reason;
     let status = reason.status();
     let body = Problem {
@@ -103,13 +99,9 @@ pub(super) fn reject(mut record: Box<Record>, rejection: Rejection) -> Response<
         request_id: record.request_id.to_str().ok(),
     }
     .to_json();
-    let mut headers = HeaderMap::with_capacity(8);
     headers.insert(CONTENT_TYPE, problem::CONTENT_TYPE);
     // A refusal depends on a credential and on the moment (RFC 9111 section 5.2.2.5).
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if reason.closes_connection() {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
     }
@@ -119,7 +111,9 @@ pub(super) fn reject(mut record: Box<Record>, rejection: Rejection) -> Response<
     }
     record.status = Some(status);
     record.rejection = Some(rejection);
-    own(record, status, headers, body)
+    let mut answer = own(record, status, headers, body);
+    answer.closes |= reason.closes_connection();
+    answer
 }
 
 fn route_auth(record: &Record) -> &Auth {
@@ -178,30 +172,25 @@ fn wanted_scopes(auth: &Auth) -> String {
     }
 }
 
-fn own(
-    mut record: Box<Record>,
-    status: StatusCode,
-    mut headers: HeaderMap,
-    body: Bytes,
-) -> Response<ResponseBody> {
+fn own(record: Box<Record>, status: StatusCode, headers: HeaderMap, body: Bytes) -> Answer {
     // A body that nobody reads keeps the connection from carrying another request.
-    if announces_body(&record.parts.headers) {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    finish_headers(&mut headers, &mut record);
-    let mut response = Response::new(ResponseBody::own(body, record));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
+    let closes = is_last(&record) || announces_body(&record.parts.headers);
+    finish(Answer {
+        status,
+        head: Head::Own(headers),
+        closes,
+        body: ResponseBody::own(body, record),
+    })
 }
 
-fn finish_headers(headers: &mut HeaderMap, record: &mut Record) {
-    headers.insert(X_REQUEST_ID, record.request_id.clone());
-    // A client that keeps its connection would find it closed soon (RFC 9112 section 9.6).
-    if record.worker.lifecycle.is_leaving() || record.connection.is_spent() {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+/// Whether a client that keeps its connection would find it closed soon (RFC 9112 section 9.6).
+fn is_last(record: &Record) -> bool {
+    record.worker.lifecycle.is_leaving() || record.connection.is_spent()
+}
+
+fn finish(mut answer: Answer) -> Answer {
+    if answer.body.record().asked.is_some() {
+        answer.note_headers();
     }
-    if record.asked.is_some() {
-        record.note_answer(headers);
-    }
+    answer
 }

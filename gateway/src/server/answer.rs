@@ -1,10 +1,10 @@
 //! An answer's head, onto the wire, and how its body is delimited behind it.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::response::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
 
-use super::request_head::Manner;
+use super::manner::Manner;
+use crate::io::{write_length, write_line};
+use crate::proxy::Answer;
 
 /// How a client finds the end of an answer's body (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Delimiting {
 /// An answer without a date gets one (RFC 9110 section 6.6.1).
 pub(super) fn write_head(
     buffer: &mut Vec<u8>,
-    parts: &Parts,
+    answer: &Answer,
     body_bytes: Option<u64>,
     manner: Manner,
     keeps: bool,
@@ -50,29 +50,25 @@ pub(super) fn write_head(
         "HTTP/1.1 "
     };
     buffer.extend_from_slice(version.as_bytes());
-    buffer.extend_from_slice(parts.status.as_str().as_bytes());
+    buffer.extend_from_slice(answer.status.as_str().as_bytes());
     buffer.push(b' ');
-    let phrase = parts.status.canonical_reason().unwrap_or_default();
+    let phrase = answer.status.canonical_reason().unwrap_or_default();
     buffer.extend_from_slice(phrase.as_bytes());
     buffer.extend_from_slice(b"\r\n");
-    let delimiting = Delimiting::of(parts.status, body_bytes, manner);
+    let delimiting = Delimiting::of(answer.status, body_bytes, manner);
     let mut is_dated = false;
     let mut has_length = false;
-    for (name, value) in &parts.headers {
-        // The framing of this connection is our own.
-        if *name == TRANSFER_ENCODING || *name == CONNECTION {
-            continue;
-        }
-        if *name == CONTENT_LENGTH {
+    answer.lines(|name, value| {
+        if name.eq_ignore_ascii_case(b"content-length") {
             // Where there is no body, it tells of the one that another request would get.
-            if delimiting != Delimiting::Nothing || parts.status == StatusCode::NO_CONTENT {
-                continue;
+            if delimiting != Delimiting::Nothing || answer.status == StatusCode::NO_CONTENT {
+                return;
             }
             has_length = true;
         }
-        is_dated |= *name == DATE;
+        is_dated |= name.eq_ignore_ascii_case(b"date");
         write_line(buffer, name, value);
-    }
+    });
     match (delimiting, body_bytes) {
         (Delimiting::Length, Some(length)) => write_length(buffer, length),
         (Delimiting::Nothing, Some(length)) if manner.is_head && !has_length && length > 0 => {
@@ -91,19 +87,5 @@ pub(super) fn write_head(
         write_date(buffer);
         buffer.extend_from_slice(b"\r\n");
     }
-    buffer.extend_from_slice(b"\r\n");
-}
-
-fn write_line(buffer: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-    buffer.extend_from_slice(name.as_str().as_bytes());
-    buffer.extend_from_slice(b": ");
-    buffer.extend_from_slice(value.as_bytes());
-    buffer.extend_from_slice(b"\r\n");
-}
-
-fn write_length(buffer: &mut Vec<u8>, length: u64) {
-    let mut digits = itoa::Buffer::new();
-    buffer.extend_from_slice(b"content-length: ");
-    buffer.extend_from_slice(digits.format(length).as_bytes());
     buffer.extend_from_slice(b"\r\n");
 }

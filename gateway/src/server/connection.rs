@@ -23,18 +23,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_core::file::Limits;
+use gateway_core::framing::request_head;
 use gateway_core::words::reason::Reason;
 use gateway_core::words::time::Millis;
-use http::Response;
 use tokio::net::TcpStream;
 
-use super::request_head::{self, Manner};
+use super::manner::Manner;
 use super::sending::{Sending, Sent};
 use super::timer::Timer;
 use crate::clock::{NEVER, micros};
 use crate::io::{Arrival, ClientBody, Downstream, Output};
-use crate::proxy::body::ResponseBody;
-use crate::proxy::{self, Arrived, Connection, Worker};
+use crate::proxy::{self, Answer, Arrived, Connection, Worker};
 use crate::telemetry::cells::WorkerCells;
 
 /// How long the first request of a connection is waited for when the process leaves.
@@ -51,7 +50,6 @@ struct Bounds {
     idle: Millis,
     head: Millis,
     send: Millis,
-    headers_max: usize,
 }
 
 /// Serves a connection to its end.
@@ -77,7 +75,6 @@ pub(super) async fn serve(
             idle: micros(limits.idle_timeout) / 1000,
             head: micros(limits.head_timeout) / 1000,
             send: micros(limits.send_timeout) / 1000,
-            headers_max: limits.head.headers_max,
         },
     };
     while driver.has_bytes().await {
@@ -187,9 +184,9 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
                 Next::None(end) => return end,
             };
             let is_refused = arrived.is_err();
-            let (response, manner) = match arrived {
+            let (answer, manner) = match arrived {
                 Ok((arrived, manner)) => match self.respond(arrived).await {
-                    Some(response) => (response, manner),
+                    Some(answer) => (answer, manner),
                     None => return End::Gone,
                 },
                 Err(reason) => {
@@ -197,7 +194,7 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
                     (refused, Manner::REFUSED)
                 }
             };
-            match self.send(&mut output, response, manner).await {
+            match self.send(&mut output, answer, manner).await {
                 Sent::Whole { keeps: true } => {}
                 Sent::Whole { keeps: false } => {
                     // Who could not know of the end may be sending.
@@ -248,7 +245,7 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
         head: &Bytes,
         head_began: Option<Millis>,
     ) -> Result<(Arrived, Manner), Reason> {
-        let parts = request_head::parse(head, self.bounds.headers_max)?;
+        let parts = request_head(head)?;
         let manner = Manner::of(&parts);
         let body = ClientBody::of(&self.downstream);
         if manner.expects_continue {
@@ -263,12 +260,12 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
     }
 
     /// Has a request served; `None` if its client goes away first.
-    async fn respond(&mut self, arrived: Arrived) -> Option<Response<ResponseBody>> {
+    async fn respond(&mut self, arrived: Arrived) -> Option<Answer> {
         let mut serving = pin!(proxy::serve(self.worker, self.connection, arrived));
         poll_fn(|context| {
             loop {
-                if let Poll::Ready(response) = serving.as_mut().poll(context) {
-                    return Poll::Ready(Some(response));
+                if let Poll::Ready(answer) = serving.as_mut().poll(context) {
+                    return Poll::Ready(Some(answer));
                 }
                 if self.downstream.poll_gone(context).is_ready() {
                     return Poll::Ready(None);
@@ -281,16 +278,11 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
     }
 
     /// Sends an answer to its end.
-    async fn send(
-        &mut self,
-        output: &mut Output,
-        response: Response<ResponseBody>,
-        manner: Manner,
-    ) -> Sent {
+    async fn send(&mut self, output: &mut Output, answer: Answer, manner: Manner) -> Sent {
         if manner.expects_continue {
             self.downstream.withdraw_invitation();
         }
-        let mut sending = Sending::begin(output, response, manner, self.worker);
+        let mut sending = Sending::begin(output, answer, manner, self.worker);
         let (clock, bound) = (&self.worker.clock, self.bounds.send);
         let mut blocked_until = None;
         let sent = poll_fn(|context| {

@@ -4,14 +4,14 @@
 //! |---|---|
 //! | `acceptor.rs`, `worker_service.rs` | how a connection comes to its worker |
 //! | `connection.rs` | what drives it: rest, next head, serve, send |
-//! | `request_head.rs`, `answer.rs` | the heads on the wire |
+//! | `manner.rs`, `answer.rs` | how a client is spoken to, and an answer's head |
 //! | `sending.rs` | an answer on its way |
 //! | `timer.rs` | the one timer of a connection |
 
 mod acceptor;
 mod answer;
 mod connection;
-mod request_head;
+mod manner;
 mod sending;
 mod timer;
 mod worker_service;

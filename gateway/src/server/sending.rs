@@ -2,13 +2,10 @@
 
 use std::task::{Context, Poll, ready};
 
-use http::Response;
-
 use super::answer::{Delimiting, write_head};
-use super::request_head::Manner;
-use crate::io::{ConnectionOptions, Downstream, Output};
-use crate::proxy::Worker;
-use crate::proxy::body::ResponseBody;
+use super::manner::Manner;
+use crate::io::{Downstream, Output};
+use crate::proxy::{Answer, ResponseBody, Worker};
 
 /// How sending ended.
 pub(super) enum Sent {
@@ -35,21 +32,18 @@ impl<'o> Sending<'o> {
     /// Writes the head into the buffer.
     pub(super) fn begin(
         output: &'o mut Output,
-        response: Response<ResponseBody>,
+        answer: Answer,
         manner: Manner,
         worker: &Worker,
     ) -> Self {
-        let (parts, body) = response.into_parts();
-        let body_bytes = body.bytes_left();
-        let delimiting = Delimiting::of(parts.status, body_bytes, manner);
-        let keeps = manner.keeps_connection
-            && delimiting != Delimiting::Close
-            && !ConnectionOptions::of(&parts.headers).closes;
+        let body_bytes = answer.body.bytes_left();
+        let delimiting = Delimiting::of(answer.status, body_bytes, manner);
+        let keeps = manner.keeps_connection && delimiting != Delimiting::Close && !answer.closes;
         let date = |buffer: &mut Vec<u8>| worker.write_date(buffer);
-        write_head(output.buffer(), &parts, body_bytes, manner, keeps, date);
+        write_head(output.buffer(), &answer, body_bytes, manner, keeps, date);
         Self {
             output,
-            body: (delimiting != Delimiting::Nothing).then_some(body),
+            body: (delimiting != Delimiting::Nothing).then_some(answer.body),
             delimiting,
             keeps,
             is_broken: false,

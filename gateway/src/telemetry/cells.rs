@@ -1,14 +1,13 @@
 //! Counters of one worker: plain cells that only their worker writes, summed when scraped.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gateway_core::cluster::aperture::Aperture;
 use gateway_core::cluster::balance::{Origin, Pick};
 use gateway_core::cluster::{Limits, RetryBudget, Usage};
 use gateway_core::words::reason::Reason;
-use http::HeaderValue;
 
 use super::exemplars::Exemplars;
 use super::refusals::Refusals;
@@ -118,17 +117,11 @@ pub(crate) struct RouteCells {
     /// For each backend; the last slot is for answers of the gateway's own.
     pub(crate) requests: Vec<Arc<StatusCounts>>,
     pub(crate) counts: Arc<RouteCounts>,
-    /// The time left as most of its requests tell it to the upstream, made once.
-    pub(crate) usual_deadline: OnceLock<HeaderValue>,
 }
 
 impl RouteCells {
     pub(super) fn new(requests: Vec<Arc<StatusCounts>>, counts: Arc<RouteCounts>) -> Self {
-        Self {
-            requests,
-            counts,
-            usual_deadline: OnceLock::new(),
-        }
+        Self { requests, counts }
     }
 }
 

@@ -9,6 +9,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use mesh::trace::write_hex;
+
 use super::value::{TimeKind, Value};
 
 /// A member's name with its comma, quotation marks and colon.
@@ -79,13 +81,9 @@ impl<'a> LineWriter<'a> {
     /// 128 bits as 32 hexadecimal digits.
     #[inline]
     pub(crate) fn hex(&mut self, key: &'static str, value: u128) {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         self.out.extend_from_slice(key.as_bytes());
         let mut text = [b'"'; 34];
-        for (index, byte) in value.to_be_bytes().into_iter().enumerate() {
-            text[1 + 2 * index] = DIGITS[usize::from(byte >> 4)];
-            text[2 + 2 * index] = DIGITS[usize::from(byte & 15)];
-        }
+        write_hex(value, &mut text[1..33]);
         self.out.extend_from_slice(&text);
     }
 

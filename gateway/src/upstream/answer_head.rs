@@ -1,90 +1,93 @@
 //! The head of an answer, from the wire.
 
-use std::mem::MaybeUninit;
-
 use bytes::Bytes;
-use gateway_core::framing::HeadLimits;
-use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
-use httparse::{Header, ParserConfig};
+use gateway_core::framing::HeaderLines;
+use http::StatusCode;
 
 use crate::io::ConnectionOptions;
-
-/// Header lines of an answer; the framer refuses more.
-const HEADERS_MAX: usize = 100;
-const _: () = assert!(HEADERS_MAX == HeadLimits::DEFAULT.headers_max);
 
 /// Why an answer is not valid HTTP/1.1.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvalidAnswer {
     #[error("the answer is not framed as RFC 9112 has it")]
     Framing,
-    #[error("the answer's head is malformed: {0}")]
-    Head(#[from] httparse::Error),
-    #[error("the answer's head is malformed: invalid header")]
-    Header,
+    #[error("the answer's head is malformed: it has no valid status")]
+    Status,
     #[error("too many interim answers")]
     Interim,
 }
 
-/// A whole head.
+/// A whole head. Its header lines stay as they came: most go on untouched, and hardly any is asked
+/// for.
 #[derive(Debug)]
-pub(super) struct AnswerHead {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    /// Whether another answer may follow on this connection (RFC 9112 section 9.3).
-    pub(super) keeps_connection: bool,
+pub(crate) struct AnswerHead {
+    pub(crate) status: StatusCode,
+    bytes: Bytes,
+    options: ConnectionOptions,
+    is_http_10: bool,
 }
 
 impl AnswerHead {
+    /// Reads a head that the framer has let pass, the empty line at its end included.
+    ///
+    /// # Errors
+    /// Its status is none.
+    pub(super) fn parse(bytes: Bytes) -> Result<Self, InvalidAnswer> {
+        let (line, lines) = HeaderLines::behind_first(&bytes);
+        let status = line.get(9..12).map(StatusCode::from_bytes);
+        let Some(Ok(status)) = status else {
+            return Err(InvalidAnswer::Status);
+        };
+        let is_http_10 = line.starts_with(b"HTTP/1.0");
+        let mut options = ConnectionOptions::default();
+        for value in lines.values(b"connection") {
+            options.add(value);
+        }
+        Ok(Self {
+            status,
+            bytes,
+            options,
+            is_http_10,
+        })
+    }
+
     /// Whether the answer proper is still to come (RFC 9110 section 15.2).
     pub(super) fn is_interim(&self) -> bool {
         self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
-}
 
-/// Reads a head that is whole, the empty line at its end included.
-///
-/// # Errors
-/// It is malformed in a way that the framer does not look at.
-pub(super) fn parse(head: &Bytes) -> Result<AnswerHead, InvalidAnswer> {
-    let mut room = [const { MaybeUninit::<Header<'_>>::uninit() }; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut []);
-    let parsed = ParserConfig::default().parse_response_with_uninit_headers(
-        &mut response,
-        head,
-        &mut room,
-    )?;
-    if parsed.is_partial() {
-        return Err(InvalidAnswer::Framing);
+    /// Whether another answer may follow on this connection (RFC 9112 section 9.3).
+    pub(super) fn keeps_connection(&self) -> bool {
+        self.options.keep_connection(self.is_http_10)
+            && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
-    let code = response.code.unwrap_or_default();
-    let status = StatusCode::from_u16(code).map_err(|_| InvalidAnswer::Header)?;
-    let mut headers = HeaderMap::with_capacity(response.headers.len() + 2);
-    for header in &*response.headers {
-        let name = HeaderName::from_bytes(header.name.as_bytes());
-        // A part of the head, not a copy.
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(header.value));
-        let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(InvalidAnswer::Header);
-        };
-        headers.append(name, value);
+
+    /// The header lines as they came.
+    pub(crate) fn lines(&self) -> HeaderLines<'_> {
+        HeaderLines::behind_first(&self.bytes).1
     }
-    let is_http_10 = response.version == Some(0);
-    let keeps_connection = ConnectionOptions::of(&headers).keep_connection(is_http_10);
-    Ok(AnswerHead {
-        status,
-        headers,
-        keeps_connection: keeps_connection && status != StatusCode::SWITCHING_PROTOCOLS,
-    })
+
+    /// The first value of a header.
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
+        self.lines().values(name.as_bytes()).next()
+    }
+
+    /// Whether `Connection` names this header, which ends here then (RFC 9110 section 7.6.1).
+    pub(crate) fn is_named(&self, name: &[u8]) -> bool {
+        let mut values = self.lines().values(b"connection");
+        self.options.names_more
+            && values.any(|value| {
+                ConnectionOptions::list(value).any(|option| option.eq_ignore_ascii_case(name))
+            })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn head(text: &'static str) -> Result<AnswerHead, InvalidAnswer> {
-        parse(&Bytes::from_static(text.as_bytes()))
+    fn head(text: &'static str) -> AnswerHead {
+        AnswerHead::parse(Bytes::from_static(text.as_bytes())).unwrap()
     }
 
     #[test]
@@ -102,35 +105,37 @@ mod tests {
             ("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\n\r\n", true),
             ("HTTP/1.1 101 Switching Protocols\r\n\r\n", false),
         ] {
-            assert_eq!(head(text).unwrap().keeps_connection, expected, "{text}");
+            assert_eq!(head(text).keeps_connection(), expected, "{text}");
         }
     }
 
     #[test]
-    fn what_the_framer_does_not_look_at_is_refused_here() {
-        for text in [
-            "HTTP/1.1 200 OK\r\nx y: z\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nx : z\r\n\r\n",
-            "HTTP/1.1 200 OK\r\n x: z\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nx: a\r\n folded\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nx: a\u{1}b\r\n\r\n",
-            "HTTP/1.1 200 OK\r\n: z\r\n\r\n",
-            "HTTP/1.1 099 OK\r\n\r\n",
-        ] {
-            assert!(head(text).is_err(), "{text:?}");
+    fn a_status_is_one_that_exists() {
+        for text in ["HTTP/1.1 099 OK\r\n\r\n", "HTTP/1.1\r\n\r\n"] {
+            let parsed = AnswerHead::parse(Bytes::from_static(text.as_bytes()));
+            assert!(parsed.is_err(), "{text:?}");
         }
     }
 
     #[test]
-    fn headers_come_in_order_and_as_they_are() {
-        let text =
-            "HTTP/1.1 404 Not Here\r\nSet-Cookie: a\r\nX:  b c\t\r\nset-cookie: d\r\ny:\r\n\r\n";
-        let head = head(text).unwrap();
+    fn lines_are_as_they_came_and_found_by_name() {
+        let head = head(
+            "HTTP/1.1 404 Not Here\r\nSet-Cookie: a\r\nX:  b c\t\r\nset-cookie: d\r\ny:\r\n\
+             connection: x, Y\r\n\r\n",
+        );
         assert_eq!(head.status, StatusCode::NOT_FOUND);
-        let cookies: Vec<_> = head.headers.get_all("set-cookie").iter().collect();
-        assert_eq!(cookies, ["a", "d"]);
-        assert_eq!(head.headers["x"], "b c");
-        assert_eq!(head.headers["y"], "");
+        let lines: Vec<_> = head.lines().collect();
+        let expected: [(&[u8], &[u8]); 5] = [
+            (b"Set-Cookie", b"a"),
+            (b"X", b"b c"),
+            (b"set-cookie", b"d"),
+            (b"y", b""),
+            (b"connection", b"x, Y"),
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(head.get("SET-COOKIE"), Some(&b"a"[..]));
+        assert_eq!(head.get("z"), None);
+        assert!(head.is_named(b"X") && head.is_named(b"y") && !head.is_named(b"set-cookie"));
         assert!(!head.is_interim());
     }
 }

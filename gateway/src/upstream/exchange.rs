@@ -6,10 +6,10 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use gateway_core::words::reason::Reason;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::Method;
 
-use super::answer_head::{self, AnswerHead, InvalidAnswer};
-use super::{BodyError, HeldBody, Link, RequestBody, request_head};
+use super::answer_head::{AnswerHead, InvalidAnswer};
+use super::{BodyError, HeldBody, Link, RequestBody, RequestHead, request_head};
 use crate::io::Output;
 
 /// Frames of a body that is thrown away.
@@ -20,8 +20,7 @@ const INTERIM_ANSWERS_MAX: usize = 16;
 /// An answer's head, and the connection that its body will come from. Boxed from the beginning: it
 /// is handed up through a dozen calls, and is too large to be copied in each.
 pub(crate) struct Reply {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) head: AnswerHead,
     pub(crate) link: Box<Link>,
     /// What of the body has come already.
     pub(crate) held: HeldBody,
@@ -111,10 +110,11 @@ impl Link {
     /// polled when the time has run out.
     pub(crate) async fn exchange(
         mut self: Box<Self>,
-        request: Request<RequestBody>,
+        request: &impl RequestHead,
+        body: RequestBody,
         is_overdue: impl Fn() -> bool,
     ) -> Result<Box<Reply>, ExchangeError> {
-        self.begin(request);
+        self.begin(request, body);
         let mut interim_answers = 0;
         let answer = poll_fn(|context| {
             let sent = self.poll_send(context);
@@ -140,14 +140,13 @@ impl Link {
             }
         })
         .await?;
-        self.is_spent |= !answer.keeps_connection;
+        self.is_spent |= !answer.keeps_connection();
         let mut held = HeldBody::default();
         if !self.reader.unread().is_empty() {
             self.take_what_came_with_the_head(&mut held)?;
         }
         Ok(Box::new(Reply {
-            status: answer.status,
-            headers: answer.headers,
+            head: answer,
             link: self,
             held,
         }))
@@ -168,12 +167,11 @@ impl Link {
         Ok(())
     }
 
-    fn begin(&mut self, request: Request<RequestBody>) {
-        let (parts, body) = request.into_parts();
+    fn begin(&mut self, head: &impl RequestHead, body: RequestBody) {
         self.reader
-            .expect_answer_to_head(parts.method == Method::HEAD);
+            .expect_answer_to_head(head.parts().method == Method::HEAD);
         let size = body.bytes_left();
-        request_head::write(self.output.buffer(), &parts, size);
+        request_head::write(self.output.buffer(), head, size);
         self.sent_bytes = 0;
         self.sending = (size != Some(0)).then_some(Sending {
             body,
@@ -248,7 +246,7 @@ impl Link {
             match self.reader.head().map_err(|_| InvalidAnswer::Framing)? {
                 None => {}
                 Some(head) => {
-                    let head = answer_head::parse(&head)?;
+                    let head = AnswerHead::parse(head)?;
                     if !head.is_interim() {
                         return Poll::Ready(Ok(head));
                     }

@@ -22,10 +22,12 @@ mod pool;
 mod request_body;
 mod request_head;
 
+pub(crate) use answer_head::AnswerHead;
 pub(crate) use exchange::{ExchangeError, Reply};
 pub(crate) use held_body::HeldBody;
 pub(crate) use pool::Pool;
 pub(crate) use request_body::{BodyError, Bounds, Replay, RequestBody, Silence};
+pub(crate) use request_head::RequestHead;
 
 use std::io;
 use std::pin::Pin;

@@ -131,11 +131,12 @@ mod tests {
     use std::time::Duration;
 
     use gateway_core::cluster::Instance;
+    use http::request::Parts;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::upstream::RequestBody;
+    use crate::upstream::{RequestBody, RequestHead};
 
     const BOUNDS: Connections = Connections {
         idle_max: 2,
@@ -180,6 +181,22 @@ mod tests {
         assert_eq!(pool.len(), BOUNDS.idle_max);
     }
 
+    struct Asked(Parts);
+
+    impl RequestHead for Asked {
+        fn parts(&self) -> &Parts {
+            &self.0
+        }
+
+        fn write_target(&self, buffer: &mut Vec<u8>) {
+            buffer.push(b'/');
+        }
+
+        fn write_lines(&self, buffer: &mut Vec<u8>) {
+            buffer.extend_from_slice(b"host: a\r\n");
+        }
+    }
+
     /// Answers one request.
     async fn answer(upstream: &mut tokio::net::TcpStream) {
         let mut head = [0; 64];
@@ -196,12 +213,12 @@ mod tests {
         let pool = Pool::default();
         let mut link = link(&listener, 0).await;
         let (mut upstream, _) = listener.accept().await.unwrap();
+        let request = Asked(http::Request::new(()).into_parts().0);
         for turn in 0..3 {
-            let request = http::Request::get("/").header("host", "a");
-            let request = request.body(RequestBody::Empty).unwrap();
-            let (reply, ()) = tokio::join!(link.exchange(request, || false), answer(&mut upstream));
+            let exchange = link.exchange(&request, RequestBody::Empty, || false);
+            let (reply, ()) = tokio::join!(exchange, answer(&mut upstream));
             let reply = reply.unwrap_or_else(|_| panic!("it is answered"));
-            assert_eq!(reply.status, 200);
+            assert_eq!(reply.head.status, 200);
             let used = reply.discard().expect("it can be used again");
             pool.give(address, used, &BOUNDS, 0);
             assert_eq!(pool.lock().spares.len(), 1, "{turn}");

@@ -6,6 +6,7 @@ mod support;
 mod access_log;
 mod admin;
 mod admin_api;
+mod answer_heads;
 mod api_key;
 mod attacks;
 mod auth;

@@ -49,18 +49,41 @@ impl Place {
         }
     }
 
-    /// Takes from a request on its way upstream what is in this place.
-    pub fn withhold(&self, headers: &mut HeaderMap) {
+    /// Whether a header of this name has what is in this place, and ends here with it. Of cookies
+    /// the others go on: [`cookies_without`].
+    #[must_use]
+    pub fn is_in(&self, name: &HeaderName) -> bool {
         match self {
-            Place::Authorization => {
-                headers.remove(AUTHORIZATION);
-            }
-            Place::Header(name) => {
-                headers.remove(name);
-            }
-            Place::Cookie(name) => withhold_cookie(headers, name),
+            Place::Authorization => name == AUTHORIZATION,
+            Place::Header(own) => name == own,
+            Place::Cookie(_) => name == COOKIE,
         }
     }
+}
+
+/// The cookies that go on where some of them are withheld; nothing where none is, for then they go
+/// on as they are.
+#[must_use]
+pub fn cookies_without(withheld: &[Place], headers: &HeaderMap) -> Option<HeaderValue> {
+    let names = || {
+        withheld.iter().filter_map(|place| match place {
+            Place::Cookie(name) => Some(name),
+            Place::Authorization | Place::Header(_) => None,
+        })
+    };
+    names().next()?;
+    let goes_on =
+        |pair: &&[u8]| !pair.is_empty() && names().all(|name| value_of(pair, name).is_none());
+    let pairs = headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|header| header.as_bytes().split(|&byte| byte == b';'))
+        .map(<[u8]>::trim_ascii);
+    let kept: Vec<_> = pairs.filter(goes_on).collect();
+    if kept.is_empty() {
+        return None;
+    }
+    HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok()
 }
 
 /// How often a header is there.
@@ -125,30 +148,6 @@ fn value_of<'h>(pair: &'h [u8], name: &str) -> Option<&'h [u8]> {
     )
 }
 
-fn withhold_cookie(headers: &mut HeaderMap, name: &str) {
-    let is_there = |header: &HeaderValue| {
-        let mut pairs = header.as_bytes().split(|&byte| byte == b';');
-        pairs.any(|pair| value_of(pair, name).is_some())
-    };
-    if !headers.get_all(COOKIE).iter().any(is_there) {
-        return;
-    }
-    let kept: Vec<_> = headers
-        .get_all(COOKIE)
-        .iter()
-        .flat_map(|header| header.as_bytes().split(|&byte| byte == b';'))
-        .filter(|pair| !pair.trim_ascii().is_empty() && value_of(pair, name).is_none())
-        .map(<[u8]>::trim_ascii)
-        .collect();
-    let kept = kept.join(&b"; "[..]);
-    headers.remove(COOKIE);
-    if !kept.is_empty()
-        && let Ok(value) = HeaderValue::from_bytes(&kept)
-    {
-        headers.insert(COOKIE, value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,20 +207,27 @@ mod tests {
 
     #[test]
     fn a_credential_that_stays_here_takes_nothing_else_with_it() {
-        let session = Place::Cookie("session".into());
-        for (cookie, expected) in [
-            ("a=1; session=b; c=2", Some("a=1; c=2")),
-            ("session=b", None),
-            ("a=1;b=2", Some("a=1;b=2")),
-            ("session=b; session=\"c\";", None),
+        let withheld = [Place::Cookie("session".into()), Place::Authorization];
+        for (cookies, expected) in [
+            (&["a=1; session=b; c=2"][..], Some("a=1; c=2")),
+            (&["session=b"], None),
+            (&["a=1;b=2"], Some("a=1; b=2")),
+            (&["a=1", "session=x", "b=2;"], Some("a=1; b=2")),
+            (&["session=b; session=\"c\";"], None),
         ] {
-            let mut headers = headers(&[("cookie", cookie), ("authorization", "Bearer x")]);
-            session.withhold(&mut headers);
-            let left = headers.get(COOKIE).map(|value| value.to_str().unwrap());
-            assert_eq!(left, expected, "{cookie}");
-            assert!(headers.contains_key(AUTHORIZATION));
-            Place::Authorization.withhold(&mut headers);
-            assert!(!headers.contains_key(AUTHORIZATION));
+            let lines: Vec<_> = cookies.iter().map(|cookie| ("cookie", *cookie)).collect();
+            let left = cookies_without(&withheld, &headers(&lines));
+            let left = left.as_ref().map(|value| value.to_str().unwrap());
+            assert_eq!(left, expected, "{cookies:?}");
+        }
+        let headers = headers(&[("cookie", "a=1")]);
+        assert_eq!(
+            cookies_without(&withheld[1..], &headers),
+            None,
+            "they go on as they are"
+        );
+        for (place, name) in withheld.iter().zip([COOKIE, AUTHORIZATION]) {
+            assert!(place.is_in(&name) && !place.is_in(&HeaderName::from_static("x-a")));
         }
     }
 }

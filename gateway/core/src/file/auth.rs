@@ -93,6 +93,7 @@ const PROVIDERS_MAX: usize = 16;
 /// Headers that carry no claim and no API key: they steer the message or the gateway itself.
 pub(super) const RESERVED_HEADERS: &[&str] = &[
     "authorization",
+    "b3",
     "connection",
     "content-encoding",
     "content-length",
@@ -100,6 +101,7 @@ pub(super) const RESERVED_HEADERS: &[&str] = &[
     "cookie",
     "expect",
     "forwarded",
+    "grpc-timeout",
     "host",
     "keep-alive",
     "proxy-authorization",
@@ -111,9 +113,15 @@ pub(super) const RESERVED_HEADERS: &[&str] = &[
     "transfer-encoding",
     "upgrade",
     "via",
+    "x-b3-flags",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-spanid",
+    "x-b3-traceid",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "x-request-deadline",
     "x-request-id",
 ];
 

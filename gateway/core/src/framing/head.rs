@@ -1,6 +1,7 @@
 //! One message head: limits, lines, and what its headers say about the body.
 
 use super::Role;
+use super::lines::colon;
 use crate::words::reason::Reason;
 
 /// Bounds of a message head.
@@ -192,12 +193,13 @@ impl HeadScanner {
             });
         }
         let malformed = malformed(role, self.lines);
-        let colon = memchr::memchr(b':', line).ok_or(malformed)?;
+        let colon = colon(line).ok_or(malformed)?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         // A blank before the name is folding, one before the colon is refused too
         // (RFC 9112 sections 5.1 and 5.2): neither is a token character.
-        // The parser of answers refuses these by itself, and there is no answer of our own to give.
-        let is_checked = role == Role::Request;
+        // Those of a request are looked at where they become names and values; those of an answer go
+        // on as they are.
+        let is_checked = role == Role::Response;
         if is_checked
             && (name.is_empty() || !name.iter().all(|&byte| METHOD_CHARACTERS[byte as usize]))
         {

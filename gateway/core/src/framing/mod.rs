@@ -8,8 +8,10 @@
 
 mod chunked;
 mod head;
+mod lines;
 
 pub use head::{HeadLimits, METHOD_CHARACTERS};
+pub use lines::{HeaderLines, request_head};
 
 use crate::words::reason::Reason;
 use chunked::Chunked;
@@ -22,25 +24,6 @@ pub enum Role {
     Request,
     /// Responses from an upstream.
     Response,
-}
-
-/// What [`Framer::advance`] says of the bytes it was shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Advance {
-    /// All of them may go on.
-    Pass,
-    /// `bytes[at..]` begins a head that is not complete: show it again, with more behind it.
-    Hold {
-        /// Where the incomplete head begins.
-        at: usize,
-    },
-    /// `bytes[at..]` must not go on, nor anything after it.
-    Refuse {
-        /// Where the refused message begins.
-        at: usize,
-        /// Why.
-        reason: Reason,
-    },
 }
 
 /// What the first of some bytes are; see [`Framer::step`].
@@ -163,23 +146,6 @@ impl Framer {
             State::Chunked(_) => Rest::Chunks,
             State::UntilClose => Rest::UntilClose,
         }
-    }
-
-    /// Looks at bytes that arrived.
-    ///
-    /// After [`Advance::Hold`], the next call must begin with the bytes that were held.
-    pub fn advance(&mut self, bytes: &[u8]) -> Advance {
-        let mut at = 0;
-        while at < bytes.len() {
-            match self.step(&bytes[at..]) {
-                Ok(Step::Incomplete) => return Advance::Hold { at },
-                Ok(Step::Head { length } | Step::Data { length } | Step::Delimiter { length }) => {
-                    at += length;
-                }
-                Err(reason) => return Advance::Refuse { at, reason },
-            }
-        }
-        Advance::Pass
     }
 
     /// Looks at the first of the bytes that arrived, of which there is at least one.

@@ -1,7 +1,44 @@
+use bytes::Bytes;
+
 use super::*;
 
+/// What is said of bytes that arrived.
+#[derive(Debug, PartialEq)]
+enum Advance {
+    /// All of them may go on.
+    Pass,
+    /// `bytes[at..]` begins a head that is not complete.
+    Hold { at: usize },
+    /// `bytes[at..]` must not go on, nor anything after it.
+    Refuse { at: usize, reason: Reason },
+}
+
+/// Reads messages as a connection does. After [`Advance::Hold`], the next call must begin with the
+/// bytes that were held.
+fn advance(framer: &mut Framer, bytes: &[u8]) -> Advance {
+    let mut at = 0;
+    while at < bytes.len() {
+        let step = framer.step(&bytes[at..]).and_then(|step| match step {
+            Step::Head { length } if framer.role == Role::Request => {
+                let head = Bytes::copy_from_slice(&bytes[at..at + length]);
+                request_head(&head).map(|_| step)
+            }
+            _ => Ok(step),
+        });
+        match step {
+            Ok(Step::Incomplete) => return Advance::Hold { at },
+            Ok(Step::Head { length } | Step::Data { length } | Step::Delimiter { length }) => {
+                at += length;
+            }
+            Err(reason) => return Advance::Refuse { at, reason },
+        }
+    }
+    Advance::Pass
+}
+
 fn requests(bytes: &[u8]) -> Advance {
-    Framer::new(Role::Request, HeadLimits::default()).advance(bytes)
+    let mut framer = Framer::new(Role::Request, HeadLimits::default());
+    advance(&mut framer, bytes)
 }
 
 fn reason_of(bytes: &[u8]) -> Option<Reason> {
@@ -16,7 +53,7 @@ fn drip(framer: &mut Framer, bytes: &[u8]) -> (usize, Option<Reason>) {
     let (mut held, mut passed) = (Vec::new(), 0);
     for &byte in bytes {
         held.push(byte);
-        match framer.advance(&held) {
+        match advance(framer, &held) {
             Advance::Pass => {
                 passed += held.len();
                 held.clear();
@@ -142,6 +179,10 @@ const BAD: &[(&[u8], Reason)] = {
         ),
         (
             b"GET / HTTP/1.1\r\ntransfer-encoding: \x0bchunked\r\n\r\n",
+            TransferEncodingInvalid,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ntransfer-encoding: \x0cchunked\r\n\r\n",
             HeaderMalformed,
         ),
         (
@@ -235,7 +276,7 @@ fn bounds_have_their_own_reasons() {
         target_bytes_max: 32,
     };
     let check = |text: String, expected: Option<Reason>| {
-        let got = match Framer::new(Role::Request, limits).advance(text.as_bytes()) {
+        let got = match advance(&mut Framer::new(Role::Request, limits), text.as_bytes()) {
             Advance::Refuse { reason, .. } => Some(reason),
             _ => None,
         };
@@ -266,8 +307,8 @@ fn bounds_have_their_own_reasons() {
 fn response(answers_head: bool, bytes: &[u8]) -> (Advance, bool) {
     let mut framer = Framer::new(Role::Response, HeadLimits::default());
     framer.expect_answer_to_head(answers_head);
-    let advance = framer.advance(bytes);
-    (advance, framer.is_between_messages())
+    let advanced = advance(&mut framer, bytes);
+    (advanced, framer.is_between_messages())
 }
 
 #[test]
@@ -329,7 +370,7 @@ fn random_bytes_never_panic_and_split_reads_agree_with_whole_ones() {
             bytes[at] = *random.choice(b"\r\n\0 :;,0aZ\x80\tGT").unwrap_or(&0);
         }
         let mut whole = Framer::new(Role::Request, HeadLimits::default());
-        let expected = match whole.advance(&bytes) {
+        let expected = match advance(&mut whole, &bytes) {
             Advance::Refuse { reason, .. } => Some(reason),
             _ => None,
         };
@@ -342,4 +383,24 @@ fn random_bytes_never_panic_and_split_reads_agree_with_whole_ones() {
             String::from_utf8_lossy(&bytes)
         );
     }
+}
+
+#[test]
+fn a_head_becomes_what_it_says() {
+    let head = b"\r\nPURGE /a?b HTTP/1.0\r\nHost:a\r\nx: \t b c \t\r\nX:\r\nlatin: caf\xe9\r\n\r\n";
+    let parts = request_head(&Bytes::from_static(head)).expect("it is good");
+    assert_eq!(parts.method, "PURGE");
+    assert_eq!(parts.uri, "/a?b");
+    assert_eq!(parts.version, http::Version::HTTP_10);
+    let headers: Vec<_> = parts.headers.iter().collect();
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let expected: [(&str, &[u8]); 4] = [
+        ("host", b"a"),
+        ("x", b"b c"),
+        ("x", b""),
+        ("latin", b"caf\xe9"),
+    ];
+    assert!(headers.eq(expected), "{:?}", parts.headers);
 }

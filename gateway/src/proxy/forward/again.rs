@@ -50,8 +50,8 @@ impl Ending {
         let Self::Pass(answer) = self else {
             return None;
         };
-        let value = answer.headers.get(RETRY_AFTER)?;
-        retry_after(value.to_str().ok()?, now)
+        let value = answer.head.get(RETRY_AFTER.as_str())?;
+        retry_after(str::from_utf8(value).ok()?, now)
     }
 }
 

@@ -27,7 +27,7 @@ impl Forwarding<'_> {
             tries: record.tries,
             is_body_lost: self.is_body_lost(),
         };
-        let is_thrown_away = policy.on.statuses.contains(&reply.status.as_u16());
+        let is_thrown_away = policy.on.statuses.contains(&reply.head.status.as_u16());
         if is_thrown_away || !may_retry(policy, &record.parts.method, Failure::Broken, attempt) {
             return Ok(reply);
         }

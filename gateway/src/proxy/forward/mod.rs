@@ -25,9 +25,9 @@ use gateway_core::plan::{Backends, Cluster, Hedge, Route};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::rejection::Rejection;
 use gateway_core::words::time::Millis;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::body::ResponseBody;
+use super::answer::Answer;
 use super::record::Record;
 use super::reply;
 use super::spans::TrySpan;
@@ -38,7 +38,7 @@ use crate::io::ClientBody;
 use crate::telemetry::cells::UpstreamCells;
 use crate::upstream::{Bounds, ExchangeError, Link, Replay, Reply, RequestBody};
 use again::{Ending, Failed};
-use request::{time_allowed, upstream_request};
+use request::{TryHead, time_allowed};
 
 /// One request on its way upstream.
 struct Forwarding<'a> {
@@ -113,7 +113,7 @@ pub(super) async fn forward(
     mut record: Box<Record>,
     backends: &Backends,
     incoming: ClientBody,
-) -> Response<ResponseBody> {
+) -> Answer {
     let pinned = Arc::clone(&record.pinned);
     let plan = &pinned.live.plan;
     let (position, target) = backends.choose(|| {
@@ -291,8 +291,14 @@ impl Forwarding<'_> {
         let trace = traced
             .as_ref()
             .map_or(&record.trace, |traced| &traced.trace);
-        let request = upstream_request(record, trace, lease, token, left, body);
-        let ended = self.exchange(record, lease, link, request, span).await;
+        let head = TryHead {
+            record,
+            trace,
+            lease,
+            token,
+            left,
+        };
+        let ended = self.exchange(&head, link, body, span).await;
         Ended { connect, ..ended }.told_to(traced)
     }
 
@@ -369,16 +375,16 @@ impl Forwarding<'_> {
 
     async fn exchange(
         &self,
-        record: &Record,
-        lease: &Lease,
+        head: &TryHead<'_>,
         link: Box<Link>,
-        request: Request<RequestBody>,
+        body: RequestBody,
         span: Span,
     ) -> Ended {
+        let TryHead { record, lease, .. } = *head;
         let is_reused = link.is_reused;
         let connection = &record.connection;
         connection.wait_until(span.sent.after(span.left).to_ms());
-        let mut exchange = link.exchange(request, || connection.is_overdue()).await;
+        let mut exchange = link.exchange(head, body, || connection.is_overdue()).await;
         let mut took = span.sent_at.elapsed();
         if let Ok(reply) = exchange {
             exchange = self.hold(record, reply, span).await;
@@ -409,7 +415,7 @@ impl Forwarding<'_> {
 
     /// An answer, or a failed try: one that nobody asked for, or that may be worth another try.
     fn judge(&self, reply: Box<Reply>) -> Result<Box<Reply>, Failed> {
-        let status = reply.status;
+        let status = reply.head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let detail = "the upstream switched protocols unasked";
             return Err(Failed {
@@ -452,9 +458,9 @@ fn at_limit(limit: &'static str) -> Rejection {
 /// What the end of an exchange says of the endpoint.
 fn outcome(exchange: &Result<Box<Reply>, ExchangeError>) -> Option<Outcome> {
     match exchange {
-        Ok(reply) if reply.status == StatusCode::SWITCHING_PROTOCOLS => Some(Outcome::Invalid),
+        Ok(reply) if reply.head.status == StatusCode::SWITCHING_PROTOCOLS => Some(Outcome::Invalid),
         Ok(reply) => Some(Outcome::Answered {
-            status: reply.status.as_u16(),
+            status: reply.head.status.as_u16(),
         }),
         Err(ExchangeError::Broken(_)) => Some(Outcome::Broken),
         Err(ExchangeError::Invalid(_)) => Some(Outcome::Invalid),

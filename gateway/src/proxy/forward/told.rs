@@ -16,9 +16,9 @@ impl Ended {
     #[cold]
     fn outcome(&self) -> TryOutcome {
         match &self.result {
-            Ok(reply) => TryOutcome::Answered(reply.status),
+            Ok(reply) => TryOutcome::Answered(reply.head.status),
             Err(Failed { ending, .. }) => match ending {
-                Ending::Pass(reply) => TryOutcome::Answered(reply.status),
+                Ending::Pass(reply) => TryOutcome::Answered(reply.head.status),
                 Ending::Reject(rejection) => TryOutcome::Failed(rejection.reason),
             },
         }
