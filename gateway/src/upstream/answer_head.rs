@@ -74,11 +74,13 @@ impl AnswerHead {
 
     /// Whether `Connection` names this header, which ends here then (RFC 9110 section 7.6.1).
     pub(crate) fn is_named(&self, name: &[u8]) -> bool {
+        if !self.options.names_more {
+            return false;
+        }
         let mut values = self.lines().values(b"connection");
-        self.options.names_more
-            && values.any(|value| {
-                ConnectionOptions::list(value).any(|option| option.eq_ignore_ascii_case(name))
-            })
+        values.any(|value| {
+            ConnectionOptions::list(value).any(|option| option.eq_ignore_ascii_case(name))
+        })
     }
 }
 
