@@ -105,6 +105,7 @@ impl Downstream {
     /// The next request's head; the body before must have been read to its end.
     pub(crate) fn poll_head(&self, context: &mut Context<'_>) -> Poll<Arrival> {
         let wire = &mut *self.wire();
+        wire.reader.shrink();
         loop {
             match wire.reader.head() {
                 Ok(Some(head)) => return Poll::Ready(Arrival::Head(head)),

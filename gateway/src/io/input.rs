@@ -70,6 +70,14 @@ impl Input {
         Poll::Ready(Ok(count))
     }
 
+    /// Gives a buffer back that has grown with a large body, once that is used: heads need none of
+    /// that size.
+    pub(crate) fn shrink(&mut self) {
+        if self.room > READ_BYTES_MIN && self.bytes.is_empty() {
+            drop(self.take_buffer());
+        }
+    }
+
     /// Takes the buffer of one that is empty; another may use it.
     pub(crate) fn take_buffer(&mut self) -> BytesMut {
         self.room = READ_BYTES_MIN;
@@ -79,5 +87,40 @@ impl Input {
     /// Gives it one.
     pub(crate) fn set_buffer(&mut self, buffer: BytesMut) {
         self.bytes = buffer;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_buffer_grows_with_a_body_and_not_beyond_its_bound() {
+        let mut context = Context::from_waker(Waker::noop());
+        let body = vec![b'x'; 8 * READ_BYTES_MAX];
+        let (mut socket, mut input) = (&*body, Input::default());
+        while let Poll::Ready(Ok(1..)) = input.poll_read(&mut socket, &mut context, None) {
+            let count = input.bytes().len();
+            assert!(count <= 2 * READ_BYTES_MAX, "{count}");
+            input.skip(count);
+        }
+        assert_eq!(input.room, READ_BYTES_MAX);
+        input.shrink();
+        assert_eq!((input.room, input.bytes.capacity()), (READ_BYTES_MIN, 0));
+    }
+
+    #[test]
+    fn what_is_not_used_is_kept() {
+        let mut context = Context::from_waker(Waker::noop());
+        let body = vec![b'x'; 4 * READ_BYTES_MIN];
+        let (mut socket, mut input) = (&*body, Input::default());
+        for _ in 0..2 {
+            let _some = input.poll_read(&mut socket, &mut context, None);
+        }
+        let count = input.bytes().len();
+        input.shrink();
+        assert_eq!(input.bytes().len(), count);
     }
 }

@@ -138,6 +138,11 @@ impl Reader {
         count
     }
 
+    /// Gives a buffer back that has grown with a body, once that is used.
+    pub(crate) fn shrink(&mut self) {
+        self.input.shrink();
+    }
+
     /// Takes the buffer of one that has nothing unread; another may use it.
     pub(crate) fn take_buffer(&mut self) -> BytesMut {
         self.input.take_buffer()
