@@ -13,7 +13,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::{Output, Reader};
+use super::{Output, Reader, Spares};
 
 /// Bytes that are read and thrown away so that a client can read why it was refused.
 const THROWN_AWAY_BYTES_MAX: usize = 256 * 1024;
@@ -103,9 +103,16 @@ impl Downstream {
     }
 
     /// The next request's head; the body before must have been read to its end.
-    pub(crate) fn poll_head(&self, context: &mut Context<'_>) -> Poll<Arrival> {
+    ///
+    /// While nothing comes there is no buffer: `spares` lends one.
+    pub(crate) fn poll_head(&self, spares: &Spares, context: &mut Context<'_>) -> Poll<Arrival> {
         let wire = &mut *self.wire();
-        wire.reader.shrink();
+        if wire.reader.unread().is_empty() {
+            wire.reader.rest(spares);
+            // What is wrong with the socket is met by reading it.
+            let _ready = ready!(wire.socket.poll_read_ready(context));
+            wire.reader.set_buffer(spares.take_input());
+        }
         loop {
             match wire.reader.head() {
                 Ok(Some(head)) => return Poll::Ready(Arrival::Head(head)),
@@ -219,11 +226,6 @@ impl Downstream {
     pub(crate) fn reset_at_end(&self) {
         let wire = self.wire();
         let _best_effort = SockRef::from(&wire.socket).set_linger(Some(Duration::ZERO));
-    }
-
-    /// Gives the buffer of a connection back that has nothing under way.
-    pub(crate) fn rest(&self) {
-        drop(self.wire().reader.take_buffer());
     }
 
     /// Says that no more comes from us, and reads what the client still sends: closing the socket

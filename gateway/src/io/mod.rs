@@ -6,11 +6,13 @@ mod lines;
 mod options;
 mod output;
 mod reader;
+mod spares;
 
 pub(crate) use downstream::{Arrival, ClientBody, Downstream};
 pub(crate) use lines::{write_length, write_line};
 pub(crate) use options::ConnectionOptions;
 pub(crate) use output::Output;
 pub(crate) use reader::Reader;
+pub(crate) use spares::Spares;
 
 use input::Input;

@@ -8,7 +8,7 @@ use gateway_core::framing::{Framer, Rest, Step};
 use gateway_core::words::reason::Reason;
 use tokio::io::AsyncRead;
 
-use super::Input;
+use super::{Input, Spares};
 
 /// The messages of one direction of one connection.
 #[derive(Debug)]
@@ -138,9 +138,14 @@ impl Reader {
         count
     }
 
-    /// Gives a buffer back that has grown with a body, once that is used.
-    pub(crate) fn shrink(&mut self) {
-        self.input.shrink();
+    /// Gives the buffer back of one that has nothing unread. What has grown with a body is too much
+    /// for heads.
+    pub(crate) fn rest(&mut self, spares: &Spares) {
+        if self.input.has_grown() {
+            drop(self.input.take_buffer());
+        } else if self.input.has_buffer() {
+            spares.give_input(self.input.take_buffer());
+        }
     }
 
     /// Takes the buffer of one that has nothing unread; another may use it.

@@ -22,6 +22,7 @@ use super::propagation;
 use super::record::Record;
 use super::spans::Spans;
 use crate::clock::Clock;
+use crate::io::Spares;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::cells::WorkerCells;
 use crate::telemetry::{access_log, spans};
@@ -35,6 +36,8 @@ pub(crate) struct Worker {
     pub(crate) place: Place,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
+    /// Buffers for clients' connections.
+    pub(crate) spares: Spares,
     pub(crate) log: access_log::Buffer,
     pub(crate) spans: spans::Buffer,
     pub(crate) cells: Arc<WorkerCells>,
@@ -70,6 +73,7 @@ impl Worker {
             place,
             clock,
             pool: Pool::default(),
+            spares: Spares::default(),
             log,
             spans,
             cells: Arc::default(),

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! All of it is one task. What is needed only between two rests is in one box that is dropped with
-//! the first of them, so that a connection that rests is small.
+//! the next of them, so that a connection that rests is small; buffers are lent by the worker, from a
+//! head's first byte to its answer's last.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -32,14 +33,14 @@ use super::manner::Manner;
 use super::sending::{Sending, Sent};
 use super::timer::Timer;
 use crate::clock::{NEVER, micros};
-use crate::io::{Arrival, ClientBody, Downstream, Output};
+use crate::io::{Arrival, ClientBody, Downstream};
 use crate::proxy::{self, Answer, Arrived, Connection, Worker};
 use crate::telemetry::cells::WorkerCells;
 
 /// How long the first request of a connection is waited for when the process leaves.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
-/// Time without a request after which a connection rests: it gives its buffers back. Long enough
-/// that a busy connection does not pay for making them again.
+/// Time without a request after which a connection rests. Long enough that a busy connection does not
+/// pay for it.
 const REST_AFTER_MS: Millis = 2_000;
 /// Time in which a refused client may read its answer before the socket closes.
 const LINGER_MS: Millis = 1_000;
@@ -79,7 +80,7 @@ pub(super) async fn serve(
     };
     while driver.has_bytes().await {
         match Box::pin(driver.converse()).await {
-            End::Rest => driver.downstream.rest(),
+            End::Rest => {}
             End::Close { lingers } => return driver.close(lingers).await,
             End::Gone => return,
         }
@@ -175,7 +176,6 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
 
     /// Serves what comes.
     async fn converse(&mut self) -> End {
-        let mut output = Output::default();
         loop {
             let (next, head_began) = self.next().await;
             let arrived = match next {
@@ -194,7 +194,7 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
                     (refused, Manner::REFUSED)
                 }
             };
-            match self.send(&mut output, answer, manner).await {
+            match self.send(answer, manner).await {
                 Sent::Whole { keeps: true } => {}
                 Sent::Whole { keeps: false } => {
                     // Who could not know of the end may be sending.
@@ -212,7 +212,7 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
         let rest_at = idle_until.min(self.connection.ended_at().saturating_add(REST_AFTER_MS));
         let mut head_began = None;
         let next = poll_fn(|context| {
-            match self.downstream.poll_head(context) {
+            match self.downstream.poll_head(&self.worker.spares, context) {
                 Poll::Pending => {}
                 Poll::Ready(Arrival::Head(head)) => return Poll::Ready(Next::Head(head)),
                 Poll::Ready(Arrival::Refused(reason)) => {
@@ -278,11 +278,11 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
     }
 
     /// Sends an answer to its end.
-    async fn send(&mut self, output: &mut Output, answer: Answer, manner: Manner) -> Sent {
+    async fn send(&mut self, answer: Answer, manner: Manner) -> Sent {
         if manner.expects_continue {
             self.downstream.withdraw_invitation();
         }
-        let mut sending = Sending::begin(output, answer, manner, self.worker);
+        let mut sending = Sending::begin(answer, manner, self.worker);
         let (clock, bound) = (&self.worker.clock, self.bounds.send);
         let mut blocked_until = None;
         let sent = poll_fn(|context| {
@@ -309,6 +309,7 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
         if blocked_until.is_some() {
             self.connection.note_end(clock.now_ms());
         }
+        sending.end(&self.worker.spares);
         sent
     }
 

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use super::answer::{Delimiting, write_head};
 use super::manner::Manner;
-use crate::io::{Downstream, Output};
+use crate::io::{Downstream, Output, Spares};
 use crate::proxy::{Answer, ResponseBody, Worker};
 
 /// How sending ended.
@@ -18,8 +18,8 @@ pub(super) enum Sent {
 }
 
 /// An answer, until all of it has gone.
-pub(super) struct Sending<'o> {
-    output: &'o mut Output,
+pub(super) struct Sending {
+    output: Output,
     /// Until all of it is in `output`.
     body: Option<ResponseBody>,
     delimiting: Delimiting,
@@ -28,14 +28,11 @@ pub(super) struct Sending<'o> {
     is_blocked: bool,
 }
 
-impl<'o> Sending<'o> {
+impl Sending {
     /// Writes the head into the buffer.
-    pub(super) fn begin(
-        output: &'o mut Output,
-        answer: Answer,
-        manner: Manner,
-        worker: &Worker,
-    ) -> Self {
+    pub(super) fn begin(answer: Answer, manner: Manner, worker: &Worker) -> Self {
+        let mut output = Output::default();
+        output.set_buffer(worker.spares.take_output());
         let body_bytes = answer.body.bytes_left();
         let delimiting = Delimiting::of(answer.status, body_bytes, manner);
         let keeps = manner.keeps_connection && delimiting != Delimiting::Close && !answer.closes;
@@ -65,13 +62,13 @@ impl<'o> Sending<'o> {
     ) -> Poll<Sent> {
         loop {
             let waits = self.fill(context);
-            let all = downstream.poll_write(self.output, context, written);
+            let all = downstream.poll_write(&mut self.output, context, written);
             self.is_blocked = all.is_pending();
             if ready!(all).is_err() {
                 return Poll::Ready(Sent::Broken);
             }
             if self.body.is_none() {
-                return Poll::Ready(self.end(downstream, context));
+                return Poll::Ready(self.sent(downstream, context));
             }
             if waits {
                 return Poll::Pending;
@@ -106,7 +103,14 @@ impl<'o> Sending<'o> {
         false
     }
 
-    fn end(&self, downstream: &Downstream, context: &mut Context<'_>) -> Sent {
+    /// Gives the buffer back if all has gone.
+    pub(super) fn end(mut self, spares: &Spares) {
+        if self.output.is_empty() {
+            spares.give_output(self.output.take_buffer());
+        }
+    }
+
+    fn sent(&self, downstream: &Downstream, context: &mut Context<'_>) -> Sent {
         if self.is_broken {
             if self.delimiting == Delimiting::Close {
                 downstream.reset_at_end();

@@ -4,20 +4,13 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::BytesMut;
 use gateway_core::cluster::Usage;
 use gateway_core::plan::Connections;
 use gateway_core::words::time::Millis;
 
 use super::Link;
 use crate::clock::micros;
-
-/// Buffers that are kept for the next requests of one worker. An idle connection has none: few
-/// that are used again and again stay in the processor's caches, one for each connection would not.
-const SPARES_MAX: usize = 64;
-/// An output buffer that has grown beyond this is not kept, nor the input buffer beside it. Those
-/// for input grow to twice what is read at once, 128 KiB, so a worker keeps 20 MiB at the most.
-const SPARE_BYTES_MAX: usize = 64 * 1024;
+use crate::io::Spares;
 
 struct Idle {
     link: Box<Link>,
@@ -25,24 +18,18 @@ struct Idle {
     ends_at: Millis,
 }
 
-/// What a connection needs while it carries a request.
-#[derive(Default)]
-struct Buffers {
-    input: BytesMut,
-    output: Vec<u8>,
-}
-
 /// The idle connections of one worker. Only that worker's thread comes here, so the lock is
 /// never waited for.
 #[derive(Default)]
 pub(crate) struct Pool {
     state: Mutex<State>,
+    /// An idle connection has no buffers: it takes those that the last one has given back.
+    spares: Spares,
 }
 
 #[derive(Default)]
 struct State {
     idle: HashMap<SocketAddr, Vec<Idle>, foldhash::fast::RandomState>,
-    spares: Vec<Buffers>,
 }
 
 impl Pool {
@@ -52,9 +39,8 @@ impl Pool {
         let idle = state.idle.get_mut(&address)?;
         while let Some(mut candidate) = idle.pop() {
             if now < candidate.ends_at && candidate.link.is_reusable() {
-                let spare = state.spares.pop().unwrap_or_default();
-                candidate.link.reader.set_buffer(spare.input);
-                candidate.link.output.set_buffer(spare.output);
+                candidate.link.reader.set_buffer(self.spares.take_input());
+                candidate.link.output.set_buffer(self.spares.take_output());
                 return Some(candidate.link);
             }
         }
@@ -84,14 +70,9 @@ impl Pool {
             return;
         }
         link.is_reused = true;
-        let spare = Buffers {
-            input: link.reader.take_buffer(),
-            output: link.output.take_buffer(),
-        };
+        self.spares.give_input(link.reader.take_buffer());
+        self.spares.give_output(link.output.take_buffer());
         let state = &mut *self.lock();
-        if state.spares.len() < SPARES_MAX && spare.output.capacity() <= SPARE_BYTES_MAX {
-            state.spares.push(spare);
-        }
         let idle = state.idle.entry(address).or_default();
         if idle.len() < bounds.idle_max {
             idle.push(Idle { link, ends_at });
@@ -206,6 +187,16 @@ mod tests {
         upstream.write_all(answer).await.unwrap();
     }
 
+    /// Whether one buffer of each kind is kept, with room from its last use.
+    fn has_one_of_each(spares: &Spares) -> bool {
+        let (input, output) = (spares.take_input(), spares.take_output());
+        let are_used = input.capacity() > 0 && output.capacity() > 0;
+        let are_alone = spares.take_input().capacity() == 0 && spares.take_output().capacity() == 0;
+        spares.give_input(input);
+        spares.give_output(output);
+        are_used && are_alone
+    }
+
     #[tokio::test]
     async fn idle_links_have_no_buffers_and_share_those_of_the_busy() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -221,7 +212,7 @@ mod tests {
             assert_eq!(reply.head.status, 200);
             let used = reply.discard().expect("it can be used again");
             pool.give(address, used, &BOUNDS, 0);
-            assert_eq!(pool.lock().spares.len(), 1, "{turn}");
+            assert!(has_one_of_each(&pool.spares), "{turn}");
             link = pool.take(address, 0).expect("it is open");
             assert!(link.is_reused);
         }
