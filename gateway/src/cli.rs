@@ -50,7 +50,9 @@ enum Command {
     /// `--deny-warnings` refuses.
     Check(check::CheckArgs),
     /// Say what another routes file changes in meaning, and which logged requests notice. Exit 0
-    /// if nothing changes, 1 if something does, 2 if a file is bad.
+    /// if nothing changes, 1 if something does, 2 if a file is bad. Routes files and what they
+    /// include are compared, not the files of keys, secrets and endpoints that they name: of
+    /// those the path counts, whatever they hold.
     Diff(diff::DiffArgs),
     /// Print the JSON Schema of the routes file, for editors: it makes them complete and explain.
     Schema,
