@@ -105,21 +105,23 @@ impl Collector {
         let parsed = url.parse::<Uri>().unwrap_or_default();
         let authority = parsed.authority().map_or("", Authority::as_str);
         let client = Client::new(TIMEOUT);
-        match parsed.scheme_str() {
-            // Where credentials go, `--otlp-headers` says.
-            _ if authority.is_empty() || authority.contains('@') => {}
-            Some("http") => return Ok(Self::Plain(PlainHttp { client, url })),
+        if endpoint.contains('@') {
+            // Not repeated: it may be a password.
+            let remedy = "put credentials into --otlp-headers";
+            return Err(format!("--otlp-endpoint has a user in it; {remedy}"));
+        }
+        match parsed.scheme_str().filter(|_| !authority.is_empty()) {
+            Some("http") => Ok(Self::Plain(PlainHttp { client, url })),
             Some("https") => {
                 let https = Https::new(client, url, ca, CERTIFICATE);
-                return https.map(Self::Tls).map_err(|error| {
+                https.map(Self::Tls).map_err(|error| {
                     format!("--otlp-endpoint `{endpoint}` cannot be trusted: {error}")
-                });
+                })
             }
-            _ => {}
+            _ => Err(format!(
+                "--otlp-endpoint `{endpoint}` cannot be asked; write http://HOST:PORT or https://HOST of a collector"
+            )),
         }
-        Err(format!(
-            "--otlp-endpoint `{endpoint}` cannot be asked; write http://HOST:PORT or https://HOST of a collector"
-        ))
     }
 }
 

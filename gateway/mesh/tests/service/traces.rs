@@ -216,7 +216,7 @@ fn the_endpoint_is_plain_or_over_tls_and_what_cannot_be_asked_is_refused() {
     for (endpoint, ca, part) in [
         ("127.0.0.1:4318", AUTHORITY, "write http://HOST:PORT"),
         ("grpc://collector:4317", AUTHORITY, "write http://HOST:PORT"),
-        ("https://me@collector", AUTHORITY, "write http://HOST:PORT"),
+        ("https://me:pw@collector", AUTHORITY, "into --otlp-headers"),
         ("https://collector", "/nowhere.pem", SETTING),
         ("https://collector", CARGO_TOML, "has no certificate in it"),
     ] {
@@ -224,5 +224,6 @@ fn the_endpoint_is_plain_or_over_tls_and_what_cannot_be_asked_is_refused() {
         let error = parse(&arguments).err();
         let error = error.unwrap_or_else(|| panic!("{endpoint}")).to_string();
         assert!(error.contains(part), "{endpoint}: {error}");
+        assert!(!error.contains("me:pw"), "{error}");
     }
 }
