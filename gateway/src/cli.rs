@@ -9,6 +9,7 @@ mod explain;
 mod top;
 mod upgrade;
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,7 +51,9 @@ enum Command {
     /// `--deny-warnings` refuses.
     Check(check::CheckArgs),
     /// Say what another routes file changes in meaning, and which logged requests notice. Exit 0
-    /// if nothing changes, 1 if something does, 2 if a file is bad.
+    /// if nothing changes, 1 if something does, 2 if a file is bad. Routes files and what they
+    /// include are compared, not the files of keys, secrets and endpoints that they name: of
+    /// those the path counts, whatever they hold.
     Diff(diff::DiffArgs),
     /// Print the JSON Schema of the routes file, for editors: it makes them complete and explain.
     Schema,
@@ -135,16 +138,24 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a command line tells its errors there")]
+/// Tells an error. There is nobody to tell if that fails.
 fn tell_error(text: &str) {
     // With its end in one write: a process that this one was to replace logs to the same stream.
     let line = format!("{text}\n");
-    eprint!("{line}");
+    let _untold = io::stderr().write_all(line.as_bytes());
 }
 
-#[expect(clippy::print_stdout, reason = "a command's result goes there")]
+/// Tells a result. A reader that leaves before its end, as `head` does, has what it wanted.
 fn tell(text: &str) {
-    println!("{text}");
+    let mut output = io::stdout().lock();
+    let told = writeln!(output, "{text}").and_then(|()| output.flush());
+    if let Err(error) = told
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        tell_error(&format!("error: the result cannot be written: {error}"));
+        // Half of a result must not pass for all of it.
+        std::process::exit(1);
+    }
 }
 
 fn start_log(text: &str) -> anyhow::Result<Arc<LogLevel>> {
@@ -156,7 +167,7 @@ fn start_log(text: &str) -> anyhow::Result<Arc<LogLevel>> {
         .with_current_span(false)
         .with_span_list(false)
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_filter_reloading();
     let handle = builder.reload_handle();
     builder.init();

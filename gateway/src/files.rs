@@ -29,6 +29,21 @@ pub(crate) enum FileError {
     NotText { path: String, line: usize },
 }
 
+impl FileError {
+    /// What to do about it.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "mend the path, or write the file first"
+            }
+            Self::Io { .. } => "name a regular file that this process may read",
+            Self::TooLarge { .. } => "take out what is generated",
+            Self::Unsettled { .. } => "have its writer rename a whole file over it",
+            Self::NotText { .. } => "save it as UTF-8",
+        }
+    }
+}
+
 /// What changes when a file is written, replaced, or reached by another link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {

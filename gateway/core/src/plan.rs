@@ -6,7 +6,7 @@ mod origins;
 mod succession;
 mod tracing;
 
-pub use origins::{Line, Origins};
+pub use origins::{Line, Origins, WrittenAt};
 pub use tracing::{Parents, SendB3, Tracing};
 
 use std::net::IpAddr;

@@ -1,9 +1,11 @@
-//! One request over one fresh connection: for health checks and registration.
+//! One request over one fresh connection: for health checks, registration and exports.
 //!
-//! Plain HTTP/1.1, no pool, no redirects, no retries.
+//! HTTP/1.1, no pool, no redirects, no retries; TLS where it is asked for.
 
 use std::net::SocketAddr;
 use std::pin::pin;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +15,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+#[cfg(feature = "tls")]
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+#[cfg(feature = "tls")]
+use tokio_rustls::TlsConnector;
 
 /// Default of [`Client::max_body_bytes`]: 64 KiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -42,6 +49,15 @@ pub enum ClientError {
         /// Host and port.
         authority: Authority,
         /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Its certificate is not trusted, or what came was not TLS.
+    #[cfg(feature = "tls")]
+    #[error("no TLS with {authority}")]
+    Tls {
+        /// Host and port.
+        authority: Authority,
+        /// The reason of rustls.
         source: std::io::Error,
     },
     /// The connection broke, or what came was not HTTP.
@@ -99,16 +115,14 @@ impl Client {
         address: SocketAddr,
         url: &str,
     ) -> Result<Response<Bytes>, ClientError> {
-        let (authority, target) = split(url)?;
-        let request = request(
-            Method::GET,
-            &authority,
-            target,
-            HeaderMap::new(),
-            Bytes::new(),
-        );
-        self.within_timeout(Some(address), &authority, request)
-            .await
+        let (authority, target) = split(url, &Scheme::HTTP)?;
+        let headers = HeaderMap::new();
+        let request = request(Method::GET, &authority, target, headers, Bytes::new());
+        let exchange = async {
+            let stream = connected(&authority, TcpStream::connect(address).await)?;
+            self.exchange(stream, &authority, request).await
+        };
+        self.within_timeout(&authority, exchange).await
     }
 
     /// Sends a POST with these headers and this body.
@@ -124,6 +138,36 @@ impl Client {
         self.send(Method::POST, url, headers, body).await
     }
 
+    /// Sends a POST over TLS, to an `https:` URL.
+    ///
+    /// # Errors
+    /// [`ClientError`]; an answer of any status is not an error.
+    #[cfg(feature = "tls")]
+    pub async fn post_over_tls(
+        &self,
+        tls: &Arc<ClientConfig>,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, ClientError> {
+        let (authority, target) = split(url, &Scheme::HTTPS)?;
+        let request = request(Method::POST, &authority, target, headers, body);
+        let exchange = async {
+            let refused = |source| ClientError::Tls {
+                authority: authority.clone(),
+                source,
+            };
+            let (host, port) = host_of(&authority, 443);
+            let name = ServerName::try_from(host.to_owned());
+            let name = name.map_err(|error| refused(std::io::Error::other(error)))?;
+            let stream = connected(&authority, TcpStream::connect((host, port)).await)?;
+            let connector = TlsConnector::from(Arc::clone(tls));
+            let stream = connector.connect(name, stream).await.map_err(refused)?;
+            self.exchange(stream, &authority, request).await
+        };
+        self.within_timeout(&authority, exchange).await
+    }
+
     /// Sends one request; `Host` and `Content-Length` are added.
     ///
     /// # Errors
@@ -135,18 +179,21 @@ impl Client {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Bytes>, ClientError> {
-        let (authority, target) = split(url)?;
+        let (authority, target) = split(url, &Scheme::HTTP)?;
         let request = request(method, &authority, target, headers, body);
-        self.within_timeout(None, &authority, request).await
+        let exchange = async {
+            let stream = TcpStream::connect(host_of(&authority, 80)).await;
+            let stream = connected(&authority, stream)?;
+            self.exchange(stream, &authority, request).await
+        };
+        self.within_timeout(&authority, exchange).await
     }
 
     async fn within_timeout(
         &self,
-        address: Option<SocketAddr>,
         authority: &Authority,
-        request: Request<Full<Bytes>>,
+        exchange: impl Future<Output = Result<Response<Bytes>, ClientError>>,
     ) -> Result<Response<Bytes>, ClientError> {
-        let exchange = self.exchange(address, authority, request);
         match tokio::time::timeout(self.timeout, exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(ClientError::Timeout {
@@ -158,7 +205,7 @@ impl Client {
 
     async fn exchange(
         &self,
-        address: Option<SocketAddr>,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
         authority: &Authority,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, ClientError> {
@@ -166,14 +213,6 @@ impl Client {
             authority: authority.clone(),
             source,
         };
-        let stream = match address {
-            Some(address) => TcpStream::connect(address).await,
-            None => TcpStream::connect(host_of(authority)).await,
-        };
-        let stream = stream.map_err(|source| ClientError::Connect {
-            authority: authority.clone(),
-            source,
-        })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
@@ -214,6 +253,16 @@ impl Client {
     }
 }
 
+fn connected(
+    authority: &Authority,
+    stream: std::io::Result<TcpStream>,
+) -> Result<TcpStream, ClientError> {
+    stream.map_err(|source| ClientError::Connect {
+        authority: authority.clone(),
+        source,
+    })
+}
+
 fn request(
     method: Method,
     authority: &Authority,
@@ -232,12 +281,12 @@ fn request(
 }
 
 /// Host and port, as a lookup takes them.
-fn host_of(authority: &Authority) -> (&str, u16) {
+fn host_of(authority: &Authority, default_port: u16) -> (&str, u16) {
     let host = authority
         .host()
         .trim_start_matches('[')
         .trim_end_matches(']');
-    (host, authority.port_u16().unwrap_or(80))
+    (host, authority.port_u16().unwrap_or(default_port))
 }
 
 /// The host and port of a URL that this client can ask.
@@ -246,20 +295,20 @@ fn host_of(authority: &Authority) -> (&str, u16) {
 /// [`ClientError::Url`].
 #[cfg(feature = "identity")]
 pub(crate) fn host_and_port(url: &str) -> Result<(String, u16), ClientError> {
-    let (authority, _) = split(url)?;
-    let (host, port) = host_of(&authority);
+    let (authority, _) = split(url, &Scheme::HTTP)?;
+    let (host, port) = host_of(&authority, 80);
     Ok((host.to_owned(), port))
 }
 
-/// Splits a URL into whom to connect to and what to ask for.
-fn split(url: &str) -> Result<(Authority, Uri), ClientError> {
+/// Splits a URL of this scheme into whom to connect to and what to ask for.
+fn split(url: &str, scheme: &Scheme) -> Result<(Authority, Uri), ClientError> {
     let refused = || ClientError::Url {
         url: url.to_owned(),
     };
     let parts = url.parse::<Uri>().map_err(|_| refused())?.into_parts();
     match (parts.scheme, parts.authority) {
-        (Some(scheme), Some(authority))
-            if scheme == Scheme::HTTP && !authority.as_str().contains('@') =>
+        (Some(written), Some(authority))
+            if written == *scheme && !authority.as_str().contains('@') =>
         {
             let target = parts
                 .path_and_query

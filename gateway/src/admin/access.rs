@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, ORIGIN};
-use gateway_core::file::{AdminToken, Secret};
+use gateway_core::file::{AdminSpec, Secret, SecretPlace};
 
 use crate::files;
 
@@ -15,7 +15,7 @@ const FILE_BYTES_MAX: usize = 4096;
 /// What a caller must show.
 #[derive(Debug)]
 pub(crate) struct Access {
-    token: Option<AdminToken>,
+    token: Option<SecretPlace>,
     /// Whether the listener cannot be reached from another machine.
     is_local: bool,
 }
@@ -34,7 +34,7 @@ pub(super) enum Denied {
 }
 
 impl Access {
-    pub(crate) fn new(token: Option<AdminToken>, address: SocketAddr) -> Self {
+    pub(crate) fn new(token: Option<SecretPlace>, address: SocketAddr) -> Self {
         Self {
             token,
             is_local: address.ip().to_canonical().is_loopback(),
@@ -80,10 +80,10 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
 }
 
-async fn read(token: &AdminToken) -> Option<Secret> {
+async fn read(token: &SecretPlace) -> Option<Secret> {
     let (path, encoding) = match token {
-        AdminToken::Secret(secret) => return Some(secret.clone()),
-        AdminToken::File { path, encoding } => (path.clone(), *encoding),
+        SecretPlace::Value(secret) => return Some(secret.clone()),
+        SecretPlace::File { path, encoding } => (path.clone(), *encoding),
     };
     let read = tokio::task::spawn_blocking(move || {
         let read = files::read_file(&path, FILE_BYTES_MAX).map_err(|error| error.to_string());
@@ -92,7 +92,7 @@ async fn read(token: &AdminToken) -> Option<Secret> {
             secret.map_err(|error| format!("`{path}`: {error}"))
         });
         secret.and_then(|secret| {
-            let is_long_enough = AdminToken::is_long_enough(&secret);
+            let is_long_enough = AdminSpec::is_long_enough(&secret);
             let short = || format!("`{path}`: the token is too short");
             is_long_enough.then_some(secret).ok_or_else(short)
         })
@@ -113,7 +113,7 @@ mod tests {
     const TOKEN: &str = "0123456789abcdef";
 
     async fn asked(
-        token: Option<AdminToken>,
+        token: Option<SecretPlace>,
         address: &str,
         shown: &[(HeaderName, &str)],
     ) -> Result<(), Denied> {
@@ -151,14 +151,14 @@ mod tests {
     async fn a_token_that_is_configured_must_be_shown() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
-        let file = AdminToken::File {
+        let file = SecretPlace::File {
             path: path.display().to_string(),
             encoding: SecretEncoding::Utf8,
         };
-        let secret = AdminToken::Secret(SecretEncoding::Utf8.decode(TOKEN.as_bytes()).unwrap());
+        let secret = SecretPlace::Value(SecretEncoding::Utf8.decode(TOKEN.as_bytes()).unwrap());
         let right = format!("Bearer {TOKEN}");
         let shown = || vec![(AUTHORIZATION, right.as_str())];
-        let ask = |token: &AdminToken, shown: Vec<(HeaderName, &'static str)>| {
+        let ask = |token: &SecretPlace, shown: Vec<(HeaderName, &'static str)>| {
             let token = token.clone();
             async move { asked(Some(token), "127.0.0.1:9090", &shown).await }
         };

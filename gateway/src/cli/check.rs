@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{count, tell, tell_error};
 use crate::app::ConfigSource;
-use crate::files::{read_file, text};
+use crate::files::{FileError, read_file, text};
 
 /// Bytes that are read of a file that a routes file names; the largest that the gateway takes.
 const NAMED_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -79,7 +79,7 @@ fn check(path: &PathBuf, args: &CheckArgs) -> Checked {
     let report = match ConfigSource::file(path).report() {
         Ok(report) => report,
         Err(error) => {
-            checked.add(unplaced(&name, error.to_string()));
+            checked.add(unreadable(&name, &error));
             return checked;
         }
     };
@@ -118,14 +118,14 @@ impl Checked {
     }
 }
 
-/// Something that no line is to blame for.
-pub(super) fn unplaced(name: &str, message: String) -> Problems {
+/// That there is nothing to look at.
+pub(super) fn unreadable(name: &str, error: &FileError) -> Problems {
     let mut problems = Problems::new(&Source { name, text: "" });
     problems.push(Problem {
         position: None,
         path: String::new(),
-        message,
-        help: None,
+        message: error.to_string(),
+        help: Some(error.remedy().into()),
         warning: None,
     });
     problems

@@ -13,7 +13,7 @@ use gateway_core::diff::{Differences, Side, compare};
 use gateway_core::file::{Compiled, Report};
 use serde_json::json;
 
-use super::check::{Format, json as problems_json, tell_problems, unplaced};
+use super::check::{Format, json as problems_json, tell_problems, unreadable};
 use super::{tell, tell_error};
 use crate::app::{ConfigSource, needs_restart};
 use replay::Replayed;
@@ -108,7 +108,7 @@ pub(super) fn run(args: &DiffArgs) -> ExitCode {
 fn load(path: &Path) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     let report = ConfigSource::file(path).report();
-    let mut report = report.map_err(|error| unplaced(&name, error.to_string()))?;
+    let mut report = report.map_err(|error| unreadable(&name, &error))?;
     let nothing = Err(report.warnings.clone().emptied());
     let compiled = std::mem::replace(&mut report.outcome, nothing)?;
     Ok(Loaded { compiled, report })

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway_core::file::{HeaderSecret, TraceExport, TraceProtocol};
+use gateway_core::file::{SecretPlace, TraceExport, TraceProtocol};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use mesh::otlp::{self, Exporter, PostError, Protocol, Queue, Resource, Transport};
 use reqwest::redirect::Policy;
@@ -83,12 +83,12 @@ fn settings(export: &TraceExport) -> Result<otlp::Settings, ExportError> {
     })
 }
 
-fn headers(secrets: &[(HeaderName, HeaderSecret)]) -> Result<HeaderMap, ExportError> {
+fn headers(secrets: &[(HeaderName, SecretPlace)]) -> Result<HeaderMap, ExportError> {
     let mut headers = HeaderMap::with_capacity(secrets.len());
     for (name, secret) in secrets {
         let (path, read) = match secret {
-            HeaderSecret::Value(secret) => ("", Some(secret.clone())),
-            HeaderSecret::File { path, encoding } => {
+            SecretPlace::Value(secret) => ("", Some(secret.clone())),
+            SecretPlace::File { path, encoding } => {
                 let text = std::fs::read(path).map_err(|source| ExportError::HeaderFile {
                     name: name.clone(),
                     path: path.clone(),

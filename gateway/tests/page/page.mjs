@@ -64,6 +64,11 @@ async function explainByKeyboard(page, name) {
   expect(verdict.includes("400 path_invalid"), `${name}: ${verdict}`);
   const focused = await page.evaluate(() => document.activeElement.id);
   expect(focused === "answer", `${name}: the answer is not read out but ${focused}`);
+  await page.fill("input[name=target]", "/");
+  await page.press("input[name=target]", "Enter");
+  await page.waitForSelector("#answer li");
+  const routes = await page.textContent("#answer h3:has-text('Route') + ul");
+  expect(/\([^)]+:\d+\)/.test(routes), `${name}: no route says where it is written: ${routes}`);
 }
 
 const executablePath = process.env.CHROMIUM;

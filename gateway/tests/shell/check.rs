@@ -114,6 +114,26 @@ fn programs_get_one_object_with_places() {
 }
 
 #[test]
+fn what_cannot_be_read_is_told_with_the_remedy() {
+    let directory = directory(&[]);
+    let folder = directory.path();
+    std::fs::create_dir(folder.join("folder")).expect("a directory");
+    std::fs::write(folder.join("binary"), [b'a', b'\n', 0xff, 0]).expect("a file");
+    std::fs::write(folder.join("large"), vec![b'#'; (16 << 20) + 1]).expect("a file");
+    for (name, message, remedy) in [
+        ("absent", "cannot read `absent`", "mend the path"),
+        ("folder", "cannot read `folder`", "name a regular file"),
+        ("binary", "line 2 has a byte", "save it as UTF-8"),
+        ("large", "larger than 16777216 bytes", "take out"),
+    ] {
+        let output = check(folder, &[name]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = text(&output.stderr);
+        assert!(told.contains(message) && told.contains(remedy), "{told}");
+    }
+}
+
+#[test]
 fn files_that_it_names_are_looked_at_unless_they_are_left_out() {
     let directory = directory(&[("routes", NAMES_FILES)]);
     let output = check(directory.path(), &["routes"]);

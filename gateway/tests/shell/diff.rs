@@ -57,6 +57,33 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
+const KEYS: &str = "version: 1
+api_keys: {partners: {file: partners.yaml}}
+jwt_providers:
+  main: {issuer: me, audiences: [api], algorithms: [RS256], jwks_file: keys.json}
+routes:
+  - {name: all, match: {path_prefix: /}, auth: {jwt: main}, respond: {status: 200}}
+";
+
+#[test]
+fn of_files_that_are_named_the_path_counts_and_they_are_not_read() {
+    let folder = folder();
+    fs::write(folder.path().join("keys.old.yaml"), KEYS).expect("a file");
+    // None of these files is there.
+    let same = diff(folder.path(), &["keys.old.yaml", "keys.old.yaml"]);
+    assert_eq!(same.status.code(), Some(0), "{same:?}");
+    let moved = KEYS.replace("keys.json", "copy.json");
+    fs::write(folder.path().join("keys.new.yaml"), moved).expect("a file");
+    let changed = diff(folder.path(), &["keys.old.yaml", "keys.new.yaml"]);
+    assert_eq!(changed.status.code(), Some(1), "{changed:?}");
+    let told = String::from_utf8_lossy(&changed.stdout);
+    assert!(told.contains("`keys.json` → `copy.json`"), "{told}");
+    let help = diff(folder.path(), &["--help"]);
+    let help = String::from_utf8_lossy(&help.stdout);
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("of those the path counts"), "{help}");
+}
+
 fn diff(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_gateway"))
         .arg("diff")

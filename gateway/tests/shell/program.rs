@@ -253,3 +253,22 @@ fn a_misspelt_command_is_an_error_of_use() {
         );
     }
 }
+
+#[test]
+fn a_reader_that_leaves_before_the_end_is_no_error() {
+    for (arguments, code) in [
+        (&["schema"][..], 0),
+        (&["check", "/nowhere/routes.yaml"], 1),
+        (&["check", "/nowhere/routes.yaml", "--format", "json"], 1),
+    ] {
+        let closed = || {
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            drop(reader);
+            writer
+        };
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+        program.args(arguments).stdout(closed()).stderr(closed());
+        let status = program.status().expect("it starts");
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+}

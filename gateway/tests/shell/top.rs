@@ -30,10 +30,22 @@ fn one_frame_shows_what_a_gateway_does() {
         "healthy",
         "Limits",
         "Refusals",
+        // Of refusals in one millisecond a worker remembers the first.
         "jwt_missing",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    let keys = text.lines().skip_while(|line| !line.starts_with("Keys "));
+    let [main, partners] = ["main", "partners"].map(|name| {
+        let row = keys.clone().find(|line| line.starts_with(name));
+        row.expect(&text).split_whitespace().collect::<Vec<_>>()
+    });
+    let [_, "jwt", "1", age, rest, ..] = main[..] else {
+        panic!("{text}");
+    };
+    // Just read; they are good for `max_stale`, a day, after that.
+    assert!(age.ends_with('s') && rest == "23h", "{text}");
+    assert_eq!(partners[..3], ["partners", "api_key", "0"]);
     assert!(!text.contains('\u{1b}'), "plain text: {text}");
     assert!(text.lines().all(|line| line.chars().count() <= 140));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, Response, StatusCode};
 use mesh::client::Client;
 use mesh::otlp::{self, PlainHttp, Protocol, Resource, TRACES_PATH};
-use mesh::service::{Settings, Tracing};
+use mesh::service::{self, Settings, Tracing};
 use mesh::shutdown::Signal;
 use mesh::testing::{Running, seeded_store, settings};
 use users_svc::User;
@@ -54,10 +54,10 @@ fn service_settings(collector: &Collector) -> Settings {
                 batch_max: 64,
                 interval: Duration::from_millis(10),
             },
-            collector: PlainHttp {
+            collector: service::Collector::Plain(PlainHttp {
                 client: Client::new(PATIENCE),
                 url: format!("http://{}{TRACES_PATH}", collector.address()),
-            },
+            }),
             root_ratio: 0.0,
         }),
         ..settings()

@@ -12,7 +12,7 @@ use crate::auth::api_keys::ApiKeyList;
 use crate::auth::jwt::Provider;
 use crate::auth::{Auth, Credential, Policy};
 use crate::cluster::balance::Balancer;
-use crate::file::{AdminToken, HeaderSecret, KeyPlace, KeySource, RouteSpec, Secret, Settings};
+use crate::file::{KeyPlace, KeySource, RouteSpec, Secret, SecretPlace, Settings};
 use crate::plan::{Action, Backends, Cluster, Plan, Route};
 use crate::route::MatchSpec;
 
@@ -365,18 +365,13 @@ fn process(plan: &Plan, settings: &Settings) -> Vec<Thing> {
         endpoint_sources: _,
         health_checks: _,
     } = settings;
-    let token = match admin_token {
-        Some(AdminToken::Secret(secret)) => Some(digest(secret)),
-        Some(AdminToken::File { .. }) | None => None,
+    let known = |place: &SecretPlace| match place {
+        SecretPlace::Value(secret) => Some(digest(secret)),
+        SecretPlace::File { .. } => None,
     };
-    let trace_headers: Vec<_> = tracing
-        .iter()
-        .flat_map(|export| &export.headers)
-        .filter_map(|(_, value)| match value {
-            HeaderSecret::Value(secret) => Some(digest(secret)),
-            HeaderSecret::File { .. } => None,
-        })
-        .collect();
+    let token = admin_token.as_ref().and_then(known);
+    let trace_headers = tracing.iter().flat_map(|export| &export.headers);
+    let trace_headers: Vec<_> = trace_headers.filter_map(|(_, it)| known(it)).collect();
     let sections = [
         ("listeners", text(listeners)),
         ("admin", text(&(admin, admin_token, token))),

@@ -157,8 +157,10 @@ impl CandidateStory {
             Verdict::Path => ("path", None),
             Verdict::Host => ("host", None),
         };
+        let index = candidate.route.get();
         Self {
-            route: plan.routes[candidate.route.get()].name.clone(),
+            route: plan.routes[index].name.clone(),
+            written_at: plan.origins.route(index),
             verdict,
             subject: subject.map(Into::into),
         }
@@ -171,6 +173,7 @@ impl RouteStory {
         Self {
             name: route.name.clone(),
             index,
+            written_at: plan.origins.route(index),
             action: match route.action {
                 Action::Forward(_) => "forward",
                 Action::Respond(_) => "respond",
@@ -198,9 +201,8 @@ fn upstreams<S>(sight: &Sight<'_, S>, route: &Route) -> Vec<UpstreamStory> {
     };
     let sum: u32 = backends.weighted().map(|(_, weight)| weight).sum();
     let stories = backends.weighted().map(|(target, weight)| {
-        let cluster = &sight.plan.clusters[target.cluster];
         let set = sight.endpoints.get(target.cluster);
-        UpstreamStory::of(cluster, target, (weight, sum), set, sight.now_ms)
+        UpstreamStory::of(sight.plan, target, (weight, sum), set, sight.now_ms)
     });
     stories.collect()
 }

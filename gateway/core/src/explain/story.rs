@@ -14,7 +14,7 @@ use crate::cluster::EndpointSet;
 use crate::cluster::balance::Policy;
 use crate::cluster::retry::RetryPolicy;
 use crate::pipeline::Refusal;
-use crate::plan::{Action, Cluster, Plan, Route, Target};
+use crate::plan::{Action, Plan, Route, Target, WrittenAt};
 use crate::words::time::Millis;
 
 /// Why a request gets its answer.
@@ -91,8 +91,11 @@ pub struct Answer {
 pub struct RouteStory {
     /// Its name.
     pub name: Box<str>,
-    /// Its place in the file, from 0.
+    /// Its place among all routes, from 0.
     pub index: usize,
+    /// Where it is written.
+    #[serde(flatten)]
+    pub written_at: WrittenAt,
     /// `forward`, `respond` or `respond_keys`.
     pub action: &'static str,
     /// What its parameters captured.
@@ -106,6 +109,9 @@ pub struct RouteStory {
 pub struct CandidateStory {
     /// Its name.
     pub route: Box<str>,
+    /// Where it is written.
+    #[serde(flatten)]
+    pub written_at: WrittenAt,
     /// `wins`; `outranked` where it matches and a narrower one stands before it; or what does not
     /// match: `header`, `query`, `method`, `path`, `host`.
     pub verdict: &'static str,
@@ -196,6 +202,9 @@ pub struct Retries {
 pub struct UpstreamStory {
     /// Its name.
     pub name: Box<str>,
+    /// Where it is written.
+    #[serde(flatten)]
+    pub written_at: WrittenAt,
     /// Its weight among the route's upstreams.
     pub weight: u32,
     /// The sum of the weights.
@@ -346,15 +355,17 @@ impl Retries {
 
 impl UpstreamStory {
     pub(super) fn of(
-        cluster: &Cluster,
+        plan: &Plan,
         target: Target,
         (weight, weight_sum): (u32, u32),
         set: Option<&Arc<EndpointSet>>,
         now: Millis,
     ) -> Self {
+        let cluster = &plan.clusters[target.cluster];
         let subset = target.subset.map(|it| &cluster.balancer.subsets[it.index]);
         Self {
             name: cluster.name.clone(),
+            written_at: plan.origins.upstream(target.cluster),
             weight,
             weight_sum,
             subset: subset.map(|subset| subset.attributes.clone()),

@@ -7,8 +7,9 @@ use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::compile::{Checker, split_help};
-use super::{RoutesFile, SecretEncoding};
+use super::RoutesFile;
+use super::compile::Checker;
+use super::secrets::{SecretEncoding, Wanted};
 use crate::access_log::{
     AccessLog, COMBINED, COMMON, Errors, FIELDS_MAX, Field, Format, Needs, Piece, Query, Sample,
     SubjectHash, parse,
@@ -362,34 +363,20 @@ impl AccessLogSpec {
             }
             return None;
         };
-        let name = &spec.env;
-        let at = join(AT, "env");
-        let Some(text) = check.variable(name) else {
-            let message = format!("the variable `{name}` is not set");
-            check.problem(at, message, Some("set it, or name another one".into()));
-            return None;
+        let wanted = Wanted {
+            noun: "key",
+            fault: &|key| {
+                let fault = || {
+                    format!(
+                        "the key is shorter than {HASH_SECRET_BYTES_MIN} bytes; \
+                         make one with `openssl rand -hex 32`"
+                    )
+                };
+                (key.bytes().len() < HASH_SECRET_BYTES_MIN).then(fault)
+            },
         };
-        match spec.encoding.decode(text.as_bytes()) {
-            Ok(secret) if secret.bytes().len() >= HASH_SECRET_BYTES_MIN => {
-                Some(SubjectHash::new(secret.bytes()))
-            }
-            Ok(_) => {
-                let message =
-                    format!("the key in `{name}` is shorter than {HASH_SECRET_BYTES_MIN} bytes");
-                check.problem(
-                    at,
-                    message,
-                    Some("make one with `openssl rand -hex 32`".into()),
-                );
-                None
-            }
-            Err(error) => {
-                let (message, help) = split_help(&error.to_string());
-                let help = help.or_else(|| Some(format!("put a key into `{name}`")));
-                check.problem(at, format!("`{name}`: {message}"), help);
-                None
-            }
-        }
+        let key = wanted.of_variable(&join(AT, "env"), &spec.env, spec.encoding, check);
+        key.map(|key| SubjectHash::new(key.bytes()))
     }
 }
 

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::compile::{Checker, split_help};
-use super::{Address, Secret, SecretEncoding, SecretSpec};
+use super::Address;
+use super::compile::Checker;
+use super::secrets::{Secret, SecretPlace, SecretSpec, Wanted};
 
 /// Where health, readiness and metrics are served unless the file says otherwise.
 const DEFAULT_ADDRESS: SocketAddr =
@@ -41,78 +42,29 @@ fn default_address() -> Address {
     Address(DEFAULT_ADDRESS)
 }
 
-/// Where the token is that allows changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminToken {
-    /// Of the environment.
-    Secret(Secret),
-    /// In a file, which is read each time that it is asked for.
-    File {
-        /// Its path.
-        path: String,
-        /// How it is written there.
-        encoding: SecretEncoding,
-    },
-}
-
-impl AdminToken {
+impl AdminSpec {
     /// Whether a token has the bytes that it needs.
     #[must_use]
-    pub fn is_long_enough(secret: &Secret) -> bool {
-        secret.bytes().len() >= TOKEN_BYTES_MIN
+    pub fn is_long_enough(token: &Secret) -> bool {
+        token.bytes().len() >= TOKEN_BYTES_MIN
     }
-}
 
-impl AdminSpec {
-    pub(super) fn token(&self, check: &mut Checker<'_>) -> Option<AdminToken> {
-        const AT: &str = "admin.token";
-        let spec = self.token.as_ref()?;
-        match (&spec.env, &spec.file) {
-            (Some(name), None) => variable(name, spec.encoding, check),
-            (None, Some(path)) => {
-                let help = "write the path of a file with the token";
-                check.not_empty("admin.token.file", path, help);
-                Some(AdminToken::File {
-                    path: path.clone(),
-                    encoding: spec.encoding,
-                })
-            }
-            (both, _) => {
-                let message = match both {
-                    Some(_) => "`env` and `file` exclude each other",
-                    None => "neither `env` nor `file` is given",
+    /// Where the token is that allows changes.
+    pub(super) fn token(&self, check: &mut Checker<'_>) -> Option<SecretPlace> {
+        let wanted = Wanted {
+            noun: "token",
+            fault: &|token| {
+                let fault = || {
+                    format!(
+                        "the token is shorter than {TOKEN_BYTES_MIN} bytes; \
+                         make one with `openssl rand -hex 32`"
+                    )
                 };
-                let remedy = "say one place of the token, such as `{env: ADMIN_TOKEN}`";
-                check.problem(AT, message, Some(remedy.into()));
-                None
-            }
-        }
-    }
-}
-
-fn variable(name: &str, encoding: SecretEncoding, check: &mut Checker<'_>) -> Option<AdminToken> {
-    const AT: &str = "admin.token.env";
-    let Some(text) = check.variable(name) else {
-        let message = format!("the variable `{name}` is not set");
-        check.problem(AT, message, Some("set it, or name another one".into()));
-        return None;
-    };
-    match encoding.decode(text.as_bytes()) {
-        Ok(secret) if AdminToken::is_long_enough(&secret) => Some(AdminToken::Secret(secret)),
-        Ok(_) => {
-            check.problem(
-                AT,
-                format!("the token in `{name}` is shorter than {TOKEN_BYTES_MIN} bytes"),
-                Some("make one with `openssl rand -hex 32`".into()),
-            );
-            None
-        }
-        Err(error) => {
-            let (message, help) = split_help(&error.to_string());
-            let help = help.or_else(|| Some(format!("put a token into `{name}`")));
-            check.problem(AT, format!("`{name}`: {message}"), help);
-            None
-        }
+                (!Self::is_long_enough(token)).then(fault)
+            },
+        };
+        let spec = self.token.as_ref()?;
+        spec.place("admin.token", "{env: ADMIN_TOKEN}", &wanted, check)
     }
 }
 
@@ -120,9 +72,9 @@ fn variable(name: &str, encoding: SecretEncoding, check: &mut Checker<'_>) -> Op
 mod tests {
     use super::*;
     use crate::config::Source;
-    use crate::file::read;
+    use crate::file::{SecretEncoding, read};
 
-    fn token(spec: &str, value: Option<&str>) -> Result<Option<AdminToken>, String> {
+    fn token(spec: &str, value: Option<&str>) -> Result<Option<SecretPlace>, String> {
         let text = format!(
             "version: 1\nadmin: {{token: {spec}}}\nroutes:\n  - {{name: all, \
              match: {{path_prefix: /}}, auth: none, respond: {{status: 204}}}}\n"
@@ -143,9 +95,9 @@ mod tests {
         let secret = SecretEncoding::Utf8.decode(long.as_bytes()).unwrap();
         assert_eq!(
             token("{env: TOKEN}", Some(long)),
-            Ok(Some(AdminToken::Secret(secret)))
+            Ok(Some(SecretPlace::Value(secret)))
         );
-        let file = AdminToken::File {
+        let file = SecretPlace::File {
             path: "/run/token".into(),
             encoding: SecretEncoding::Hex,
         };

@@ -50,7 +50,7 @@ pub use access_log::{
     QuerySpec, RouteLogSpec, SampleSpec,
 };
 pub use address::{Address, NameServer, Network};
-pub use admin::{AdminSpec, AdminToken};
+pub use admin::AdminSpec;
 pub use apertures::{Aperture, ApertureSpec};
 pub use api_keys::ApiKeysSpec;
 pub use auth::{AuthSpec, CallerSpec, Open, RequireSpec};
@@ -76,13 +76,13 @@ pub use retries::{BackoffSpec, HoldSpec, RetryCondition, RetrySpec, StatusMethod
 pub use revocations::{DocumentSource, RevocationsSpec};
 pub use routes::{BackendSpec, Defaults, FixedSpec, OwnAnswer, RespondSpec, RouteSpec};
 pub use schema::schema;
-pub use secrets::{Secret, SecretEncoding, SecretError, SecretSpec};
+pub use secrets::{Secret, SecretEncoding, SecretError, SecretPlace, SecretSpec};
 pub use settings::{
     ForwardedSpec, Limits, LimitsSpec, ListenerSpec, Settings, ShutdownSpec, ShutdownTimes,
 };
 pub use sources::{CloudMap, CloudMapSpec, Dns, DnsName, DnsSpec, EndpointSource, FileSpec};
 pub use tracing::{
-    B3Form, B3Spec, HeaderSecret, ParentName, SamplingSpec, TraceExport, TraceProtocol, TracingSpec,
+    B3Form, B3Spec, ParentName, SamplingSpec, TraceExport, TraceProtocol, TracingSpec,
 };
 pub use upgrade::{Upgrade, UpgradeSpec};
 pub use upstream_limits::{Adaptive, AdaptiveSpec, UpstreamLimitsSpec};

@@ -33,7 +33,7 @@ pub(super) fn origins(files: &Problems, plan: &Plan, positions: &Positions) -> O
 mod tests {
     use crate::config::Source;
     use crate::file::read;
-    use crate::plan::Line;
+    use crate::plan::{Line, WrittenAt};
 
     #[test]
     fn every_part_of_a_plan_leads_back_to_its_line() {
@@ -56,5 +56,16 @@ mod tests {
         let at = |line| Some(Line { file: 0, line });
         assert_eq!(origins.routes, [at(6), at(10)]);
         assert_eq!(origins.upstreams, [at(4), at(3)], "in the plan's order");
+        let written_at = |line| WrittenAt {
+            file: Some("routes.yaml".into()),
+            line: Some(line),
+        };
+        assert_eq!(origins.route(1), written_at(10));
+        assert_eq!(origins.upstream(0), written_at(4));
+        assert_eq!(
+            origins.route(2),
+            WrittenAt::default(),
+            "none has this index"
+        );
     }
 }

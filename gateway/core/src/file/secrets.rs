@@ -1,4 +1,5 @@
-//! `secret:` of a provider: what it shares with the gateway, for HS256, HS384 and HS512.
+//! Secrets that the file names and does not hold: where they lie, and what is wrong with them.
+//! `secret:` of a provider is one: what it shares with the gateway, for HS256, HS384 and HS512.
 
 use std::fmt;
 
@@ -60,6 +61,28 @@ pub enum SecretError {
     Encoding(&'static str),
 }
 
+/// Where the gateway finds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretPlace {
+    /// It was in the environment.
+    Value(Secret),
+    /// It is in a file.
+    File {
+        /// Its path.
+        path: String,
+        /// How it is written there.
+        encoding: SecretEncoding,
+    },
+}
+
+/// What a secret is wanted for.
+pub(super) struct Wanted<'a> {
+    /// What messages call it, such as `token`.
+    pub(super) noun: &'a str,
+    /// Why one that was read does not do; what follows the first `; ` is the remedy.
+    pub(super) fault: &'a dyn Fn(&Secret) -> Option<String>,
+}
+
 impl Secret {
     /// The bytes.
     #[must_use]
@@ -99,75 +122,89 @@ impl SecretEncoding {
     }
 }
 
+impl SecretSpec {
+    /// Where it is; problems with it are told at `at` and below, with a good `example`. What is
+    /// there, but does not do, is told and handed back.
+    pub(super) fn place(
+        &self,
+        at: &str,
+        example: &str,
+        wanted: &Wanted<'_>,
+        check: &mut Checker<'_>,
+    ) -> Option<SecretPlace> {
+        let noun = wanted.noun;
+        let message = match (&self.env, &self.file) {
+            (Some(name), None) => {
+                let secret = wanted.of_variable(&join(at, "env"), name, self.encoding, check);
+                return secret.map(SecretPlace::Value);
+            }
+            (None, Some(path)) => {
+                let help = format!("write the path of a file with the {noun}");
+                check.not_empty(&join(at, "file"), path, &help);
+                return Some(SecretPlace::File {
+                    path: path.clone(),
+                    encoding: self.encoding,
+                });
+            }
+            (Some(_), Some(_)) => "`env` and `file` exclude each other",
+            (None, None) => "neither `env` nor `file` is given",
+        };
+        let help = format!("say one place of the {noun}, such as `{example}`");
+        check.problem(at, message, Some(help));
+        None
+    }
+}
+
+impl Wanted<'_> {
+    /// What a variable holds, with problems told at `at`.
+    pub(super) fn of_variable(
+        &self,
+        at: &str,
+        name: &str,
+        encoding: SecretEncoding,
+        check: &mut Checker<'_>,
+    ) -> Option<Secret> {
+        let Some(text) = check.variable(name) else {
+            let message = format!("the variable `{name}` is not set");
+            check.problem(at, message, Some("set it, or name another one".into()));
+            return None;
+        };
+        let secret = encoding.decode(text.as_bytes());
+        let fault = match &secret {
+            Ok(secret) => (self.fault)(secret),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(fault) = fault {
+            let (message, help) = split_help(&fault);
+            let help = help.or_else(|| Some(format!("put a {} into `{name}`", self.noun)));
+            check.problem(at, format!("`{name}`: {message}"), help);
+        }
+        secret.ok()
+    }
+}
+
 impl ProviderSpec {
     /// The place that `secret` says, at `at`.
     pub(super) fn secret(&self, at: &str, spec: &SecretSpec, check: &mut Checker<'_>) -> KeyPlace {
         let symmetric = self.algorithms.iter().filter(|name| name.is_symmetric());
         let algorithms: Vec<Algorithm> = symmetric.map(|&name| name.into()).collect();
-        let (path, encoding) = match (&spec.env, &spec.file) {
-            (Some(name), None) => {
-                return self.secret_of_variable(&join(at, "env"), name, algorithms, check);
-            }
-            (None, Some(path)) => {
-                let help = "write the path of a file with the secret";
-                check.not_empty(&join(at, "file"), path, help);
-                (path.clone(), spec.encoding)
-            }
-            (both, _) => {
-                let message = match both {
-                    Some(_) => "`env` and `file` exclude each other",
-                    None => "neither `env` nor `file` is given",
-                };
-                let remedy = "say one place of the secret, such as `{env: JWT_SECRET}`";
-                check.problem(at, message, Some(remedy.into()));
-                (String::new(), spec.encoding)
-            }
+        let wanted = Wanted {
+            noun: "secret",
+            fault: &|secret| {
+                let keys = KeyRing::from_secret(secret.bytes(), &algorithms);
+                keys.err().map(|error| error.to_string())
+            },
+        };
+        let (path, encoding) = match spec.place(at, "{env: JWT_SECRET}", &wanted, check) {
+            Some(SecretPlace::Value(secret)) => return KeyPlace::Secret(secret, algorithms),
+            Some(SecretPlace::File { path, encoding }) => (path, encoding),
+            None => (String::new(), spec.encoding),
         };
         KeyPlace::SecretFile {
             path,
             encoding,
             algorithms,
         }
-    }
-
-    fn secret_of_variable(
-        &self,
-        at: &str,
-        name: &str,
-        algorithms: Vec<Algorithm>,
-        check: &mut Checker<'_>,
-    ) -> KeyPlace {
-        let encoding = self
-            .secret
-            .as_ref()
-            .map_or_else(SecretEncoding::default, |spec| spec.encoding);
-        let nothing = KeyPlace::SecretFile {
-            path: String::new(),
-            encoding,
-            algorithms: Vec::new(),
-        };
-        let Some(text) = check.variable(name) else {
-            check.problem(
-                at,
-                format!("the variable `{name}` is not set"),
-                Some("set it, or name another one".into()),
-            );
-            return nothing;
-        };
-        let secret = match encoding.decode(text.as_bytes()) {
-            Ok(secret) => secret,
-            Err(error) => {
-                let (message, help) = split_help(&error.to_string());
-                let help = help.or_else(|| Some(format!("put a secret into `{name}`")));
-                check.problem(at, format!("`{name}`: {message}"), help);
-                return nothing;
-            }
-        };
-        if let Err(error) = KeyRing::from_secret(secret.bytes(), &algorithms) {
-            let (message, help) = split_help(&error.to_string());
-            check.problem(at, format!("`{name}`: {message}"), help);
-        }
-        KeyPlace::Secret(secret, algorithms)
     }
 }
 

@@ -11,8 +11,8 @@ use super::compile::Checker;
 use super::endpoints::{ZONE_HELP, is_zone};
 use super::revocations::DocumentSource;
 use super::{
-    AccessLogOutput, Address, AdminToken, EndpointSource, HealthCheck, KeySource, NameServers,
-    Network, RoutesFile, TraceExport, Upgrade,
+    AccessLogOutput, Address, EndpointSource, HealthCheck, KeySource, NameServers, Network,
+    RoutesFile, SecretPlace, TraceExport, Upgrade,
 };
 use crate::framing::HeadLimits;
 use crate::identity::InternalIdentity;
@@ -108,8 +108,9 @@ pub struct Settings {
     pub listeners: Vec<SocketAddr>,
     /// Where health, readiness and metrics are served.
     pub admin: SocketAddr,
-    /// What allows changes at the admin listener; `None` where no token is asked for.
-    pub admin_token: Option<AdminToken>,
+    /// What allows changes at the admin listener, read each time that it is asked for; `None`
+    /// where no token is.
+    pub admin_token: Option<SecretPlace>,
     /// Worker threads; `None` means one a core.
     pub workers: Option<usize>,
     /// Where access lines go; `None` turns them off.

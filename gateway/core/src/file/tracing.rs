@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::compile::Checker;
 use super::key_sources::is_private_way;
-use super::{Secret, SecretEncoding, SecretSpec};
+use super::secrets::{SecretPlace, SecretSpec, Wanted};
 use crate::config::join;
 use crate::plan::{Parents, SendB3, Tracing};
 use crate::words::rate::Rate;
@@ -124,8 +124,8 @@ pub struct TraceExport {
     pub url: String,
     /// How spans are written.
     pub protocol: TraceProtocol,
-    /// Headers of each export.
-    pub headers: Vec<(HeaderName, HeaderSecret)>,
+    /// Headers of each export, read at the start.
+    pub headers: Vec<(HeaderName, SecretPlace)>,
     /// The gateway's name in traces.
     pub service_name: String,
     /// Attributes of the environment, as `OTEL_RESOURCE_ATTRIBUTES` writes them.
@@ -140,20 +140,6 @@ pub struct TraceExport {
     pub interval: Duration,
     /// Time for one export.
     pub timeout: Duration,
-}
-
-/// Where the value of a header is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HeaderSecret {
-    /// Of the environment.
-    Value(Secret),
-    /// In a file, which is read at the start.
-    File {
-        /// Its path.
-        path: String,
-        /// How it is written there.
-        encoding: SecretEncoding,
-    },
 }
 
 const SECTION: &str = "tracing";
@@ -272,7 +258,15 @@ impl TracingSpec {
         }
     }
 
-    fn headers(&self, check: &mut Checker<'_>) -> Vec<(HeaderName, HeaderSecret)> {
+    fn headers(&self, check: &mut Checker<'_>) -> Vec<(HeaderName, SecretPlace)> {
+        let wanted = Wanted {
+            noun: "header's value",
+            fault: &|secret| {
+                let value = HeaderValue::from_bytes(secret.bytes());
+                let fault = "it is not a header value; put a single line of text there";
+                value.is_err().then(|| fault.into())
+            },
+        };
         let mut headers = Vec::new();
         for (written, spec) in &self.headers {
             let at = join("tracing.headers", written);
@@ -288,52 +282,9 @@ impl TracingSpec {
                 );
                 continue;
             };
-            headers.extend(secret(&at, spec, check).map(|secret| (name, secret)));
+            let place = spec.place(&at, "{env: OTLP_AUTHORIZATION}", &wanted, check);
+            headers.extend(place.map(|place| (name, place)));
         }
         headers
-    }
-}
-
-fn secret(at: &str, spec: &SecretSpec, check: &mut Checker<'_>) -> Option<HeaderSecret> {
-    match (&spec.env, &spec.file) {
-        (Some(name), None) => {
-            let at = join(at, "env");
-            let Some(text) = check.variable(name) else {
-                let message = format!("the variable `{name}` is not set");
-                check.problem(at, message, Some("set it, or name another one".into()));
-                return None;
-            };
-            let secret = match spec.encoding.decode(text.as_bytes()) {
-                Ok(secret) => secret,
-                Err(error) => {
-                    let help = format!("put a header's value into `{name}`");
-                    check.problem(at, format!("`{name}`: {error}"), Some(help));
-                    return None;
-                }
-            };
-            if HeaderValue::from_bytes(secret.bytes()).is_err() {
-                let message = format!("what `{name}` holds is not a header value");
-                let help = "put a single line of text there";
-                check.problem(at, message, Some(help.into()));
-            }
-            Some(HeaderSecret::Value(secret))
-        }
-        (None, Some(path)) => {
-            let help = "write the path of a file with the header's value";
-            check.not_empty(&join(at, "file"), path, help);
-            Some(HeaderSecret::File {
-                path: path.clone(),
-                encoding: spec.encoding,
-            })
-        }
-        (both, _) => {
-            let message = match both {
-                Some(_) => "`env` and `file` exclude each other",
-                None => "neither `env` nor `file` is given",
-            };
-            let remedy = "say one place of the value, such as `{env: OTLP_AUTHORIZATION}`";
-            check.problem(at, message, Some(remedy.into()));
-            None
-        }
     }
 }

@@ -26,7 +26,36 @@ pub struct Line {
     pub line: u32,
 }
 
+/// Where a file says a thing; nothing of both where no file does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WrittenAt {
+    /// What the file is called.
+    pub file: Option<Box<str>>,
+    /// From 1.
+    pub line: Option<u32>,
+}
+
 impl Origins {
+    /// Where the route of an index is written.
+    #[must_use]
+    pub fn route(&self, index: usize) -> WrittenAt {
+        self.written_at(&self.routes, index)
+    }
+
+    /// Where the cluster of an index is written.
+    #[must_use]
+    pub fn upstream(&self, index: usize) -> WrittenAt {
+        self.written_at(&self.upstreams, index)
+    }
+
+    fn written_at(&self, lines: &[Option<Line>], index: usize) -> WrittenAt {
+        let line = lines.get(index).copied().flatten();
+        line.map_or_else(WrittenAt::default, |line| WrittenAt {
+            file: Some(self.file(line).into()),
+            line: Some(line.line),
+        })
+    }
+
     /// What the file that was asked for is called; empty where there is none.
     #[must_use]
     pub fn main(&self) -> &str {

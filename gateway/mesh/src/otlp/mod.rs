@@ -7,11 +7,14 @@
 //! exporter   batches, sends, tries again within bounds
 //! encode     the wire format, by the types of `opentelemetry-proto`
 //! http       one POST, without TLS; another transport can stand in its place
+//! https      the same over TLS
 //! ```
 
 mod encode;
 mod exporter;
 mod http;
+#[cfg(feature = "tls")]
+mod https;
 mod queue;
 mod span;
 
@@ -20,6 +23,8 @@ pub use exporter::{
     BACKOFF_MAX, BACKOFF_MIN, Exporter, FLUSH_MAX, PostError, SENDS_MAX, Settings, Transport,
 };
 pub use http::PlainHttp;
+#[cfg(feature = "tls")]
+pub use https::Https;
 pub use queue::{Queue, Stats, channel};
 pub use span::{Kind, Resource, Span, TEXT_BYTES_MAX, Value, is_sampled, ratio_threshold};
 

@@ -76,7 +76,7 @@ impl DatabaseArgs {
 }
 
 /// A path, or nothing, which clap's own parser of paths refuses.
-fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
+pub(super) fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 

@@ -8,6 +8,7 @@
 //! server     bind, accept, drain, register
 //! stops      what asks the process to stop
 //! traces     the service's part of a trace, for an OpenTelemetry collector
+//! metrics    the text for Prometheus
 //! observe    request id, trace context, access line, problem+json
 //! router     paths, and the bounds around them
 //! guard      the demand for a token of the gateway
@@ -20,6 +21,7 @@ mod database_args;
 mod fault;
 mod guard;
 mod log;
+mod metrics;
 mod observe;
 mod page;
 mod probes;
@@ -41,7 +43,8 @@ use router::router;
 pub use router::{Endpoint, Limits};
 pub use server::{HEAD_TIMEOUT, MAX_HEAD_BYTES, Server};
 
-pub use traces::Tracing;
+pub use crate::tls::TlsError;
+pub use traces::{Collector, Tracing};
 
 use crate::client::{Client, ClientError};
 use crate::registration::RegistrationError;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Resource;
 use super::fault::Fault;
-use super::store::measure::Measured;
+use super::metrics::Metrics;
 use super::store::{Store, StoreError};
 use crate::shutdown::{Phase, Shutdown};
 
@@ -61,9 +61,9 @@ pub(super) async fn ready<R: Resource, S: Store<R>>(
 
 /// `GET /metrics`.
 pub(super) async fn metrics<R: Resource, S: Store<R>>(
-    State(store): State<Measured<S>>,
+    State(metrics): State<Metrics<S>>,
 ) -> Response {
-    ([(CONTENT_TYPE, METRICS)], store.encode::<R>()).into_response()
+    ([(CONTENT_TYPE, METRICS)], metrics.to_text::<R>()).into_response()
 }
 
 /// `GET /openapi.json`.

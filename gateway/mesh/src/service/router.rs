@@ -15,6 +15,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 
 use super::fault::Fault;
 use super::guard::require_gateway;
+use super::metrics::Metrics;
 use super::observe::{Observer, observe};
 use super::store::measure::Measured;
 use super::store::{Database, Store};
@@ -50,7 +51,7 @@ pub enum Endpoint {
     Ready,
     /// The OpenAPI document.
     OpenApi,
-    /// How the database fares, for Prometheus.
+    /// How the database fares, and the export of spans, for Prometheus.
     Metrics,
 }
 
@@ -82,10 +83,11 @@ impl Endpoint {
 
     fn router<R: Resource, S: Store<R>>(
         self,
-        store: &Measured<S>,
+        metrics: &Metrics<S>,
         database: &Arc<str>,
         shutdown: &Shutdown,
     ) -> Router {
+        let store = &metrics.store;
         let path = &self.path::<R>();
         match self {
             Self::List => Router::new()
@@ -102,7 +104,7 @@ impl Endpoint {
             Self::OpenApi => Router::new().route(path, get(probes::openapi::<R>)),
             Self::Metrics => Router::new()
                 .route(path, get(probes::metrics::<R, S>))
-                .with_state(store.clone()),
+                .with_state(metrics.clone()),
         }
     }
 
@@ -128,7 +130,10 @@ pub(super) fn router<R: Resource, S: Store<R>>(
     shutdown: &Shutdown,
 ) -> Router {
     let timeout = limits.request_timeout;
-    let store = &Measured::new(store.clone(), database.system());
+    let metrics = &Metrics {
+        store: Measured::new(store.clone(), database.system()),
+        spans: traces.as_ref().map(Traces::stats),
+    };
     let database = &Arc::from(database.to_string());
     // One layer for all routes: cloned, it shares its semaphore.
     let bounds = ServiceBuilder::new()
@@ -144,7 +149,7 @@ pub(super) fn router<R: Resource, S: Store<R>>(
         .into_iter()
         .partition(|endpoint| endpoint.is_probe());
     let merge = |router: Router, endpoint: Endpoint| {
-        router.merge(endpoint.router(store, database, shutdown))
+        router.merge(endpoint.router(metrics, database, shutdown))
     };
     let mut rows = rows.into_iter().fold(Router::new(), merge).layer(bounds);
     if let Some(verifier) = verifier {

@@ -2,19 +2,23 @@
 //! that it leads to. Where no collector is configured, or the request is not sampled, there is
 //! nothing of it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::MatchedPath;
+use bytes::Bytes;
 use clap::Args;
 use fastrand::Rng;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 
+use super::database_args::path_parser;
 use super::observe::Observer;
 use crate::client::Client;
 use crate::otlp::{
-    self, Exporter, Kind, PlainHttp, Protocol, Queue, Resource, Span, TRACES_PATH, Value,
-    is_sampled, ratio_threshold,
+    self, Exporter, Https, Kind, PlainHttp, PostError, Protocol, Queue, Resource, Span, Stats,
+    TRACES_PATH, Transport, Value, is_sampled, ratio_threshold,
 };
 use crate::trace::{SAMPLED, TraceContext};
 
@@ -26,6 +30,8 @@ const BATCH_MAX: usize = 512;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Time for one export.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// What names root certificates.
+const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 
 /// The variables are OpenTelemetry's own.
 #[derive(Args)]
@@ -34,10 +40,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
     reason = "the names are those of the options"
 )]
 pub(super) struct TraceArgs {
-    /// Collector of spans that speaks OTLP over HTTP, as http://HOST:PORT; /v1/traces is added.
-    /// Without it there are none
+    /// Collector of spans that speaks OTLP over HTTP, as http://HOST:PORT, or with https;
+    /// /v1/traces is added. Without it there are none
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
+    /// PEM file with root certificates beside the system's, for an https collector
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE", value_name = "PATH", value_parser = path_parser())]
+    otlp_certificate: Option<PathBuf>,
     /// How spans are written: http/protobuf or http/json
     #[arg(long, env = "OTEL_EXPORTER_OTLP_PROTOCOL", value_name = "PROTOCOL", default_value = "http/protobuf", value_parser = parse_protocol)]
     otlp_protocol: Protocol,
@@ -67,9 +76,53 @@ pub struct Tracing {
     /// What the exporter goes by.
     pub export: otlp::Settings,
     /// Where it sends them.
-    pub collector: PlainHttp,
+    pub collector: Collector,
     /// The share of traces that begin here, 0 to 1.
     pub root_ratio: f64,
+}
+
+/// Carries spans to whoever collects them.
+#[derive(Clone, Debug)]
+pub enum Collector {
+    /// Over plain HTTP, nearby.
+    Plain(PlainHttp),
+    /// Over TLS.
+    Tls(Https),
+}
+
+impl Transport for Collector {
+    async fn post(&self, headers: HeaderMap, body: Bytes) -> Result<Response<Bytes>, PostError> {
+        match self {
+            Self::Plain(plain) => plain.post(headers, body).await,
+            Self::Tls(tls) => tls.post(headers, body).await,
+        }
+    }
+}
+
+impl Collector {
+    fn new(endpoint: &str, ca: Option<&Path>) -> Result<Self, String> {
+        let url = format!("{}{TRACES_PATH}", endpoint.trim_end_matches('/'));
+        let parsed = url.parse::<Uri>().unwrap_or_default();
+        let authority = parsed.authority().map_or("", Authority::as_str);
+        let client = Client::new(TIMEOUT);
+        if endpoint.contains('@') {
+            // Not repeated: it may be a password.
+            let remedy = "put credentials into --otlp-headers";
+            return Err(format!("--otlp-endpoint has a user in it; {remedy}"));
+        }
+        match parsed.scheme_str().filter(|_| !authority.is_empty()) {
+            Some("http") => Ok(Self::Plain(PlainHttp { client, url })),
+            Some("https") => {
+                let https = Https::new(client, url, ca, CERTIFICATE);
+                https.map(Self::Tls).map_err(|error| {
+                    format!("--otlp-endpoint `{endpoint}` cannot be trusted: {error}")
+                })
+            }
+            _ => Err(format!(
+                "--otlp-endpoint `{endpoint}` cannot be asked; write http://HOST:PORT or https://HOST of a collector"
+            )),
+        }
+    }
 }
 
 impl TraceArgs {
@@ -78,13 +131,9 @@ impl TraceArgs {
         let Some(endpoint) = self.otlp_endpoint.filter(|it| !it.is_empty()) else {
             return Ok(None);
         };
-        let url = format!("{}{TRACES_PATH}", endpoint.trim_end_matches('/'));
-        let is_plain = |url: &Uri| url.scheme_str() == Some("http") && url.host().is_some();
-        if !url.parse().as_ref().is_ok_and(is_plain) {
-            return Err(format!(
-                "--otlp-endpoint `{endpoint}` cannot be asked; write http://HOST:PORT of a collector nearby"
-            ));
-        }
+        let ca = self.otlp_certificate.as_deref();
+        let ca = ca.filter(|path| !path.as_os_str().is_empty());
+        let collector = Collector::new(&endpoint, ca)?;
         let mut resource = Resource::new(service, version);
         resource.set_all(self.otlp_resource.as_deref().unwrap_or_default());
         if let Some(name) = self.otlp_service_name.filter(|name| !name.is_empty()) {
@@ -99,10 +148,7 @@ impl TraceArgs {
                 batch_max: BATCH_MAX,
                 interval: INTERVAL,
             },
-            collector: PlainHttp {
-                client: Client::new(TIMEOUT),
-                url,
-            },
+            collector,
             root_ratio: self.otlp_root_ratio,
         }))
     }
@@ -146,13 +192,18 @@ pub(super) struct Traces {
 
 impl Traces {
     /// And what sends the spans away.
-    pub(super) fn start(tracing: Tracing) -> (Self, Exporter, PlainHttp) {
+    pub(super) fn start(tracing: Tracing) -> (Self, Exporter, Collector) {
         let (queue, exporter) = otlp::channel(tracing.export);
         let traces = Self {
             queue,
             threshold: ratio_threshold(tracing.root_ratio),
         };
         (traces, exporter, tracing.collector)
+    }
+
+    /// What became of all spans.
+    pub(super) fn stats(&self) -> Arc<Stats> {
+        self.queue.stats()
     }
 
     /// The first position of a new trace.

@@ -8,3 +8,4 @@ mod identity;
 mod notes;
 mod registration;
 mod stop;
+mod traces;

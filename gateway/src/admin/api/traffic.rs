@@ -9,7 +9,7 @@ use axum::response::Response;
 use gateway_core::auth::Credential;
 use gateway_core::cluster::balance::Origin;
 use gateway_core::explain::endpoints;
-use gateway_core::plan::{Action, Line, Plan, Route};
+use gateway_core::plan::{Action, Plan, Route};
 use gateway_core::words::reason::Reason;
 use gateway_core::words::time::Millis;
 use serde_json::{Map, Value, json};
@@ -33,8 +33,9 @@ pub(super) async fn routes(State(observed): State<Arc<Observed>>) -> Response {
     let routes = routes.map(|(index, route)| {
         let mut shown = route_words(plan, route);
         shown["index"] = index.into();
-        shown["file"] = file(plan, &plan.origins.routes, index);
-        shown["line"] = line(&plan.origins.routes, index);
+        let written_at = plan.origins.route(index);
+        shown["file"] = json!(written_at.file);
+        shown["line"] = json!(written_at.line);
         shown["traffic"] = counted.route(&route.name);
         shown
     });
@@ -43,17 +44,6 @@ pub(super) async fn routes(State(observed): State<Arc<Observed>>) -> Response {
         "routes": routes.collect::<Vec<_>>(),
         "unmatched": counted.route(NONE),
     }))
-}
-
-/// The file that says a thing; nothing where none does.
-fn file(plan: &Plan, lines: &[Option<Line>], index: usize) -> Value {
-    let line = lines.get(index).copied().flatten();
-    line.map_or(Value::Null, |line| plan.origins.file(line).into())
-}
-
-fn line(lines: &[Option<Line>], index: usize) -> Value {
-    let line = lines.get(index).copied().flatten();
-    line.map_or(Value::Null, |line| line.line.into())
 }
 
 fn route_words(plan: &Plan, route: &Route) -> Value {
@@ -116,11 +106,12 @@ fn upstream(live: &Live, counted: &Counted<'_>, index: usize, at: Millis) -> Val
     for cells in cells {
         cells.duration.sum_into(&mut latency);
     }
+    let written_at = live.plan.origins.upstream(index);
     let discovery = live.watched.discoveries.get(index).and_then(Option::as_ref);
     json!({
         "name": cluster.name,
-        "file": file(&live.plan, &live.plan.origins.upstreams, index),
-        "line": line(&live.plan.origins.upstreams, index),
+        "file": written_at.file,
+        "line": written_at.line,
         "is_answered": discovery.is_none_or(|it| it.state().answered()),
         "is_panicking": set.health().is_panicking(),
         "endpoint_count": set.endpoints().len(),

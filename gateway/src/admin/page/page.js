@@ -306,8 +306,9 @@ function explanation(it) {
     : `is refused: ${answer.status} ${answer.reason}`;
   const extra = [answer.title, answer.detail, answer.hint, answer.allow && `allowed: ${answer.allow}`];
   const lost = { wins: "wins", outranked: "matches, but the winner is narrower", method: "takes other methods", path: "has another path", host: "has another host" };
+  const written = (one) => one.file ? ` (${one.file}:${one.line})` : "";
   const routes = it.candidates.slice(0, 12).map((one) => [
-    `${one.route}: ${lost[one.verdict] ?? `the ${one.verdict} ${one.subject} is not as it asks`}`, one.verdict === "wins" ? "is-good" : ""]);
+    `${one.route}: ${lost[one.verdict] ?? `the ${one.verdict} ${one.subject} is not as it asks`}${written(one)}`, one.verdict === "wins" ? "is-good" : ""]);
   const checks = (it.authentication?.policies ?? []).flatMap((policy) => [
     [`${policy.kind} ${policy.by.join(", ")} ${policy.verdict.replace("_", " ")}`, policy.verdict === "admits" ? "is-good" : ""],
     ...policy.checks.map((check) => [
@@ -315,7 +316,7 @@ function explanation(it) {
       check.has_passed ? "" : "is-bad"])]);
   if (it.authentication?.is_open) checks.push(["everybody may: auth is none"]);
   const limits = it.limits ? [[`timeout ${it.limits.timeout_ms} ms`], [`body up to ${number(it.limits.body_bytes_max)} bytes`, it.limits.is_body_within === false ? "is-bad" : ""], [`up to ${it.limits.retries.tries_max} tries on ${[...it.limits.retries.on, ...it.limits.retries.statuses].join(", ")}`]] : [];
-  const places = it.upstreams.flatMap((one) => [[`${one.name}, weight ${one.weight} of ${one.weight_sum}, ${one.policy}`],
+  const places = it.upstreams.flatMap((one) => [[`${one.name}, weight ${one.weight} of ${one.weight_sum}, ${one.policy}${written(one)}`],
     ...(one.endpoints ?? []).map((e) => [`${e.address}: ${e.health}, ${e.in_flight} in flight, score ${number(e.score, 4)}`, healthTone(e)])]);
   const sent = it.sent_headers.map((one) => [`${one.name}: ${one.value ?? "(not shown)"} – ${one.origin}`]);
   return [make("p", `${it.request.method} ${it.request.path} ${verdict}`, `verdict ${answer.is_served ? "is-good" : "is-bad"}`),

@@ -44,6 +44,14 @@ fn word(value: &Value) -> String {
     }
 }
 
+/// ` (routes.yaml:7)`; nothing where no file says it, or where an older gateway does not tell.
+fn place(told: &Value) -> String {
+    match (told["file"].as_str(), told["line"].as_u64()) {
+        (Some(_), Some(line)) => format!(" ({}:{line})", word(&told["file"])),
+        _ => String::new(),
+    }
+}
+
 fn head(text: &mut String, told: &Value) {
     let (request, answer) = (&told["request"], &told["answer"]);
     let asked = format!("{} {}", word(&request["method"]), word(&request["path"]));
@@ -104,10 +112,8 @@ fn route(text: &mut String, told: &Value) {
             "path" => (" ", "has another path".into()),
             _ => (" ", "has another host".into()),
         };
-        line(
-            text,
-            &format!("{mark} {:24} {why}", word(&candidate["route"])),
-        );
+        let name = word(&candidate["route"]);
+        line(text, &format!("{mark} {name:24} {why}{}", place(candidate)));
     }
     let beyond = candidates.len().saturating_sub(LOSERS_MAX) as u64;
     let omitted = beyond + told["candidates_omitted"].as_u64().unwrap_or(0);
@@ -239,7 +245,10 @@ fn upstreams(text: &mut String, told: &Value) {
         let (name, policy) = (word(&upstream["name"]), word(&upstream["policy"]));
         line(
             text,
-            &format!("\nupstream {name}, weight {share}, {policy}"),
+            &format!(
+                "\nupstream {name}, weight {share}, {policy}{}",
+                place(upstream)
+            ),
         );
         if upstream["is_panicking"] == true {
             line(text, "  = so few endpoints are good that health is ignored");

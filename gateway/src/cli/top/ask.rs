@@ -46,6 +46,7 @@ impl Asker {
             status: self.get("status").await?,
             config: self.get("config").await?,
             limits: self.get("limits").await?,
+            keys: self.get("keys").await?,
             routes,
             upstreams,
             refusals,

@@ -18,7 +18,7 @@ const HEADER_LINES: u16 = 3;
 
 const HELP: &str = "\
 q, Esc, Ctrl-C   leave
-Tab, 1 to 5      another section
+Tab, 1 to 6      another section
 s                order by the next column, at last by none
 r                reverse that order
 /                show only rows that contain a text; Esc shows all
@@ -183,7 +183,7 @@ fn configuration(state: &State, moments: &Moments<'_>) -> Vec<Span<'static>> {
     line
 }
 
-/// All sections: routes and upstreams above, endpoints, then limits beside refusals.
+/// All sections: routes and upstreams above, endpoints, then limits and keys beside refusals.
 fn overview(state: &State, moments: &Moments<'_>, frame: &mut Frame<'_>, area: Rect) {
     let rows = |shown| {
         let rows = state.sheet(shown, moments).rows.len();
@@ -197,11 +197,14 @@ fn overview(state: &State, moments: &Moments<'_>, frame: &mut Frame<'_>, area: R
     ]);
     let [routes, upstreams, endpoints, last] = parts.areas(area);
     let halves = Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]);
-    let [limits, refusals] = halves.spacing(GAP).areas(last);
-    for (shown, area) in Section::ALL
-        .into_iter()
-        .zip([routes, upstreams, endpoints, limits, refusals])
-    {
+    let [left, refusals] = halves.spacing(GAP).areas(last);
+    let of_left = [
+        Constraint::Max(rows(Section::Limits)),
+        Constraint::Min(rows(Section::Keys).min(left.height / 2)),
+    ];
+    let [limits, keys] = Layout::vertical(of_left).areas(left);
+    let places = [routes, upstreams, endpoints, limits, refusals, keys];
+    for (shown, area) in Section::ALL.into_iter().zip(places) {
         section(state, moments, shown, frame, area);
     }
 }

@@ -1,5 +1,7 @@
 //! Tables of two snapshots. Nothing here knows of time, terminals or networks.
 
+mod keys;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -423,16 +425,8 @@ fn refusal_row(refusal: &Refusal, now_ms: u64) -> Vec<Cell> {
     } else {
         Tone::Plain
     };
-    let words = match ago {
-        0..60 => format!("{ago}s"),
-        60..3_600 => format!("{}m", ago / 60),
-        _ => format!("{}h", ago / 3_600),
-    };
     vec![
-        Cell {
-            text: words,
-            ..Cell::count(ago)
-        },
+        time_span(ago),
         Cell::count(refusal.status).toned(tone),
         Cell::text(&*refusal.reason),
         or_none(&refusal.route),
@@ -440,6 +434,20 @@ fn refusal_row(refusal: &Refusal, now_ms: u64) -> Vec<Cell> {
         or_none(&refusal.path),
         Cell::text(&*refusal.client),
     ]
+}
+
+/// 7s, 17m, 3h, 12d: what is long is not told to the second.
+fn time_span(seconds: u64) -> Cell {
+    let text = match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    };
+    Cell {
+        text,
+        ..Cell::count(seconds)
+    }
 }
 
 fn healthy(upstream: &Upstream) -> Cell {

@@ -15,6 +15,7 @@ pub(super) struct Snapshot {
     pub(super) upstreams: Upstreams,
     pub(super) limits: Limits,
     pub(super) refusals: Refusals,
+    pub(super) keys: Keys,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -169,4 +170,31 @@ pub(super) struct Refusal {
     pub(super) method: Option<String>,
     pub(super) path: Option<String>,
     pub(super) client: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Keys {
+    pub(super) jwt_providers: Vec<Provider>,
+    pub(super) api_keys: Vec<KeyList>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Provider {
+    pub(super) name: String,
+    pub(super) keys: Vec<Key>,
+    /// None where they were never read, or do not change.
+    pub(super) age_seconds: Option<u64>,
+    pub(super) seconds_until_stale: Option<u64>,
+    pub(super) revocations: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Key {
+    pub(super) kid: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct KeyList {
+    pub(super) name: String,
+    pub(super) keys: u64,
 }

@@ -20,15 +20,17 @@ pub(super) enum Section {
     Endpoints,
     Limits,
     Refusals,
+    Keys,
 }
 
 impl Section {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Routes,
         Self::Upstreams,
         Self::Endpoints,
         Self::Limits,
         Self::Refusals,
+        Self::Keys,
     ];
 
     pub(super) fn title(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Section {
             Self::Endpoints => "Endpoints",
             Self::Limits => "Limits",
             Self::Refusals => "Refusals",
+            Self::Keys => "Keys",
         }
     }
 
@@ -48,6 +51,7 @@ impl Section {
             Self::Endpoints => moments.endpoints(),
             Self::Limits => moments.limits(),
             Self::Refusals => moments.refusals(),
+            Self::Keys => moments.keys(),
         }
     }
 }
@@ -181,7 +185,7 @@ impl State {
             KeyCode::Char('/') => self.mode = Mode::Typing,
             KeyCode::Tab | KeyCode::Right => self.turn(1),
             KeyCode::BackTab | KeyCode::Left => self.turn(Section::ALL.len() - 1),
-            KeyCode::Char(digit @ '1'..='5') => {
+            KeyCode::Char(digit @ '1'..='6') => {
                 self.section = Section::ALL[digit as usize - '1' as usize];
             }
             code => self.arrange(code),

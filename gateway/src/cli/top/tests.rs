@@ -13,7 +13,7 @@ use ratatui::style::Color;
 use serde_json::{Value, json};
 
 use super::draw;
-use super::sheets::{Moments, duration, grouped, percent, quantile, short};
+use super::sheets::{Moments, Tone, duration, grouped, percent, quantile, short};
 use super::snapshot::Snapshot;
 use super::state::{Mode, Outcome, Section, State};
 
@@ -58,6 +58,16 @@ fn refusal(time_ms: u64, status: u64, reason: &str) -> Value {
     json!({
         "time_ms": time_ms, "reason": reason, "status": status, "route": "users",
         "method": "GET", "path": "/users/7", "client": "10.0.0.9",
+    })
+}
+
+/// Keys that are good for so many seconds after they were last confirmed, of an hour.
+fn provider(name: &str, ids: &[&str], age_seconds: Option<u64>) -> Value {
+    let keys: Vec<_> = ids.iter().map(|id| json!({"kid": id})).collect();
+    json!({
+        "name": name, "issuer": "https://issuer.example/", "keys": keys, "revocations": null,
+        "age_seconds": age_seconds,
+        "seconds_until_stale": age_seconds.map(|age| 3_600_u64.saturating_sub(age)),
     })
 }
 
@@ -109,6 +119,13 @@ fn snapshot(seconds: u64) -> Snapshot {
             refusal(1_000_057_000, 401, "jwt_missing"),
             refusal(999_000_000, 503, "no_endpoint"),
         ]})),
+        keys: read(json!({
+            "jwt_providers": [
+                provider("main", &["2026-01", "2026-02"], Some(75)),
+                provider("fixed", &["k"], None),
+            ],
+            "api_keys": [{"name": "partners", "header": "x-api-key", "keys": 12}],
+        })),
     }
 }
 
@@ -164,41 +181,41 @@ fn a_wide_terminal_shows_all_sections() {
         &state(),
         (120, 34),
         &expect![[r#"
-        gateway 0.1.0  ready  http://127.0.0.1:9090  2 workers
-        110 req/s  0.9 % 5xx  p50 1 ms  p99 10 ms  12 in flight  1,234 connections  0 refused
-        routes.yaml  generation 2  3f9a2c  reloads: 1 applied, 0 refused
-        Routes ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-        Route        req/s     5xx    p50    p99   Total  Upstreams
-        users          100   0.0 %   1 ms   1 ms   1,200  users
-        products      10.0  10.0 %  10 ms  >10 s     120  products, legacy
-        (no route)     0.0       –      –      –       0
+            gateway 0.1.0  ready  http://127.0.0.1:9090  2 workers
+            110 req/s  0.9 % 5xx  p50 1 ms  p99 10 ms  12 in flight  1,234 connections  0 refused
+            routes.yaml  generation 2  3f9a2c  reloads: 1 applied, 0 refused
+            Routes ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+            Route        req/s     5xx    p50    p99   Total  Upstreams
+            users          100   0.0 %   1 ms   1 ms   1,200  users
+            products      10.0  10.0 %  10 ms  >10 s     120  products, legacy
+            (no route)     0.0       –      –      –       0
 
-        Upstreams ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-        Upstream    req/s    5xx    p50    p99   Retries/s   Denied/s   No conn/s  Healthy
-        users         100  0.0 %  10 ms  10 ms        10.0        0.0         0.0  1/2
-        products     10.0  0.0 %  10 ms  10 ms         1.0        0.0         0.0  1/1
+            Upstreams ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+            Upstream    req/s    5xx    p50    p99   Retries/s   Denied/s   No conn/s  Healthy
+            users         100  0.0 %  10 ms  10 ms        10.0        0.0         0.0  1/2
+            products     10.0  0.0 %  10 ms  10 ms         1.0        0.0         0.0  1/1
 
-        Endpoints ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-        Endpoint       Upstream   Health                      Score   In flight   Expected   Weight   Ejections  Zone
-        10.0.0.1:8080  users      healthy                       1.2           3     4.2 ms        1           0  eu-west-1a
-        10.0.0.2:8080  users      ejected (consecutive_5xx)     0.0           3     4.2 ms        1           1  eu-west-1a
-        10.0.0.3:8080  products   healthy                       0.5           3     4.2 ms        1           0  eu-west-1a
+            Endpoints ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+            Endpoint       Upstream   Health                      Score   In flight   Expected   Weight   Ejections  Zone
+            10.0.0.1:8080  users      healthy                       1.2           3     4.2 ms        1           0  eu-west-1a
+            10.0.0.2:8080  users      ejected (consecutive_5xx)     0.0           3     4.2 ms        1           1  eu-west-1a
+            10.0.0.3:8080  products   healthy                       0.5           3     4.2 ms        1           0  eu-west-1a
 
-        Limits ────────────────────────────────────────────────────  Refusals ──────────────────────────────────────────────────
-        Upstream    Requests   Connections   Adaptive   Shed/s        Ago   Status  Reason       Route   Path      Client
-        users           9/10     12/10,000         40      0.0         3s      401  jwt_missing  users   /users/7  10.0.0.9
-        products        9/10     12/10,000          –      0.0        17m      503  no_endpoint  users   /users/7  10.0.0.9
+            Limits ────────────────────────────────────────────────────  Refusals ──────────────────────────────────────────────────
+            Upstream    Requests   Connections   Adaptive   Shed/s        Ago   Status  Reason       Route   Path      Client
+            users           9/10     12/10,000         40      0.0         3s      401  jwt_missing  users   /users/7  10.0.0.9
+            products        9/10     12/10,000          –      0.0        17m      503  no_endpoint  users   /users/7  10.0.0.9
+
+            Keys ──────────────────────────────────────────────────────
+            Keys of    Count   Age   Good for  Ids
+            main           2    1m        58m  2026-01, 2026-02
+            fixed          1     –          –  k
+            partners      12     –          –
 
 
 
-
-
-
-
-
-
-        q quit  Tab section  s sort  / filter  p hold  ? help
-    "#]],
+            q quit  Tab section  s sort  / filter  p hold  ? help
+        "#]],
     );
 }
 
@@ -243,17 +260,17 @@ fn a_narrow_terminal_shows_one_section_and_leaves_out_columns() {
         &state,
         (80, 10),
         &expect![[r#"
-        gateway 0.1.0  ready  http://127.0.0.1:9090  2 workers
-        110 req/s  0.9 % 5xx  p50 1 ms  p99 10 ms  12 in flight  1,234 connections  0 re
-        routes.yaml  generation 2  3f9a2c  reloads: 1 applied, 0 refused
-         1 Routes  2 Upstreams  3 Endpoints  4 Limits  5 Refusals
-        Refusals ───────────────────────────────────────────────────────────────────────
-         Ago   Status  Reason       Route   Method   Path      Client
-          3s      401  jwt_missing  users   GET      /users/7  10.0.0.9
-         17m      503  no_endpoint  users   GET      /users/7  10.0.0.9
+            gateway 0.1.0  ready  http://127.0.0.1:9090  2 workers
+            110 req/s  0.9 % 5xx  p50 1 ms  p99 10 ms  12 in flight  1,234 connections  0 re
+            routes.yaml  generation 2  3f9a2c  reloads: 1 applied, 0 refused
+             1 Routes  2 Upstreams  3 Endpoints  4 Limits  5 Refusals  6 Keys
+            Refusals ───────────────────────────────────────────────────────────────────────
+             Ago   Status  Reason       Route   Method   Path      Client
+              3s      401  jwt_missing  users   GET      /users/7  10.0.0.9
+             17m      503  no_endpoint  users   GET      /users/7  10.0.0.9
 
-        q quit  Tab section  s sort  / filter  p hold  ? help
-    "#]],
+            q quit  Tab section  s sort  / filter  p hold  ? help
+        "#]],
     );
 }
 
@@ -276,15 +293,15 @@ fn a_gateway_that_does_not_answer_is_told_of_beside_what_it_last_said() {
         &state,
         (100, 8),
         &expect![[r#"
-        gateway 0.1.0  no answer, asking every 2s: cannot connect to 127.0.0.1:9090  http://127.0.0.1:9090
-        110 req/s  0.9 % 5xx  p50 1 ms  p99 10 ms  12 in flight  1,234 connections  0 refused
-        routes.yaml  generation 2  3f9a2c  reloads: 1 applied, 0 refused
-         1 Routes  2 Upstreams  3 Endpoints  4 Limits  5 Refusals
-        Routes ─────────────────────────────────────────────────────────────────────────────────────────────
-        Route        req/s     5xx    p50    p99   Total  Upstreams
-        users          100   0.0 %   1 ms   1 ms   1,200  users
-        q quit  Tab section  s sort  / filter  p hold  ? help
-    "#]],
+            gateway 0.1.0  no answer, asking every 2s: cannot connect to 127.0.0.1:9090  http://127.0.0.1:9090
+            110 req/s  0.9 % 5xx  p50 1 ms  p99 10 ms  12 in flight  1,234 connections  0 refused
+            routes.yaml  generation 2  3f9a2c  reloads: 1 applied, 0 refused
+             1 Routes  2 Upstreams  3 Endpoints  4 Limits  5 Refusals  6 Keys
+            Routes ─────────────────────────────────────────────────────────────────────────────────────────────
+            Route        req/s     5xx    p50    p99   Total  Upstreams
+            users          100   0.0 %   1 ms   1 ms   1,200  users
+            q quit  Tab section  s sort  / filter  p hold  ? help
+        "#]],
     );
     // What is counted from the next answer on is not of the time when there was none.
     state.told(snapshot(100));
@@ -325,9 +342,55 @@ fn a_refused_file_is_told_of() {
 }
 
 #[test]
+fn keys_are_bad_once_no_token_can_be_checked_by_them_and_odd_before() {
+    for (keys, [count, age, rest], [of_count, of_rest]) in [
+        (
+            provider("p", &["a"], Some(59)),
+            ["1", "59s", "59m"],
+            [Tone::Plain, Tone::Plain],
+        ),
+        (
+            provider("p", &["a"], Some(1_800)),
+            ["1", "30m", "30m"],
+            [Tone::Plain, Tone::Odd],
+        ),
+        (
+            provider("p", &["a"], Some(7_200)),
+            ["1", "2h", "0s"],
+            [Tone::Plain, Tone::Bad],
+        ),
+        (
+            provider("p", &["a"], Some(400_000)),
+            ["1", "4d", "0s"],
+            [Tone::Plain, Tone::Bad],
+        ),
+        // Never read.
+        (
+            provider("p", &[], None),
+            ["0", "–", "–"],
+            [Tone::Bad, Tone::Plain],
+        ),
+    ] {
+        let mut now = snapshot(1);
+        now.keys = read(json!({"jwt_providers": [keys], "api_keys": []}));
+        let sheet = Moments {
+            before: None,
+            now: &now,
+        }
+        .keys();
+        let [row] = &sheet.rows[..] else {
+            panic!("{sheet:?}");
+        };
+        let texts = [2, 3, 4].map(|column| &*row[column].text);
+        assert_eq!(texts, [count, age, rest]);
+        assert_eq!([row[2].tone, row[4].tone], [of_count, of_rest], "{texts:?}");
+    }
+}
+
+#[test]
 fn text_has_all_rows_and_no_end_of_line_spaces() {
     let text = draw::text(&state(), 100, 200);
-    for words in ["users", "10.0.0.2:8080", "jwt_missing", "Limits"] {
+    for words in ["users", "10.0.0.2:8080", "jwt_missing", "Limits", "2026-02"] {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(text.lines().all(|line| line == line.trim_end()));

@@ -164,6 +164,34 @@ fn the_admin_api_names_the_file_and_line_of_every_part() {
     assert_eq!(is_included(&config["upstreams"][0]), 2);
     assert_eq!(is_included(&get("routes")["routes"][1]), 4);
     assert_eq!(is_included(&get("upstreams")["upstreams"][0]), 2);
+    let admin = format!("http://{}", gateway.admin);
+    let arguments = ["explain", "--admin", &admin, "GET", "/a"];
+    let explained = |format: &str| {
+        let output = folder.gateway(&[&arguments[..], &["--format", format]].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        output.stdout
+    };
+    let told: Value = serde_json::from_slice(&explained("json")).expect("JSON");
+    let [winner, loser] = &told["candidates"].as_array().unwrap()[..] else {
+        panic!("{told}");
+    };
+    assert_eq!(is_included(&told["route"]), 4);
+    assert_eq!(is_included(winner), 4);
+    assert_eq!(
+        (&loser["route"], &loser["file"], &loser["line"]),
+        (&json!("main"), &files[0], &config["routes"][0]["line"])
+    );
+    assert_eq!(is_included(&told["upstreams"][0]), 2);
+    let text = String::from_utf8(explained("text")).unwrap();
+    for (line, file, number) in [
+        ("> a ", &winner["file"], &winner["line"]),
+        ("  main ", &loser["file"], &loser["line"]),
+    ] {
+        let mut lines = text.lines();
+        let line = lines.find(|it| it.starts_with(line)).expect(&text);
+        let place = format!("({}:{number})", file.as_str().unwrap());
+        assert!(line.ends_with(&place), "{text}");
+    }
 }
 
 #[test]
@@ -188,6 +216,8 @@ fn check_and_explain_read_included_files() {
     let explained = folder.gateway(&arguments);
     let explained: Value = serde_json::from_slice(&explained.stdout).expect("JSON");
     assert_eq!(explained["route"]["name"], "a", "{explained}");
+    assert_eq!(explained["route"]["file"], "routes.d/a.yaml", "{explained}");
+    assert_eq!(explained["route"]["line"], 2, "{explained}");
     folder.write("routes.d/b.yaml", &routes(&[fixed("a", 201)]));
     let twice = folder.gateway(&["check", "routes.yaml", "--format", "json"]);
     assert_eq!(twice.status.code(), Some(1));

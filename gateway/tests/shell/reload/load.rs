@@ -10,7 +10,7 @@ use crate::support::http_client::{Fetch as _, client, fetch};
 use crate::support::process::Process;
 use crate::support::{eventually, runtime};
 
-/// `RELOADS` makes it more: 1000 take some minutes.
+/// `RELOADS` makes it more: 1000 take half a minute.
 const RELOADS: usize = 60;
 /// Reloads until everything has been made once.
 const WARM_UP: usize = 20;
@@ -114,8 +114,13 @@ fn reloads_under_load_cost_no_request_and_leave_nothing_behind() {
         let failed = runtime().block_on(client).expect("it ends");
         assert!(failed.is_empty(), "{failed:?}");
     }
-    assert!(served.load(Ordering::SeqCst) > reloads);
+    let served = served.load(Ordering::SeqCst);
+    assert!(served > reloads);
     let before = before.expect("there are more reloads than those to warm up");
+    println!(
+        "{reloads} reloads, {served} requests: {} KiB and {} descriptors, then {} KiB and {}",
+        before.memory_kib, before.descriptors, after.memory_kib, after.descriptors
+    );
     let grown = after.memory_kib.saturating_sub(before.memory_kib);
     assert!(
         grown <= GROWTH_KIB_MAX,

@@ -401,6 +401,7 @@ fn every_broken_file_gets_a_line_and_a_remedy() {
             }
         }
     }
+    println!("{count} broken files");
     assert!(failures.is_empty(), "{failures}");
     assert!(count >= FILES_MIN, "only {count} files");
     if given.is_none() {

@@ -174,12 +174,13 @@ fn slips_are_said_with_their_place_and_remedy() {
         "]],
     );
     check(
-        "tracing: {endpoint: \"http://[::1]:1\", headers: {content-type: {env: JWT_SECRET}, a: {}, b: {env: NONE}, c: {env: EMPTY}}}",
+        "tracing: {endpoint: \"http://[::1]:1\", headers: {content-type: {env: JWT_SECRET}, a: {}, b: {env: NONE}, c: {env: EMPTY}, d: {env: JWT_SECRET, encoding: hex}}}",
         &expect![[r"
             2:49 tracing.headers.content-type: `content-type` is not a header that an export can carry | write the name that the collector asks for, such as `authorization`
-            2:82 tracing.headers.a: neither `env` nor `file` is given | say one place of the value, such as `{env: OTLP_AUTHORIZATION}`
+            2:82 tracing.headers.a: neither `env` nor `file` is given | say one place of the header's value, such as `{env: OTLP_AUTHORIZATION}`
             2:98 tracing.headers.b.env: the variable `NONE` is not set | set it, or name another one
             2:114 tracing.headers.c.env: `EMPTY`: the secret is empty | put a header's value into `EMPTY`
+            2:131 tracing.headers.d.env: `JWT_SECRET`: it is not a header value | put a single line of text there
         "]],
     );
     check(

@@ -1,8 +1,9 @@
 //! How long the database takes, and how busy its connections are.
 
+use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -80,8 +81,8 @@ impl<S> Measured<S> {
         }
     }
 
-    /// All of it, in `OpenMetrics`' text format.
-    pub(crate) fn encode<R: Resource>(&self) -> String
+    /// All of it, as a part of `text` in `OpenMetrics`' format.
+    pub(crate) fn encode<R: Resource>(&self, text: &mut String) -> fmt::Result
     where
         S: Store<R>,
     {
@@ -96,9 +97,7 @@ impl<S> Measured<S> {
         }
         let waiting = i64::try_from(pool.waiting).unwrap_or(i64::MAX);
         self.metrics.waiting.set(waiting);
-        let mut text = String::new();
-        encode(&mut text, &self.metrics.registry).expect("a string takes everything");
-        text
+        encode_registry(text, &self.metrics.registry)
     }
 
     async fn time<R: Resource, T>(

@@ -14,7 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::super::backoff::Backoff;
 use super::super::database::{PostgresOptions, Tls};
 use super::super::{Bounds, StoreError, Table};
-use super::tls::{self, TlsError};
+use crate::tls::{self, TlsError};
 
 /// Age at which a connection is not used again, so that a name that leads elsewhere by now is
 /// noticed without a restart.
@@ -90,7 +90,8 @@ impl Connector {
             }
             Tls::VerifyFull { ca } => {
                 config.ssl_mode(SslMode::Require);
-                Some(tls::connector(ca.as_deref())?)
+                let config = tls::trusting(ca.as_deref(), "DATABASE_CA")?;
+                Some(MakeRustlsConnect::new(config))
             }
         };
         Ok(Self {

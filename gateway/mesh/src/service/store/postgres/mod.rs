@@ -1,14 +1,12 @@
 //! Rows in PostgreSQL, over TLS.
 //!
 //! ```text
-//! tls       whom to trust
 //! connect   connections, and how often one is tried
 //! migrate   from any version to the newest
 //! ```
 
 mod connect;
 mod migrate;
-mod tls;
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -22,13 +20,13 @@ use tokio_postgres::{Row, Statement};
 
 pub use connect::MAX_AGE;
 pub use migrate::MigrationError;
-pub use tls::TlsError;
 
 use self::connect::{Connection, Connector, Readers};
 use super::any::START_PATIENCE;
 use super::backoff::Backoff;
 use super::database::PostgresOptions;
 use super::{Bounds, FieldError, Fields, PoolState, Record, Store, StoreError};
+use crate::tls::TlsError;
 
 /// Time for one statement of a migration, the wait for other instances' migrations included.
 pub const MIGRATION_TIMEOUT: Duration = Duration::from_mins(1);

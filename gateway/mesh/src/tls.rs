@@ -1,4 +1,5 @@
-//! TLS to PostgreSQL: the certificate is checked, and that it is for the host.
+//! TLS to servers of other people: whom to trust. The certificate is checked, and that it is for
+//! the host.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,16 +7,17 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Why there is nothing to check a certificate with.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file is not there, or no PEM.
-    #[error("cannot read root certificates from `{path}`; DATABASE_CA names a PEM file")]
+    #[error("cannot read root certificates from `{path}`; {setting} names a PEM file")]
     File {
         /// The file.
         path: PathBuf,
+        /// What names it.
+        setting: &'static str,
         /// What is wrong with it.
         source: pem::Error,
     },
@@ -28,31 +30,37 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// A file of something else, such as a key.
-    #[error("`{path}` has no certificate in it; DATABASE_CA names a PEM file of root certificates")]
+    #[error("`{path}` has no certificate in it; {setting} names a PEM file of root certificates")]
     Empty {
         /// The file.
         path: PathBuf,
+        /// What names it.
+        setting: &'static str,
     },
     /// The system trusts nobody, and neither does the user.
-    #[error(
-        "this system has no root certificates; name a PEM file of them in DATABASE_CA (for RDS and Aurora, its certificate bundle)"
-    )]
-    NoRoots,
+    #[error("this system has no root certificates; name a PEM file of them in {setting}")]
+    NoRoots {
+        /// What could name one.
+        setting: &'static str,
+    },
     /// The library refuses its own defaults.
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
 }
 
-/// Trusts the system's roots, and those in `ca`.
-pub(super) fn connector(ca: Option<&Path>) -> Result<MakeRustlsConnect, TlsError> {
+/// Trusts the system's roots, and those in the file `ca`, which `setting` names.
+///
+/// # Errors
+/// [`TlsError`] where the file does not do, or there are no roots at all.
+pub(crate) fn trusting(ca: Option<&Path>, setting: &'static str) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
-    // An image without them is fine where DATABASE_CA has what is needed.
+    // An image without them is fine where the file has what is needed.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca {
-        add_file(&mut roots, path)?;
+        add_file(&mut roots, path, setting)?;
     }
     if roots.is_empty() {
-        return Err(TlsError::NoRoots);
+        return Err(TlsError::NoRoots { setting });
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -60,12 +68,13 @@ pub(super) fn connector(ca: Option<&Path>) -> Result<MakeRustlsConnect, TlsError
         .map_err(TlsError::Setup)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
+    Ok(config)
 }
 
-fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
+fn add_file(roots: &mut RootCertStore, path: &Path, setting: &'static str) -> Result<(), TlsError> {
     let broken = |source| TlsError::File {
         path: path.to_owned(),
+        setting,
         source,
     };
     let before = roots.len();
@@ -81,6 +90,7 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     if roots.len() == before {
         return Err(TlsError::Empty {
             path: path.to_owned(),
+            setting,
         });
     }
     Ok(())
@@ -99,7 +109,7 @@ mod tests {
     #[test]
     fn every_authority_of_amazon_rds_is_trusted() {
         let mut roots = RootCertStore::empty();
-        add_file(&mut roots, Path::new(RDS_BUNDLE)).unwrap();
+        add_file(&mut roots, Path::new(RDS_BUNDLE), "DATABASE_CA").unwrap();
         let certificates = std::fs::read_to_string(RDS_BUNDLE).unwrap();
         assert_eq!(
             roots.len(),
