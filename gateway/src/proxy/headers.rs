@@ -14,7 +14,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use mesh::headers::{TRACEPARENT, X_REQUEST_DEADLINE, X_REQUEST_ID};
-use mesh::trace::TraceContext;
+use mesh::trace::{TraceContext, b3};
 
 use super::propagation;
 
@@ -109,7 +109,7 @@ impl Outgoing<'_> {
         line(&X_REQUEST_ID, self.request_id.as_bytes());
         line(&TRACEPARENT, &self.trace.encode());
         if let Some(tracing) = &self.plan.tracing
-            && tracing.sends_b3 != SendB3::None
+            && self.sends_b3()
         {
             for (name, value) in &propagation::b3(tracing, self.trace) {
                 line(name, value.as_bytes());
@@ -164,12 +164,13 @@ impl Outgoing<'_> {
         match name.as_str() {
             "forwarded" => self.plan.forwarded.is_standard_sent,
             "grpc-timeout" => self.is_grpc(),
-            other if other == "b3" || other.starts_with("x-b3-") => {
-                let tracing = self.plan.tracing.as_ref();
-                tracing.is_some_and(|tracing| tracing.sends_b3 != SendB3::None)
-            }
-            _ => false,
+            _ => self.sends_b3() && b3::is_b3(name),
         }
+    }
+
+    fn sends_b3(&self) -> bool {
+        let tracing = self.plan.tracing.as_ref();
+        tracing.is_some_and(|tracing| tracing.sends_b3 != SendB3::None)
     }
 
     fn forwarding(&self, host: Option<&[u8]>, line: &mut impl FnMut(&HeaderName, &[u8])) {
