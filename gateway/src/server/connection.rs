@@ -85,7 +85,9 @@ pub(super) async fn serve(
             End::Gone => return,
         }
     }
-    driver.close(false).await;
+    // Who could not know that the process leaves may be sending.
+    let lingers = driver.has_departed;
+    driver.close(lingers).await;
 }
 
 /// Ready when a connection without a request is to end because the process leaves.
