@@ -324,7 +324,8 @@ fn find_program(peer: &Peer, gateway: Option<&Path>) -> anyhow::Result<Result<Pa
             .ok_or_else(|| format!("`{name}` is not built; to build it: {build}")),
         Some(Program::Ourselves) => Ok(own_path()?),
         Some(Program::Gateway) => match gateway {
-            Some(path) if path.is_file() => Ok(path.to_owned()),
+            // Peers are started in folders of their own.
+            Some(path) if path.is_file() => Ok(path.canonicalize()?),
             Some(path) => bail!("`{}` is not a file; check --gateway", path.display()),
             None => find_beside_us("gateway")?.ok_or_else(|| {
                 "the gateway is not built; to build it: cargo build --release -p gateway".to_owned()
