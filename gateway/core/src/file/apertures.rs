@@ -9,7 +9,7 @@ use crate::cluster::aperture::ApertureRules;
 use crate::config::{TextOr, join};
 
 /// Endpoints that a worker uses at least, where there are as many.
-const ENDPOINTS_MIN: u32 = 64;
+const ENDPOINTS_MIN: u32 = 32;
 /// Endpoints for each request in flight.
 const ENDPOINTS_PER_REQUEST: u32 = 1;
 
@@ -28,7 +28,7 @@ impl From<TextOr<Switch, ApertureSpec>> for Aperture {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApertureSpec {
-    /// Endpoints that a worker uses at least, 8 to 100,000; default 64. An upstream that has no more
+    /// Endpoints that a worker uses at least, 8 to 100,000; default 32. An upstream that has no more
     /// than this is used whole by everybody.
     pub min_endpoints: Option<u32>,
     /// Endpoints for each request that the worker has in flight to this upstream, 1 to 100;

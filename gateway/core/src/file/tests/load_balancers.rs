@@ -80,13 +80,13 @@ fn a_large_set_is_used_in_part_unless_the_file_says_otherwise() {
         })
     };
     let table = [
-        ("p2c_ewma", rules(64, 1)),
-        ("{}", rules(64, 1)),
-        ("{policy: round_robin}", rules(64, 1)),
-        ("{aperture: true}", rules(64, 1)),
+        ("p2c_ewma", rules(32, 1)),
+        ("{}", rules(32, 1)),
+        ("{policy: round_robin}", rules(32, 1)),
+        ("{aperture: true}", rules(32, 1)),
         ("{aperture: false}", None),
         ("{aperture: {min_endpoints: 8}}", rules(8, 1)),
-        ("{aperture: {endpoints_per_request: 4}}", rules(64, 4)),
+        ("{aperture: {endpoints_per_request: 4}}", rules(32, 4)),
         ("{consistent_hash: {header: a}}", None),
         ("{consistent_hash: {header: a}, aperture: false}", None),
     ];

@@ -27,7 +27,7 @@ const LOOK: usize = 640;
 const OK: Outcome = Outcome::Answered { status: 200 };
 /// What the file has where it says nothing.
 const DEFAULT: ApertureRules = ApertureRules {
-    endpoints_min: 64,
+    endpoints_min: 32,
     endpoints_per_request: 1,
 };
 
