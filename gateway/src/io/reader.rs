@@ -42,10 +42,7 @@ impl Reader {
         socket: &mut S,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let known = match self.framer.rest() {
-            Rest::Bytes(left) => Some(left),
-            Rest::Chunks | Rest::UntilClose | Rest::Nothing => None,
-        };
+        let known = self.content_left().filter(|&left| left > 0);
         self.input.poll_read(socket, context, known)
     }
 

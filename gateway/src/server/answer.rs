@@ -38,6 +38,7 @@ impl Delimiting {
 pub(super) fn write_head(
     buffer: &mut Vec<u8>,
     answer: &Answer,
+    delimiting: Delimiting,
     body_bytes: Option<u64>,
     manner: Manner,
     keeps: bool,
@@ -55,7 +56,6 @@ pub(super) fn write_head(
     let phrase = answer.status.canonical_reason().unwrap_or_default();
     buffer.extend_from_slice(phrase.as_bytes());
     buffer.extend_from_slice(b"\r\n");
-    let delimiting = Delimiting::of(answer.status, body_bytes, manner);
     let mut is_dated = false;
     let mut has_length = false;
     answer.lines(|name, value| {

@@ -37,7 +37,15 @@ impl Sending {
         let delimiting = Delimiting::of(answer.status, body_bytes, manner);
         let keeps = manner.keeps_connection && delimiting != Delimiting::Close && !answer.closes;
         let date = |buffer: &mut Vec<u8>| worker.write_date(buffer);
-        write_head(output.buffer(), &answer, body_bytes, manner, keeps, date);
+        write_head(
+            output.buffer(),
+            &answer,
+            delimiting,
+            body_bytes,
+            manner,
+            keeps,
+            date,
+        );
         Self {
             output,
             body: (delimiting != Delimiting::Nothing).then_some(answer.body),

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use crate::support::backend::Step::{ReadHead, Wait};
 use crate::support::backend::{Backend, Gate, Step, write};
 use crate::support::gateway::TestGateway;
+use crate::support::wire::Wire;
 
 /// An answer as it is sent, without what differs every time.
 fn without_ids(answer: &[u8]) -> String {
@@ -114,6 +115,16 @@ fn a_client_of_http_1_0_keeps_its_connection_where_it_asks_for_that() {
     assert_eq!(wire.last_answer().text(), "ok");
 }
 
+/// Asks for an answer that is not held back, because it may have been carried out; the beginning of
+/// it has come.
+fn post(gateway: &TestGateway, version: &str) -> Wire {
+    let mut wire = gateway.wire();
+    let head = format!("POST / {version}\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+    wire.send(head);
+    wire.wait_for("hello");
+    wire
+}
+
 /// The beginning of an answer of unknown length, and the rest of it once the gate opens.
 fn streaming(gate: &Gate, rest: impl IntoIterator<Item = Step>) -> Backend {
     let begin = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
@@ -138,12 +149,7 @@ fn an_answer_of_unknown_length_is_delimited_as_its_client_can_read_it() {
         let gate = Gate::closed();
         let backend = streaming(&gate, [write("3\r\nyou\r\n0\r\n\r\n")]);
         let gateway = TestGateway::in_front_of(&backend);
-        let mut wire = gateway.wire();
-        // Not held back: it may have been carried out.
-        wire.send(format!(
-            "POST / {version}\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
-        ));
-        wire.wait_for("hello");
+        let mut wire = post(&gateway, version);
         gate.open();
         assert_eq!(without_ids(&wire.rest()), expected, "{version}");
     }
@@ -155,11 +161,7 @@ fn an_answer_that_breaks_off_is_never_made_to_look_whole() {
         let gate = Gate::closed();
         let backend = streaming(&gate, [Step::Reset]);
         let gateway = TestGateway::in_front_of(&backend);
-        let mut wire = gateway.wire();
-        wire.send(format!(
-            "POST / {version}\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
-        ));
-        wire.wait_for("hello");
+        let mut wire = post(&gateway, version);
         gate.open();
         match wire.try_rest() {
             Ok(rest) => {

@@ -75,7 +75,6 @@ pub struct Framer {
     role: Role,
     limits: HeadLimits,
     state: State,
-    heads: u64,
     /// Responses to `HEAD` have no body whatever their headers say.
     answers_head: bool,
 }
@@ -88,7 +87,6 @@ impl Framer {
             role,
             limits,
             state: State::Head(HeadScanner::default()),
-            heads: 0,
             answers_head: false,
         }
     }
@@ -96,12 +94,6 @@ impl Framer {
     /// Tells that the next response answers a `HEAD` request (RFC 9112 section 6.3, rule 1).
     pub fn expect_answer_to_head(&mut self, yes: bool) {
         self.answers_head = yes;
-    }
-
-    /// How many complete heads have passed.
-    #[must_use]
-    pub fn heads(&self) -> u64 {
-        self.heads
     }
 
     /// Whether the connection stands between two messages.
@@ -199,7 +191,6 @@ impl Framer {
             _ if self.role == Role::Response && self.answers_head => Body::None,
             other => other,
         };
-        self.heads += 1;
         self.state = match body {
             Body::None | Body::Interim | Body::Sized(0) => State::Head(HeadScanner::default()),
             Body::Sized(length) => State::Sized(length),
