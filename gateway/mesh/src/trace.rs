@@ -94,12 +94,14 @@ impl TraceContext {
 /// Writes the low digits of `number`, lower case, as many as `digits` holds: an even number of up
 /// to 32.
 pub fn write_hex(number: u128, digits: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let bytes = number.to_le_bytes();
-    for (pair, byte) in digits.rchunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    // Of fixed length and without a branch or a table this becomes vector instructions.
+    let mut all = [0; 32];
+    for (pair, byte) in all.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+            *digit = b'0' + nibble + u8::from(nibble > 9) * (b'a' - b'9' - 1);
+        }
     }
+    digits.copy_from_slice(&all[all.len() - digits.len()..]);
 }
 
 /// Reads up to 32 lower-case hex digits.

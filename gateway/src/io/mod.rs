@@ -6,6 +6,7 @@ mod lines;
 mod options;
 mod output;
 mod reader;
+mod sender;
 mod spares;
 
 pub(crate) use downstream::{Arrival, ClientBody, Downstream};
@@ -13,6 +14,7 @@ pub(crate) use lines::{write_length, write_line};
 pub(crate) use options::ConnectionOptions;
 pub(crate) use output::Output;
 pub(crate) use reader::Reader;
-pub(crate) use spares::Spares;
+pub(crate) use sender::Sender;
+pub(crate) use spares::{Spares, with_spares};
 
 use input::Input;

@@ -137,7 +137,7 @@ impl Reader {
 
     /// Gives the buffer back of one that has nothing unread. What has grown with a body is too much
     /// for heads.
-    pub(crate) fn rest(&mut self, spares: &Spares) {
+    pub(crate) fn rest(&mut self, spares: &mut Spares) {
         if self.input.has_grown() {
             drop(self.input.take_buffer());
         } else if self.input.has_buffer() {

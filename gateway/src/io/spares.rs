@@ -1,6 +1,6 @@
 //! Buffers that nobody uses just now.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::cell::RefCell;
 
 use bytes::BytesMut;
 
@@ -11,45 +11,51 @@ const SPARES_MAX: usize = 64;
 /// is read at once, 256 KiB: so 20 MiB are kept at the most.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
-/// The spare buffers of one worker. Only that worker's thread comes here, so the lock is never
-/// waited for.
-#[derive(Debug, Default)]
-pub(crate) struct Spares(Mutex<Lists>);
+thread_local! {
+    static OF_CLIENTS: RefCell<Spares> = const { RefCell::new(Spares::new()) };
+}
 
+/// Lends the spare buffers of the clients' connections that this thread serves.
+pub(crate) fn with_spares<T>(with: impl FnOnce(&mut Spares) -> T) -> T {
+    OF_CLIENTS.with_borrow_mut(with)
+}
+
+/// Spare buffers.
 #[derive(Debug, Default)]
-struct Lists {
+pub(crate) struct Spares {
     inputs: Vec<BytesMut>,
     outputs: Vec<Vec<u8>>,
 }
 
 impl Spares {
-    fn lists(&self) -> MutexGuard<'_, Lists> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The buffer used last, or one that has no room yet.
-    pub(crate) fn take_input(&self) -> BytesMut {
-        self.lists().inputs.pop().unwrap_or_default()
-    }
-
-    pub(crate) fn give_input(&self, buffer: BytesMut) {
-        debug_assert!(buffer.is_empty(), "what is in a buffer belongs to somebody");
-        let mut lists = self.lists();
-        if lists.inputs.len() < SPARES_MAX {
-            lists.inputs.push(buffer);
+    const fn new() -> Self {
+        Self {
+            inputs: Vec::new(),
+            outputs: Vec::new(),
         }
     }
 
     /// The buffer used last, or one that has no room yet.
-    pub(crate) fn take_output(&self) -> Vec<u8> {
-        self.lists().outputs.pop().unwrap_or_default()
+    pub(crate) fn take_input(&mut self) -> BytesMut {
+        self.inputs.pop().unwrap_or_default()
     }
 
-    pub(crate) fn give_output(&self, buffer: Vec<u8>) {
+    pub(crate) fn give_input(&mut self, buffer: BytesMut) {
         debug_assert!(buffer.is_empty(), "what is in a buffer belongs to somebody");
-        let mut lists = self.lists();
-        if lists.outputs.len() < SPARES_MAX && buffer.capacity() <= OUTPUT_BYTES_MAX {
-            lists.outputs.push(buffer);
+        if self.inputs.len() < SPARES_MAX {
+            self.inputs.push(buffer);
+        }
+    }
+
+    /// The buffer used last, or one that has no room yet.
+    pub(crate) fn take_output(&mut self) -> Vec<u8> {
+        self.outputs.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_output(&mut self, buffer: Vec<u8>) {
+        debug_assert!(buffer.is_empty(), "what is in a buffer belongs to somebody");
+        if self.outputs.len() < SPARES_MAX && buffer.capacity() <= OUTPUT_BYTES_MAX {
+            self.outputs.push(buffer);
         }
     }
 }
@@ -60,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_one_used_last_is_used_next_and_no_more_are_kept_than_the_bound() {
-        let spares = Spares::default();
+        let mut spares = Spares::default();
         for size in 1..=SPARES_MAX + 1 {
             spares.give_output(Vec::with_capacity(size));
             spares.give_input(BytesMut::with_capacity(size));

@@ -97,7 +97,7 @@ pub(crate) async fn serve(
     match &pinned.live.plan.routes[decided.route_index].action {
         Action::Respond(fixed) => reply::fixed(record, fixed),
         Action::RespondKeys => reply::keys(record),
-        Action::Forward(backends) => forward::forward(record, backends, body).await,
+        Action::Forward(backends) => forward::forward(record, &pinned, backends, body).await,
     }
 }
 

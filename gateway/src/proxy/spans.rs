@@ -232,7 +232,7 @@ impl<'r> TrySpan<'r> {
         }
         Self {
             trace: TraceContext {
-                parent_id: record.worker.random().max(1),
+                parent_id: fastrand::u64(..).max(1),
                 ..record.trace
             },
             record,

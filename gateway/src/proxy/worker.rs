@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use gateway_core::auth::cache::{BYTES_MAX, ENTRIES_MAX, TokenCache};
 use gateway_core::auth::unknown::UnknownKeys;
 use gateway_core::cluster::aperture::Place;
@@ -22,7 +22,6 @@ use super::propagation;
 use super::record::Record;
 use super::spans::Spans;
 use crate::clock::Clock;
-use crate::io::Spares;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::cells::WorkerCells;
 use crate::telemetry::{access_log, spans};
@@ -36,17 +35,16 @@ pub(crate) struct Worker {
     pub(crate) place: Place,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
-    /// Buffers for clients' connections.
-    pub(crate) spares: Spares,
     pub(crate) log: access_log::Buffer,
     pub(crate) spans: spans::Buffer,
     pub(crate) cells: Arc<WorkerCells>,
     pub(crate) lifecycle: Arc<Lifecycle>,
-    current: Arc<ArcSwap<Live>>,
     state: Mutex<State>,
 }
 
 struct State {
+    /// What is in force, and a look at it costs no more than a comparison.
+    current: Cache<Arc<ArcSwap<Live>>, Arc<Live>>,
     pinned: Arc<Pinned>,
     random: fastrand::Rng,
     tokens: TokenCache,
@@ -73,13 +71,12 @@ impl Worker {
             place,
             clock,
             pool: Pool::default(),
-            spares: Spares::default(),
             log,
             spans,
             cells: Arc::default(),
             lifecycle,
-            current,
             state: Mutex::new(State {
+                current: Cache::new(current),
                 pinned,
                 random: fastrand::Rng::new(),
                 tokens: TokenCache::new(ENTRIES_MAX, BYTES_MAX),
@@ -155,9 +152,9 @@ impl Worker {
 
     /// Takes the plan in force, if it is another one.
     fn follow_plan(&self, state: &mut State) {
-        let pinned = Arc::as_ptr(&state.pinned.live);
-        if !std::ptr::eq(&raw const **self.current.load(), pinned) {
-            state.pinned = Pinned::new(self.current.load_full(), self.index);
+        let current = state.current.load();
+        if !Arc::ptr_eq(current, &state.pinned.live) {
+            state.pinned = Pinned::new(Arc::clone(current), self.index);
         }
     }
 
@@ -177,12 +174,6 @@ impl Worker {
     pub(crate) fn write_date(&self, buffer: &mut Vec<u8>) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         buffer.extend_from_slice(state.date.as_bytes());
-    }
-
-    /// One draw of 64 bits.
-    pub(crate) fn random(&self) -> u64 {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.random.u64(..)
     }
 
     /// The turn of this worker's choice number `choices` of an upstream: workers begin at different

@@ -68,10 +68,11 @@ pub(super) async fn serve(
     let mut driver = Driver {
         worker: &worker,
         connection: &connection,
-        downstream: Arc::new(Downstream::new(socket, limits.head)),
+        downstream: Downstream::new(socket, limits.head),
         timer: Timer::new(worker.clock.clone()),
         departure,
         has_departed: false,
+        awaits_departure: false,
         bounds: Bounds {
             idle: micros(limits.idle_timeout) / 1000,
             head: micros(limits.head_timeout) / 1000,
@@ -141,18 +142,24 @@ enum Next {
 struct Driver<'a, D> {
     worker: &'a Arc<Worker>,
     connection: &'a Arc<Connection>,
-    downstream: Arc<Downstream>,
+    downstream: Downstream,
     timer: Timer,
     /// Ready when the connection is to end because the process leaves.
     departure: Pin<&'a mut D>,
     has_departed: bool,
+    /// The departure will wake the task. To ask it again takes a lock.
+    awaits_departure: bool,
     bounds: Bounds,
 }
 
 impl<D: Future<Output = ()>> Driver<'_, D> {
     /// Whether the process wants this connection to end as soon as it carries no request.
     fn poll_departure(&mut self, context: &mut Context<'_>) -> bool {
-        self.has_departed |= !self.has_departed && self.departure.as_mut().poll(context).is_ready();
+        if self.has_departed || self.awaits_departure && !self.worker.lifecycle.is_leaving() {
+            return self.has_departed;
+        }
+        self.awaits_departure = true;
+        self.has_departed = self.departure.as_mut().poll(context).is_ready();
         self.has_departed
     }
 
@@ -214,7 +221,7 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
         let rest_at = idle_until.min(self.connection.ended_at().saturating_add(REST_AFTER_MS));
         let mut head_began = None;
         let next = poll_fn(|context| {
-            match self.downstream.poll_head(&self.worker.spares, context) {
+            match self.downstream.poll_head(context) {
                 Poll::Pending => {}
                 Poll::Ready(Arrival::Head(head)) => return Poll::Ready(Next::Head(head)),
                 Poll::Ready(Arrival::Refused(reason)) => {
@@ -243,13 +250,13 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
     }
 
     fn arrived(
-        &self,
+        &mut self,
         head: &Bytes,
         head_began: Option<Millis>,
     ) -> Result<(Arrived, Manner), Reason> {
         let parts = request_head(head)?;
         let manner = Manner::of(&parts);
-        let body = ClientBody::of(&self.downstream);
+        let body = ClientBody::of(&mut self.downstream);
         if manner.expects_continue {
             self.downstream.invite_body();
         }
@@ -289,7 +296,7 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
         let mut blocked_until = None;
         let sent = poll_fn(|context| {
             let mut written = 0;
-            match sending.poll(&self.downstream, context, &mut written) {
+            match sending.poll(&mut self.downstream, context, &mut written) {
                 Poll::Ready(sent) => Poll::Ready(sent),
                 Poll::Pending if sending.is_blocked() => {
                     let until = blocked_until.get_or_insert(NEVER);
@@ -311,7 +318,7 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
         if blocked_until.is_some() {
             self.connection.note_end(clock.now_ms());
         }
-        sending.end(&self.worker.spares);
+        sending.end();
         sent
     }
 

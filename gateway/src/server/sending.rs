@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use super::answer::{Delimiting, write_head};
 use super::manner::Manner;
-use crate::io::{Downstream, Output, Spares};
+use crate::io::{Downstream, Output, Spares, with_spares};
 use crate::proxy::{Answer, ResponseBody, Worker};
 
 /// How sending ended.
@@ -32,7 +32,7 @@ impl Sending {
     /// Writes the head into the buffer.
     pub(super) fn begin(answer: Answer, manner: Manner, worker: &Worker) -> Self {
         let mut output = Output::default();
-        output.set_buffer(worker.spares.take_output());
+        output.set_buffer(with_spares(Spares::take_output));
         let body_bytes = answer.body.bytes_left();
         let delimiting = Delimiting::of(answer.status, body_bytes, manner);
         let keeps = manner.keeps_connection && delimiting != Delimiting::Close && !answer.closes;
@@ -64,7 +64,7 @@ impl Sending {
     /// Sends what there is, and counts it; ready when that was all.
     pub(super) fn poll(
         &mut self,
-        downstream: &Downstream,
+        downstream: &mut Downstream,
         context: &mut Context<'_>,
         written: &mut u64,
     ) -> Poll<Sent> {
@@ -112,13 +112,13 @@ impl Sending {
     }
 
     /// Gives the buffer back if all has gone.
-    pub(super) fn end(mut self, spares: &Spares) {
+    pub(super) fn end(mut self) {
         if self.output.is_empty() {
-            spares.give_output(self.output.take_buffer());
+            with_spares(|spares| spares.give_output(self.output.take_buffer()));
         }
     }
 
-    fn sent(&self, downstream: &Downstream, context: &mut Context<'_>) -> Sent {
+    fn sent(&self, downstream: &mut Downstream, context: &mut Context<'_>) -> Sent {
         if self.is_broken {
             if self.delimiting == Delimiting::Close {
                 downstream.reset_at_end();

@@ -9,12 +9,14 @@ use tokio::time::Sleep;
 
 use crate::clock::{Clock, NEVER};
 
-/// Waits for one deadline after another. They move with every request; the timer is touched only
-/// when one comes earlier than it is set for, and looks again when it fires.
+/// Waits for one deadline after another, for one task. They move with every request; the timer is
+/// touched only when one comes earlier than it is set for, and looks again when it fires.
 pub(super) struct Timer {
     clock: Clock,
     sleep: Option<Pin<Box<Sleep>>>,
     armed_for: Millis,
+    /// It will wake the task. To tell it so again takes a lock.
+    is_awaited: bool,
 }
 
 impl Timer {
@@ -23,6 +25,7 @@ impl Timer {
             clock,
             sleep: None,
             armed_for: NEVER,
+            is_awaited: false,
         }
     }
 
@@ -38,7 +41,12 @@ impl Timer {
             if self.armed_for == NEVER {
                 return Poll::Pending;
             }
+            if self.is_awaited && !sleep.is_elapsed() {
+                return Poll::Pending;
+            }
+            self.is_awaited = true;
             ready!(sleep.as_mut().poll(context));
+            self.is_awaited = false;
             self.armed_for = NEVER;
             if self.clock.now_ms() >= deadline {
                 return Poll::Ready(());

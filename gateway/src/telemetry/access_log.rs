@@ -14,8 +14,8 @@ use super::line::TimeText;
 use super::log_writer::{Message, Order, Output, Shared, Writer, lines};
 
 /// Bytes of a worker's buffer at which it is handed to the writer.
-const BUFFER_BYTES: usize = 32 * 1024;
-/// Buffers that may wait for the writer: 8 MiB.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// Buffers that may wait for the writer: 16 MiB.
 const BUFFERS_QUEUED_MAX: usize = 256;
 
 /// The writing end of the log, shared by the workers.

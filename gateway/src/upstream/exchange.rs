@@ -10,7 +10,7 @@ use http::Method;
 
 use super::answer_head::{AnswerHead, InvalidAnswer};
 use super::{BodyError, HeldBody, Link, RequestBody, RequestHead, request_head};
-use crate::io::Output;
+use crate::io::{Output, Sender};
 
 /// Frames of a body that is thrown away.
 const DISCARD_FRAMES_MAX: usize = 16;
@@ -224,9 +224,10 @@ impl Link {
                     }
                 }
             }
+            let mut socket = Sender(&self.socket);
             let sent = self
                 .output
-                .poll_write(&mut self.socket, context, &mut self.sent_bytes);
+                .poll_write(&mut socket, context, &mut self.sent_bytes);
             ready!(sent).map_err(SendError::Io)?;
             if self.sending.is_none() {
                 return Poll::Ready(Ok(()));

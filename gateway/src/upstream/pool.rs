@@ -21,26 +21,24 @@ struct Idle {
 /// The idle connections of one worker. Only that worker's thread comes here, so the lock is
 /// never waited for.
 #[derive(Default)]
-pub(crate) struct Pool {
-    state: Mutex<State>,
-    /// An idle connection has no buffers: it takes those that the last one has given back.
-    spares: Spares,
-}
+pub(crate) struct Pool(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     idle: HashMap<SocketAddr, Vec<Idle>, foldhash::fast::RandomState>,
+    /// An idle connection has no buffers: it takes those that the last one has given back.
+    spares: Spares,
 }
 
 impl Pool {
     /// The connection used last, because it is the least likely to have been closed.
     pub(crate) fn take(&self, address: SocketAddr, now: Millis) -> Option<Box<Link>> {
-        let state = &mut *self.lock();
-        let idle = state.idle.get_mut(&address)?;
+        let State { idle, spares } = &mut *self.lock();
+        let idle = idle.get_mut(&address)?;
         while let Some(mut candidate) = idle.pop() {
             if now < candidate.ends_at && candidate.link.is_reusable() {
-                candidate.link.reader.set_buffer(self.spares.take_input());
-                candidate.link.output.set_buffer(self.spares.take_output());
+                candidate.link.reader.set_buffer(spares.take_input());
+                candidate.link.output.set_buffer(spares.take_output());
                 return Some(candidate.link);
             }
         }
@@ -48,7 +46,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a connection whose answer has been read to its end, within the upstream's bounds.
@@ -70,10 +68,10 @@ impl Pool {
             return;
         }
         link.is_reused = true;
-        self.spares.give_input(link.reader.take_buffer());
-        self.spares.give_output(link.output.take_buffer());
-        let state = &mut *self.lock();
-        let idle = state.idle.entry(address).or_default();
+        let State { idle, spares } = &mut *self.lock();
+        spares.give_input(link.reader.take_buffer());
+        spares.give_output(link.output.take_buffer());
+        let idle = idle.entry(address).or_default();
         if idle.len() < bounds.idle_max {
             idle.push(Idle { link, ends_at });
         }
@@ -188,7 +186,7 @@ mod tests {
     }
 
     /// Whether one buffer of each kind is kept, with room from its last use.
-    fn has_one_of_each(spares: &Spares) -> bool {
+    fn has_one_of_each(spares: &mut Spares) -> bool {
         let (input, output) = (spares.take_input(), spares.take_output());
         let are_used = input.capacity() > 0 && output.capacity() > 0;
         let are_alone = spares.take_input().capacity() == 0 && spares.take_output().capacity() == 0;
@@ -212,7 +210,7 @@ mod tests {
             assert_eq!(reply.head.status, 200);
             let used = reply.discard().expect("it can be used again");
             pool.give(address, used, &BOUNDS, 0);
-            assert!(has_one_of_each(&pool.spares), "{turn}");
+            assert!(has_one_of_each(&mut pool.lock().spares), "{turn}");
             link = pool.take(address, 0).expect("it is open");
             assert!(link.is_reused);
         }

@@ -193,19 +193,17 @@ impl HeadScanner {
             });
         }
         let malformed = malformed(role, self.lines);
-        let colon = colon(line).ok_or(malformed)?;
-        let (name, value) = (&line[..colon], &line[colon + 1..]);
         // A blank before the name is folding, one before the colon is refused too
         // (RFC 9112 sections 5.1 and 5.2): neither is a token character.
         // Those of a request are looked at where they become names and values; those of an answer go
         // on as they are.
-        let is_checked = role == Role::Response;
-        if is_checked
-            && (name.is_empty() || !name.iter().all(|&byte| METHOD_CHARACTERS[byte as usize]))
-        {
-            return Err(malformed);
-        }
-        if is_checked && has_control(value) {
+        let colon = match role {
+            Role::Request => colon(line),
+            Role::Response => end_of_token(line).filter(|&end| end > 0 && line[end] == b':'),
+        };
+        let colon = colon.ok_or(malformed)?;
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if role == Role::Response && has_control(value) {
             return Err(malformed);
         }
         match name.len() {
@@ -267,6 +265,12 @@ impl HeadScanner {
             (false, None, Role::Response) => Body::UntilClose,
         })
     }
+}
+
+/// Where the first character stands that no token has.
+fn end_of_token(line: &[u8]) -> Option<usize> {
+    let is_outside = |&byte: &u8| !METHOD_CHARACTERS[byte as usize];
+    line.iter().position(is_outside)
 }
 
 /// Control characters other than a tab have no place in a value (RFC 9110 section 5.5).

@@ -99,7 +99,7 @@ impl Forwarding<'_> {
         if !failure.is_load() {
             return (!left.is_zero()).then_some(Duration::ZERO);
         }
-        let random = record.worker.random();
+        let random = fastrand::u64(..);
         let retry_after = ending.retry_after(clock.to_unix_seconds(now));
         let pause = policy
             .backoff

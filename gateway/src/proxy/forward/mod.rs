@@ -14,7 +14,7 @@ mod hold;
 mod request;
 mod told;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gateway_core::cluster::aperture::Vantage;
@@ -28,6 +28,7 @@ use gateway_core::words::time::Millis;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::answer::Answer;
+use super::live::Pinned;
 use super::record::Record;
 use super::reply;
 use super::spans::TrySpan;
@@ -111,14 +112,14 @@ struct Span {
 /// Sends a request to one of a route's upstreams and answers with what comes back.
 pub(super) async fn forward(
     mut record: Box<Record>,
+    pinned: &Pinned,
     backends: &Backends,
     incoming: ClientBody,
 ) -> Answer {
-    let pinned = Arc::clone(&record.pinned);
     let plan = &pinned.live.plan;
     let (position, target) = backends.choose(|| {
         let key = backends.sticky().and_then(|key| record.key_hash(key));
-        key.unwrap_or_else(|| record.worker.random())
+        key.unwrap_or_else(|| fastrand::u64(..))
     });
     let cluster_index = target.cluster;
     let cluster = &plan.clusters[cluster_index];
@@ -214,7 +215,7 @@ impl Forwarding<'_> {
         let choice = Choice {
             tried: &self.tried,
             now,
-            random: record.worker.random(),
+            random: fastrand::u64(..),
             turn: record.worker.turn(self.cells.tries.get()),
             key: self.key,
             may_probe: record.parts.method.is_idempotent(),
