@@ -1,9 +1,12 @@
-# The images of all services, from one build: `docker build --target gateway .`, or `users`, or
-# `products`. Each holds one static binary, the roots that TLS needs and nothing else: no shell,
+# The images of all services: `docker build --target gateway .`, or `users`, or `products`. Each holds one static binary, the roots that TLS needs and nothing else: no shell,
 # no package manager, nobody to become. docs/images.md has sizes and checks.
 
-# To be reproducible to the byte, name it with its digest: --build-arg RUST_IMAGE=rust@sha256:…
+# To be reproducible to the byte, name it with its digest, --build-arg RUST_IMAGE=rust@sha256:…, and
+# leave out what is measured: --build-arg PGO=no.
 ARG RUST_IMAGE=rust:1.95.0-bookworm
+# Whether the gateway is compiled by a profile of its use (docs/tuning.md): yes, no, or auto, which
+# is yes unless the processor is emulated.
+ARG PGO=auto
 
 # ---------------------------------------------------------------------------------------------
 FROM ${RUST_IMAGE} AS build
@@ -32,14 +35,42 @@ RUN for crate in gateway gateway/core gateway/mesh users-svc products-svc bench;
     done && \
     cargo auditable build --locked --release -p gateway -p users-svc -p products-svc
 
-COPY . .
+COPY gateway gateway
+
+# ---------------------------------------------------------------------------------------------
+FROM build AS build-services
+COPY users-svc users-svc
+COPY products-svc products-svc
 # Copied files may be older than what was built from the empty ones.
 RUN find gateway users-svc products-svc -name '*.rs' -exec touch {} + && \
-    cargo auditable build --locked --release -p gateway -p users-svc -p products-svc && \
+    cargo auditable build --locked --release -p users-svc -p products-svc && \
     mkdir /out && \
-    for name in gateway users-svc products-svc; do \
+    for name in users-svc products-svc; do \
         install -m 0555 /target/*/release/"$name" /out/ && strip --strip-all /out/"$name" || exit; \
     done
+
+# ---------------------------------------------------------------------------------------------
+FROM build AS build-gateway
+COPY bench bench
+ARG PGO
+ARG BUILDPLATFORM
+ARG TARGETPLATFORM
+RUN find gateway bench -name '*.rs' -exec touch {} + && mkdir /out && \
+    case "$PGO" in \
+        yes | no) ;; \
+        auto) PGO=yes; [ "$BUILDPLATFORM" = "$TARGETPLATFORM" ] || PGO=no ;; \
+        *) echo "PGO is yes, no or auto, not $PGO" >&2; exit 1 ;; \
+    esac && \
+    if [ "$PGO" = yes ]; then \
+        echo 'Compiling the gateway by a profile of its use; --build-arg PGO=no is quicker.' && \
+        { bench/pgo.sh --tool || rustup component add llvm-tools; } && \
+        PGO_BUILD='cargo auditable build' bench/pgo.sh && \
+        install -m 0555 target/pgo/gateway /out/; \
+    else \
+        cargo auditable build --locked --release -p gateway && \
+        install -m 0555 /target/*/release/gateway /out/; \
+    fi && \
+    strip --strip-all /out/gateway
 
 # ---------------------------------------------------------------------------------------------
 FROM scratch AS base
@@ -57,7 +88,7 @@ LABEL org.opencontainers.image.licenses="Apache-2.0" \
 FROM base AS gateway
 LABEL org.opencontainers.image.title="gateway" \
       org.opencontainers.image.description="API gateway and service mesh for Amazon ECS"
-COPY --from=build /out/gateway /gateway
+COPY --from=build-gateway /out/gateway /gateway
 COPY --chmod=0444 copilot/gateway/routes.yaml /etc/gateway/routes.yaml
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/gateway", "healthcheck"]
 ENTRYPOINT ["/gateway"]
@@ -66,7 +97,7 @@ CMD ["run", "--config", "/etc/gateway/routes.yaml"]
 FROM base AS users
 LABEL org.opencontainers.image.title="users" \
       org.opencontainers.image.description="The users service"
-COPY --from=build /out/users-svc /users-svc
+COPY --from=build-services /out/users-svc /users-svc
 # Amazon RDS has authorities of its own, which are not among those above.
 COPY --chmod=0444 users-svc/rds-global-bundle.pem /etc/ssl/rds-global-bundle.pem
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/users-svc", "healthcheck"]
@@ -75,6 +106,6 @@ ENTRYPOINT ["/users-svc"]
 FROM base AS products
 LABEL org.opencontainers.image.title="products" \
       org.opencontainers.image.description="The products service"
-COPY --from=build /out/products-svc /products-svc
+COPY --from=build-services /out/products-svc /products-svc
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/products-svc", "healthcheck"]
 ENTRYPOINT ["/products-svc"]

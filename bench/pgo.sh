@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Builds the gateway with profile-guided optimisation: a build that counts is put through
 # `bench peers`, and a second one is compiled by what was counted. The result is target/pgo/gateway.
+#
+#   bench/pgo.sh            builds it; PGO_BUILD is what builds in place of `cargo build`
+#   bench/pgo.sh --tool     prints the path of the llvm-profdata that it would use
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -31,14 +34,29 @@ profdata() {
 }
 
 # build FOLDER FLAGS...: with a target of its own, the flags are not for build scripts and macros.
+# In one piece: 6 % fewer instructions for some minutes. What was counted is found again by names that
+# the compiler makes of this too.
 build() {
     local into=$1
     shift
-    RUSTFLAGS="${RUSTFLAGS:-} $*" cargo build --release --locked -p gateway \
+    # shellcheck disable=SC2086 # PGO_BUILD is words
+    CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
+        RUSTFLAGS="${RUSTFLAGS:-} $*" ${PGO_BUILD:-cargo build} --release --locked -p gateway \
         --target "$host" --target-dir "$into"
 }
 
 tool=$(profdata)
+case ${1:-} in
+    '') ;;
+    --tool)
+        printf '%s\n' "$tool"
+        exit
+        ;;
+    *)
+        say "pgo.sh: no argument, or --tool, not $1"
+        exit 2
+        ;;
+esac
 rm -rf -- "$counts" "$profile"
 mkdir -p -- "$counts"
 
@@ -46,9 +64,8 @@ say '1 of 4: a gateway that counts (as long as a first build)'
 build "$folder/counting" -Cprofile-generate="$counts"
 
 say '2 of 4: its load'
-cargo build --release --locked -p bench
 # The kinds of request that it is to be good at, and what it refuses on the way.
-target/release/bench peers --gateway "$folder/counting/$host/release/gateway" \
+cargo run --release --locked -p bench -- peers --gateway "$folder/counting/$host/release/gateway" \
     --only gateway,gateway-open,gateway-es256,gateway-rs256-uncached,gateway-100-endpoints \
     --baseline gateway --scenario 1k,100k,upload-100k,chunked,headers-40 \
     --rounds 1 --duration 1s --warmup 0s

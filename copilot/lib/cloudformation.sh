@@ -118,7 +118,7 @@ push_image() {
     [ -n "$repository" ] ||
         fail "the stack $app-$environment-repositories has no repository for $1; make it: ./copilotw.sh init $app$(common_arguments)"
     image=$repository:$2
-    docker build --platform "$platform" --target "$1" --tag "$image" . >&2 ||
+    docker build --platform "$platform" --target "$1" --tag "$image" --build-arg PGO . >&2 ||
         fail "the image of $1 could not be built; the lines above say why. When that is mended, go on with: $again"
     # Each time: the login lasts 12 hours, and a build may take long.
     aws ecr get-login-password | docker login --username AWS --password-stdin "${repository%%/*}" >&2 ||

@@ -50,6 +50,15 @@ class Build(unittest.TestCase):
             for test in toml(f"{member}/Cargo.toml").get("test", []):
                 self.assertIn("path", test, f"{member}: {test['name']}")
 
+    def test_the_profile_is_made_as_the_image_is_built_otherwise(self):
+        # What was counted is found again only if both builds are of the same kind.
+        _, build = dockerfile.stages()["build-gateway"]
+        made = next(text for word, text in build if word == "RUN")
+        self.assertEqual(len(re.findall(r"cargo auditable build", made)), 2)
+        self.assertIn("PGO_BUILD='cargo auditable build' bench/pgo.sh", made)
+        default = next(arguments for word, arguments in dockerfile.instructions() if word == "ARG" and arguments.startswith("PGO="))
+        self.assertEqual(default, "PGO=auto")
+
     def test_the_compiler_is_the_one_that_everybody_uses(self):
         image = next(arguments for word, arguments in dockerfile.instructions() if word == "ARG" and arguments.startswith("RUST_IMAGE="))
         channel = toml("rust-toolchain.toml")["toolchain"]["channel"]
@@ -59,10 +68,10 @@ class Build(unittest.TestCase):
         for path in (
             ".git/config", ".env", ".local/keys/rs256.pem", ".venv/bin/python", "target/release/gateway", "users.db",
             "copilot/.workspace", "copilot/users/manifest.yml", "docs/images.md", "gateway/tests/shell/main.rs",
-            "gateway/core/src/file/tests/good.rs", "bench/src/main.rs",
+            "gateway/core/src/file/tests/good.rs", "bench/pingora-minimal/src/main.rs", "bench/tests/main.rs",
         ):
             self.assertTrue(dockerfile.is_ignored(path), path)
-        for path in ("Cargo.lock", "gateway/src/main.rs", "gateway/core/src/lib.rs", "users-svc/migrations/0001_schema.sql"):
+        for path in ("Cargo.lock", "gateway/src/main.rs", "gateway/core/src/lib.rs", "users-svc/migrations/0001_schema.sql", "bench/pgo.sh"):
             self.assertFalse(dockerfile.is_ignored(path), path)
 
 
