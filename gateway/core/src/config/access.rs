@@ -141,7 +141,7 @@ pub(super) fn visit_struct<'de, V: Visitor<'de>>(
             fields.push(Field::Given(name, value));
         }
     }
-    for name in free {
+    for name in free.into_iter().filter(|_| session.has_bad()) {
         let path = join(&place.path, name);
         if !matches!(session.verdict(&path), Verdict::Good) {
             fields.push(Field::Absent(name, path));

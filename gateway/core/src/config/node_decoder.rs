@@ -1,9 +1,12 @@
 //! A [`Node`] as a serde deserializer.
 
+use std::fmt;
+
 use serde::de::{Deserializer, Error as _, Expected, Visitor};
 
 use super::access::{self, EnumContent, ListItems, MapEntries, TupleItems};
 use super::error::Error;
+use super::near::list;
 use super::session::{BOOLEAN, Place, Session, one_of};
 use super::text_or::TEXT_OR;
 use super::tree::{Entry, Meaning, Node, Value};
@@ -12,6 +15,15 @@ use super::tree::{Entry, Meaning, Node, Value};
 pub(super) struct NodeDecoder<'a, 's, 'p> {
     pub(super) session: &'s Session<'p>,
     pub(super) place: &'a Place<'a>,
+}
+
+/// What is expected, put into words when it is not there.
+struct Lazily<F>(F);
+
+impl<F: Fn() -> String> Expected for Lazily<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0())
+    }
 }
 
 impl<'a, 's, 'p> NodeDecoder<'a, 's, 'p> {
@@ -210,7 +222,8 @@ impl<'de> Deserializer<'de> for NodeDecoder<'_, '_, '_> {
         length: usize,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let items = self.list(&format!("a list of {length} items").as_str())?;
+        let expected = Lazily(|| format!("a list of {length} items"));
+        let items = self.list(&expected)?;
         if items.len() != length {
             let message = format!("expected {length} items, found {}", items.len());
             return Err(Error::fault(message, None));
@@ -238,8 +251,8 @@ impl<'de> Deserializer<'de> for NodeDecoder<'_, '_, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let keys = super::near::list(fields);
-        let entries = self.map(&format!("a map; its keys are {keys}").as_str())?;
+        let expected = Lazily(|| format!("a map; its keys are {}", list(fields)));
+        let entries = self.map(&expected)?;
         access::visit_struct(self, entries, fields, visitor)
     }
 
@@ -249,15 +262,16 @@ impl<'de> Deserializer<'de> for NodeDecoder<'_, '_, '_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let expected = one_of(variants);
+        let expected = Lazily(|| one_of(variants));
         let (word, content) = if let Value::Map(entries) = &self.place.node.value {
             let [entry] = entries.as_slice() else {
                 let message = format!("expected a single key, found {}", entries.len());
-                return Err(Error::fault(message, Some(format!("keep {expected}"))));
+                let help = format!("keep {}", one_of(variants));
+                return Err(Error::fault(message, Some(help)));
             };
             (&entry.key, Some(entry))
         } else {
-            self.text(&expected.as_str())?;
+            self.text(&expected)?;
             (self.place.node, None)
         };
         if !variants.contains(&word.text()) {

@@ -261,7 +261,6 @@ impl Builder<'_, '_> {
             self.count(node.size(), position)?;
             self.anchors.insert(anchor, node.clone());
         }
-        let path = self.path();
         match self.open.last_mut().map(|open| &mut open.content) {
             None => self.root = Some(node),
             Some(Content::List(items)) => items.push(node),
@@ -270,18 +269,11 @@ impl Builder<'_, '_> {
                     Key::Known(key) => entries.push(Entry { key, value: node }),
                     Key::Refused => {}
                     Key::Awaited => {
-                        *key = match refuse_key(&node, seen) {
-                            None => Key::Known(node),
-                            Some((message, help)) => {
-                                self.problems.push(Problem {
-                                    position: Some(node.position),
-                                    path,
-                                    message,
-                                    help: Some(help),
-                                    warning: None,
-                                });
-                                Key::Refused
-                            }
+                        if let Some((message, help)) = refuse_key(&node, seen) {
+                            *key = Key::Refused;
+                            self.report(position, message, help);
+                        } else {
+                            *key = Key::Known(node);
                         }
                     }
                 }

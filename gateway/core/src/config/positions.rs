@@ -1,6 +1,7 @@
 //! From a path such as `routes[3].timeout` to its place in the file.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use super::problem::Position;
@@ -14,7 +15,7 @@ use super::tree::{Node, Value, quote};
 pub struct Positions {
     root: Option<Node>,
     /// Made when the first path is looked up: a document without mistakes needs none.
-    places: OnceLock<BTreeMap<String, Place>>,
+    places: OnceLock<Places>,
 }
 
 /// A scalar that a file has.
@@ -27,6 +28,9 @@ pub struct Leaf {
     /// Where it stands.
     pub position: Position,
 }
+
+/// By path. A hostile file costs no more than an honest one: its keys cannot know the hasher's seed.
+type Places = HashMap<String, Place, foldhash::fast::RandomState>;
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -98,10 +102,11 @@ impl Positions {
         }
     }
 
-    fn places(&self) -> &BTreeMap<String, Place> {
+    fn places(&self) -> &Places {
         self.places.get_or_init(|| {
-            let mut places = BTreeMap::new();
+            let mut places = Places::default();
             if let Some(root) = &self.root {
+                places.reserve(root.size());
                 walk(root, String::new(), None, &mut places);
             }
             places
@@ -109,7 +114,7 @@ impl Positions {
     }
 }
 
-fn walk(node: &Node, path: String, key: Option<Position>, places: &mut BTreeMap<String, Place>) {
+fn walk(node: &Node, path: String, key: Option<Position>, places: &mut Places) {
     let is_collection = match &node.value {
         Value::List(items) => {
             for (index, value) in items.iter().enumerate() {
@@ -184,16 +189,23 @@ pub fn join(path: &str, key: &str) -> String {
     if key.is_empty() || !key.bytes().all(is_word) {
         return format!("{path}[{key:?}]");
     }
-    if path.is_empty() {
-        return key.to_owned();
+    // Made for every value of a file, so without the machinery of `format!`.
+    let mut joined = String::with_capacity(path.len() + 1 + key.len());
+    joined.push_str(path);
+    if !path.is_empty() {
+        joined.push('.');
     }
-    format!("{path}.{key}")
+    joined.push_str(key);
+    joined
 }
 
 /// The path of item `index` of the list at `path`.
 #[must_use]
 pub fn item(path: &str, index: usize) -> String {
-    format!("{path}[{index}]")
+    let mut item = String::with_capacity(path.len() + "[100000]".len());
+    item.push_str(path);
+    let _never_fails = write!(item, "[{index}]");
+    item
 }
 
 /// Whether `path` lies below `ancestor`.

@@ -145,6 +145,11 @@ impl Session<'_> {
         })
     }
 
+    /// Whether an earlier pass found anything bad or absent.
+    pub(super) fn has_bad(&self) -> bool {
+        !self.state.borrow().bad.is_empty()
+    }
+
     pub(super) fn verdict(&self, path: &str) -> Verdict {
         match self.state.borrow().bad.get(path).map(Attempts::current) {
             None => Verdict::Good,

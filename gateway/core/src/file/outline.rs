@@ -1,7 +1,7 @@
 //! What a routes file defines, by name: enough to say what another one changes.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Debug};
+use std::fmt::{self, Debug, Write as _};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::Serialize;
@@ -48,11 +48,12 @@ pub struct Change {
 
 impl Outline {
     pub(super) fn of(file: &RoutesFile) -> Self {
-        let defaults = digest(&file.defaults);
+        let mut digests = Digests::default();
+        let defaults = digests.of(&file.defaults);
         let routes = file.routes.iter();
         Self {
             routes: routes
-                .map(|route| (route.name.as_str().into(), digest(route) ^ defaults))
+                .map(|route| (route.name.as_str().into(), digests.of(route) ^ defaults))
                 .collect(),
             upstreams: section(&file.upstreams),
             jwt_providers: section(&file.jwt_providers),
@@ -73,17 +74,28 @@ impl Outline {
 }
 
 fn section(specs: &BTreeMap<String, impl Debug>) -> Section {
+    let mut digests = Digests::default();
     let specs = specs.iter();
     specs
-        .map(|(name, spec)| (name.as_str().into(), digest(spec)))
+        .map(|(name, spec)| (name.as_str().into(), digests.of(spec)))
         .collect()
 }
 
-/// Of all that was written, for derived `Debug` leaves nothing out.
-fn digest(spec: &impl Debug) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    format!("{spec:?}").hash(&mut hasher);
-    hasher.finish()
+/// Makes digests of all that was written, for derived `Debug` leaves nothing out.
+#[derive(Default)]
+struct Digests {
+    /// The specification as text; its room is used again.
+    text: String,
+}
+
+impl Digests {
+    fn of(&mut self, spec: &impl Debug) -> u64 {
+        self.text.clear();
+        write!(self.text, "{spec:?}").expect("a string takes all of it");
+        let mut hasher = DefaultHasher::new();
+        self.text.hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 impl fmt::Display for Change {
