@@ -3,6 +3,7 @@
 //! pingora's server hosts: it gives each of our services its own runtime and threads, keeps
 //! the table of listening sockets, and waits for the end.
 
+mod aside;
 mod background;
 mod documents;
 mod endpoints;
@@ -281,7 +282,7 @@ impl Gateway {
             is_program: program.is_some(),
             look_interval: options.config_interval,
             started: settings.clone(),
-            outline,
+            outline: Arc::new(outline),
             log: LogOutput::new(Arc::clone(&access_log), settings.access_log.clone()),
         });
         server.add_service(Background {

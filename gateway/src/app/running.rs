@@ -10,11 +10,13 @@ use gateway_core::plan::{Cluster, Plan};
 use tokio::time::{Instant, sleep};
 
 use super::Cause;
+use super::aside::aside;
 use super::endpoints::{Sources, runtime};
 use super::parts::{Context, Parts};
 use super::upstreams::{Upstream, health, succeed};
 use crate::health_check::HealthWatch;
 use crate::proxy::Live;
+use crate::telemetry::cells::Cells;
 use crate::telemetry::ledger::Ledger;
 
 /// How long a new configuration waits for the first answers about what is new in it: endpoints,
@@ -57,11 +59,8 @@ impl Running {
         context.lifecycle.wait_for(waiting);
         let upstreams = succeed(&[], &plan, settings, &parts, &context);
         let health = health(Vec::new(), &upstreams);
-        let counted = Counted {
-            ledger: &Ledger::new(workers),
-            limits: &[],
-        };
-        let live = live(plan, counted, &parts, &upstreams, &context);
+        let counted = Ledger::new(workers).succeed(&plan);
+        let live = live(plan, counted, Limits(&[]), &parts, &upstreams, &context);
         Ok(Self {
             live: Arc::new(ArcSwap::from_pointee(live)),
             earlier: Vec::new(),
@@ -95,7 +94,7 @@ impl Running {
     /// What would have ended a start; nothing has changed then.
     pub(super) async fn change(
         &mut self,
-        mut plan: Plan,
+        plan: Plan,
         settings: &Settings,
     ) -> Result<Vec<String>, Cause> {
         let context = &self.context;
@@ -103,22 +102,19 @@ impl Running {
         let parts = prepare.await?;
         parts.fetch();
         let unanswered = first_answers(&plan, &parts, &self.parts).await;
+        let live_before = self.live.load_full();
+        let trusts = plan.providers.iter().map(|provider| &provider.name);
+        let trusts = trusts.filter(|name| parts.is_trust_of(&self.parts, name));
+        let trusts = trusts.cloned().collect();
+        let (plan, counted) = successor(plan, &live_before, trusts).await;
         // From here to the end nothing is awaited, so that no set and no key changes meanwhile.
         parts.install();
-        let live_before = self.live.load_full();
-        plan.succeed(&live_before.plan, |provider| {
-            parts.is_trust_of(&self.parts, provider)
-        });
         let upstreams = succeed(&self.upstreams, &plan, settings, &parts, context);
         let limits = live_before.plan.clusters.iter().zip(&live_before.adaptive);
         let limits: Vec<_> = limits
             .filter_map(|(cluster, limit)| Some((&*cluster.name, limit.as_ref()?)))
             .collect();
-        let counted = Counted {
-            ledger: &live_before.ledger,
-            limits: &limits,
-        };
-        let next = live(plan, counted, &parts, &upstreams, context);
+        let next = live(plan, counted, Limits(&limits), &parts, &upstreams, context);
         let wanted = parts.unanswered(&next.plan, &Parts::default());
         self.live.store(Arc::new(next));
         context.lifecycle.wait_only_for(&wanted);
@@ -137,10 +133,28 @@ impl Running {
 
     /// Takes apart the earlier plans that no request has any more.
     pub(super) fn clear(&mut self) {
-        self.earlier.retain(|live| Arc::strong_count(live) > 1);
+        let is_unused = |live: &mut Arc<Live>| Arc::strong_count(live) == 1;
+        let mut gone: Vec<_> = self.earlier.extract_if(.., is_unused).collect();
         let beyond = self.earlier.len().saturating_sub(EARLIER_MAX);
-        self.earlier.drain(..beyond);
+        gone.extend(self.earlier.drain(..beyond));
+        if !gone.is_empty() {
+            let _nobody_waits = aside(move || drop(gone));
+        }
     }
+}
+
+/// The plan with the numbers of the one before, and its counters: what grows with the number of
+/// routes. `trusts` names the providers whose keys and deny lists are those of before.
+async fn successor(mut plan: Plan, before: &Arc<Live>, trusts: Vec<Box<str>>) -> (Plan, Counted) {
+    let before = Arc::clone(before);
+    let work = aside(move || {
+        plan.succeed(&before.plan, |provider| {
+            trusts.iter().any(|name| **name == *provider)
+        });
+        let counted = before.ledger.succeed(&plan);
+        (plan, counted)
+    });
+    work.await
 }
 
 /// Waits for what is new, within the bound; returns what is not there.
@@ -155,19 +169,18 @@ async fn first_answers(plan: &Plan, parts: &Parts, before: &Parts) -> Vec<String
     }
 }
 
-/// What was counted under the plan before.
-#[derive(Clone, Copy)]
-struct Counted<'a> {
-    ledger: &'a Ledger,
-    /// The limits that find themselves, by their upstreams' names.
-    limits: &'a [(&'a str, &'a Arc<AdaptiveLimit>)],
-}
+/// The counters of a plan, and each worker's share of them.
+type Counted = (Ledger, Vec<Arc<Cells>>);
 
-impl Counted<'_> {
+/// The limits that find themselves, of the plan before, by their upstreams' names.
+#[derive(Clone, Copy)]
+struct Limits<'a>(&'a [(&'a str, &'a Arc<AdaptiveLimit>)]);
+
+impl Limits<'_> {
     /// The limit of an upstream that has one; what was found out goes on under the same rules.
-    fn limit(self, cluster: &Cluster, workers: usize) -> Option<Arc<AdaptiveLimit>> {
+    fn of(self, cluster: &Cluster, workers: usize) -> Option<Arc<AdaptiveLimit>> {
         let (rules, shares) = (cluster.adaptive?, cluster.priorities);
-        let mut known = self.limits.iter();
+        let mut known = self.0.iter();
         let known =
             known.find(|(name, limit)| **name == *cluster.name && limit.goes_by(rules, shares));
         Some(match known {
@@ -179,14 +192,14 @@ impl Counted<'_> {
 
 fn live(
     plan: Plan,
-    before: Counted<'_>,
+    (ledger, cells): Counted,
+    before: Limits<'_>,
     parts: &Parts,
     upstreams: &[Upstream],
     context: &Context,
 ) -> Live {
-    let (ledger, cells) = before.ledger.succeed(&plan);
     let limits = plan.clusters.iter();
-    let limits = limits.map(|cluster| before.limit(cluster, cells.len()));
+    let limits = limits.map(|cluster| before.of(cluster, cells.len()));
     let live = Live {
         adaptive: limits.collect(),
         trusts: parts.keys.iter().map(|it| Arc::clone(&it.trust)).collect(),

@@ -4,7 +4,7 @@
 //! outlives a plan. So a number is taken over only by what is the same in all that a verdict rests
 //! on; everything else gets one that nothing ever had.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 
 use super::Plan;
@@ -57,12 +57,10 @@ impl Plan {
 /// The policies of a plan by a text that equal ones have in common: there may be thousands.
 fn known(plan: &Plan) -> HashMap<String, Vec<&Policy>> {
     let policies = plan.routes.iter().flat_map(|route| route.auth.policies());
+    let mut seen = HashSet::new();
     let mut known: HashMap<String, Vec<&Policy>> = HashMap::new();
-    for policy in policies {
-        let alike = known.entry(text(policy)).or_default();
-        if alike.iter().all(|other| other.id != policy.id) {
-            alike.push(policy);
-        }
+    for policy in policies.filter(|policy| seen.insert(policy.id)) {
+        known.entry(text(policy)).or_default().push(policy);
     }
     known
 }

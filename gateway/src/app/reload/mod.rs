@@ -22,13 +22,14 @@ pub(crate) use source::LoadError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway_core::file::{Compiled, Outline, Settings};
+use gateway_core::file::{Changes, Compiled, Outline, Settings};
 use gateway_core::plan::Plan;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use super::Cause;
+use super::aside::aside;
 use super::endpoints::runtime;
 use super::log_output::LogOutput;
 use super::running::Running;
@@ -37,10 +38,6 @@ use crate::cause::chain;
 use crate::clock::Clock;
 use files::Look;
 use source::Held;
-
-/// Added to the priority of a thread that has time (nice(2)): the most there is.
-#[cfg(target_os = "linux")]
-const NICEST: i32 = 19;
 
 /// The place that a process read its first configuration from.
 pub(super) struct Origin {
@@ -143,7 +140,7 @@ pub(super) struct Reloader {
     /// As at the start of the process.
     pub(super) started: Settings,
     /// Of the configuration in force.
-    pub(super) outline: Outline,
+    pub(super) outline: Arc<Outline>,
     pub(super) log: LogOutput,
 }
 
@@ -239,13 +236,17 @@ impl Reloader {
     async fn reload(&mut self, running: &mut Running, settles: bool, why: &str) -> Outcome {
         let source = self.origin.source.clone();
         let since = self.origin.look.clone();
-        let held = aside(move || {
+        let before = Arc::clone(&self.outline);
+        let read = aside(move || {
             if settles {
                 source.settle(&since);
             }
-            source.load()
+            let held = source.load();
+            let compiled = held.compiled.as_ref().ok();
+            let changes = compiled.map(|it| it.outline.changes_since(&before));
+            (held, changes.unwrap_or_default())
         });
-        let held = held.await;
+        let (held, changes) = read.await;
         self.origin.look.clone_from(&held.look);
         let is_known = !held.hash.is_empty() && held.hash == self.origin.hash;
         self.origin.hash.clone_from(&held.hash);
@@ -264,7 +265,7 @@ impl Reloader {
             held.warn();
             match held.compiled {
                 Ok(compiled) => {
-                    let outcome = Box::pin(self.apply(running, compiled, why)).await;
+                    let outcome = Box::pin(self.apply(running, compiled, changes, why)).await;
                     if let Outcome::Applied(_) = outcome {
                         self.remember(held.text).await;
                     }
@@ -285,7 +286,13 @@ impl Reloader {
         outcome
     }
 
-    async fn apply(&mut self, running: &mut Running, compiled: Compiled, why: &str) -> Outcome {
+    async fn apply(
+        &mut self,
+        running: &mut Running,
+        compiled: Compiled,
+        changes: Changes,
+        why: &str,
+    ) -> Outcome {
         let Compiled {
             plan,
             settings,
@@ -300,8 +307,8 @@ impl Reloader {
                 return Outcome::Refused(Arc::new(Refused { text, problems, at }));
             }
         };
-        let changes = outline.changes_since(&self.outline);
-        self.outline = outline;
+        let earlier = std::mem::replace(&mut self.outline, Arc::new(outline));
+        let _nobody_waits = aside(move || drop(earlier));
         let in_force = InForce {
             generation: self.reloads.in_force().generation + 1,
             hash: self.origin.hash.clone(),
@@ -366,21 +373,4 @@ fn refused(error: &LoadError, clock: &Clock) -> Arc<Refused> {
     };
     let at = clock.to_unix_seconds(Instant::now());
     Arc::new(Refused { text, problems, at })
-}
-
-/// Does what takes a while on a thread of its own, which gives way to those that serve: ten thousand
-/// routes take half a second of a processor that may be the only one.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (sender, result) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("reload".into());
-    let spawned = thread.spawn(move || {
-        // Elsewhere it would be the whole process that gives way.
-        #[cfg(target_os = "linux")]
-        let _best_effort = rustix::process::nice(NICEST);
-        let _nobody_waits = sender.send(work());
-    });
-    spawned.expect("a thread can be started");
-    result
-        .await
-        .expect("reading a configuration does not panic")
 }
