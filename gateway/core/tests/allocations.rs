@@ -180,7 +180,7 @@ fn a_choice_of_an_endpoint_allocates_nothing() {
             }),
             aperture: Some(ApertureRules {
                 endpoints_min: 64,
-                endpoints_per_request: 1,
+                width_percent: 100,
             }),
             subsets: Vec::new(),
         };

@@ -42,14 +42,15 @@ const STRETCH_MAX: u32 = 8;
 pub struct ApertureRules {
     /// No window is narrower; a set that has no more endpoints than this has no windows.
     pub endpoints_min: u32,
-    /// Endpoints for each request under way of one worker.
-    pub endpoints_per_request: u32,
+    /// Endpoints, in hundredths of the requests under way of one worker.
+    pub width_percent: u32,
 }
 
 impl ApertureRules {
     /// The endpoints that so many requests under way ask for.
     fn wanted(self, in_flight: u32) -> u32 {
-        let wanted = in_flight.saturating_mul(self.endpoints_per_request);
+        let wanted = u64::from(in_flight) * u64::from(self.width_percent);
+        let wanted = u32::try_from(wanted.div_ceil(100)).unwrap_or(u32::MAX);
         wanted.max(self.endpoints_min)
     }
 }
@@ -201,7 +202,7 @@ mod tests {
 
     const RULES: ApertureRules = ApertureRules {
         endpoints_min: 64,
-        endpoints_per_request: 2,
+        width_percent: 200,
     };
 
     /// Requests under way, at a time in milliseconds, and the width that this gives.

@@ -10,8 +10,9 @@ use crate::config::{TextOr, join};
 
 /// Endpoints that a worker uses at least, where there are as many.
 const ENDPOINTS_MIN: u32 = 32;
-/// Endpoints for each request in flight.
-const ENDPOINTS_PER_REQUEST: u32 = 1;
+/// Endpoints, in hundredths of the requests in flight: two requests each, where Finagle's aperture
+/// begins to widen by default.
+const WIDTH_PERCENT: u32 = 50;
 
 /// Whether a worker uses only a part of a large set: a boolean, or how large a part.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -31,9 +32,9 @@ pub struct ApertureSpec {
     /// Endpoints that a worker uses at least, 8 to 100,000; default 32. An upstream that has no more
     /// than this is used whole by everybody.
     pub min_endpoints: Option<u32>,
-    /// Endpoints for each request that the worker has in flight to this upstream, 1 to 100;
-    /// default 1.
-    pub endpoints_per_request: Option<u32>,
+    /// Endpoints that a worker uses, as a percentage of the requests that it has in flight to this
+    /// upstream, 10 to 10,000; default 50: two requests each.
+    pub width_percent: Option<u32>,
 }
 
 impl Aperture {
@@ -52,16 +53,12 @@ impl Aperture {
         let endpoints_min = spec.min_endpoints.unwrap_or(ENDPOINTS_MIN);
         let range = 8..=100_000;
         check.range(join(&at, "min_endpoints"), endpoints_min.into(), range);
-        let per_request = spec.endpoints_per_request.unwrap_or(ENDPOINTS_PER_REQUEST);
-        let range = 1..=100;
-        check.range(
-            join(&at, "endpoints_per_request"),
-            per_request.into(),
-            range,
-        );
+        let width_percent = spec.width_percent.unwrap_or(WIDTH_PERCENT);
+        let range = 10..=10_000;
+        check.range(join(&at, "width_percent"), width_percent.into(), range);
         Some(ApertureRules {
             endpoints_min,
-            endpoints_per_request: per_request,
+            width_percent,
         })
     }
 

@@ -274,7 +274,7 @@ fn upstreams() {
         r#"{static: ["127.0.0.1:1"], load_balancer: {consistent_hash: {claim: tenant}}}"#,
         r#"{static: ["127.0.0.1:1"], load_balancer: {consistent_hash: {claim: sub, max_load_percent: 100}}}"#,
         r#"{static: ["127.0.0.1:1"], load_balancer: {policy: round_robin, consistent_hash: {header: a}, aperture: true}}"#,
-        r#"{static: ["127.0.0.1:1"], load_balancer: {aperture: {min_endpoints: 7, endpoints_per_request: 0}}}"#,
+        r#"{static: ["127.0.0.1:1"], load_balancer: {aperture: {min_endpoints: 7, width_percent: 0}}}"#,
         r#"{static: ["127.0.0.1:1"], load_balancer: {aperture: {min_endpoint: 64}}}"#,
         r#"{static: ["127.0.0.1:1"], load_balancer: {aperture: maybe}}"#,
         r#"{static: ["127.0.0.1:1"], load_balancer: {consistent_hash: {claim: sub}}, zone_aware: true, slow_start: 1s}"#,

@@ -73,20 +73,20 @@ fn a_policy_is_named_or_has_options() {
 
 #[test]
 fn a_large_set_is_used_in_part_unless_the_file_says_otherwise() {
-    let rules = |endpoints_min, endpoints_per_request| {
+    let rules = |endpoints_min, width_percent| {
         Some(ApertureRules {
             endpoints_min,
-            endpoints_per_request,
+            width_percent,
         })
     };
     let table = [
-        ("p2c_ewma", rules(32, 1)),
-        ("{}", rules(32, 1)),
-        ("{policy: round_robin}", rules(32, 1)),
-        ("{aperture: true}", rules(32, 1)),
+        ("p2c_ewma", rules(32, 50)),
+        ("{}", rules(32, 50)),
+        ("{policy: round_robin}", rules(32, 50)),
+        ("{aperture: true}", rules(32, 50)),
         ("{aperture: false}", None),
-        ("{aperture: {min_endpoints: 8}}", rules(8, 1)),
-        ("{aperture: {endpoints_per_request: 4}}", rules(32, 4)),
+        ("{aperture: {min_endpoints: 8}}", rules(8, 50)),
+        ("{aperture: {width_percent: 400}}", rules(32, 400)),
         ("{consistent_hash: {header: a}}", None),
         ("{consistent_hash: {header: a}, aperture: false}", None),
     ];

@@ -10,7 +10,7 @@ fn windowed(policy: Policy, endpoints_min: u32) -> Balancer {
     Balancer {
         aperture: Some(ApertureRules {
             endpoints_min,
-            endpoints_per_request: 2,
+            width_percent: 200,
         }),
         ..balancer(policy)
     }

@@ -28,7 +28,7 @@ const OK: Outcome = Outcome::Answered { status: 200 };
 /// What the file has where it says nothing.
 const DEFAULT: ApertureRules = ApertureRules {
     endpoints_min: 32,
-    endpoints_per_request: 1,
+    width_percent: 50,
 };
 
 /// A gateway with one worker, which knows of no other.
@@ -137,8 +137,8 @@ fn gateways_that_know_of_no_other_load_a_large_set_evenly() {
         assert!(least > 0.5 && most < 1.7, "{count}: {least} to {most}");
         if rules.is_some() {
             assert!(connections < 200, "{connections}");
-            // A window is a sixteenth of the set.
-            assert!(most_at_once < if count == 1 { 24.0 } else { 6.0 });
+            // A window is a thirtieth of the set.
+            assert!(most_at_once < if count == 1 { 42.0 } else { 8.0 });
         }
     }
 }

@@ -189,7 +189,7 @@ impl World {
         };
         let aperture = random.bool().then(|| ApertureRules {
             endpoints_min: random.u32(1..5),
-            endpoints_per_request: random.u32(1..3),
+            width_percent: random.u32(25..250),
         });
         let mut world = Self {
             now: random.u64(0..10_000),
