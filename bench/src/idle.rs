@@ -185,7 +185,11 @@ fn answer_length(bytes: &[u8]) -> anyhow::Result<Option<usize>> {
         return Ok(None);
     };
     let status = head.code.unwrap_or_default();
-    ensure!((200..400).contains(&status), "the server answers {status}");
+    ensure!(
+        (200..400).contains(&status),
+        "the server answers {status}: {}",
+        String::from_utf8_lossy(&bytes[head_length..]).trim()
+    );
     let named = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("content-length");
     let length = head.headers.iter().find(named);
     let length = length.context("the answer has no content-length")?;
@@ -218,8 +222,8 @@ mod tests {
                 Ok(Some(43)),
             ),
             (
-                "HTTP/1.1 500 Oh\r\ncontent-length: 5\r\n\r\n",
-                Err("the server answers 500"),
+                "HTTP/1.1 500 Oh\r\ncontent-length: 5\r\n\r\nwhy\r\n",
+                Err("the server answers 500: why"),
             ),
             (
                 "HTTP/1.1 200 OK\r\n\r\n",
