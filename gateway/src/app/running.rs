@@ -10,7 +10,7 @@ use gateway_core::plan::{Cluster, Plan};
 use tokio::time::{Instant, sleep};
 
 use super::Cause;
-use super::aside::aside;
+use super::aside::{aside, drop_aside};
 use super::endpoints::{Sources, runtime};
 use super::parts::{Context, Parts};
 use super::upstreams::{Upstream, health, succeed};
@@ -138,7 +138,7 @@ impl Running {
         let beyond = self.earlier.len().saturating_sub(EARLIER_MAX);
         gone.extend(self.earlier.drain(..beyond));
         if !gone.is_empty() {
-            let _nobody_waits = aside(move || drop(gone));
+            drop_aside(gone);
         }
     }
 }

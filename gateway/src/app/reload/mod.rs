@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use super::Cause;
-use super::aside::aside;
+use super::aside::{aside, drop_aside};
 use super::endpoints::runtime;
 use super::log_output::LogOutput;
 use super::running::Running;
@@ -308,7 +308,7 @@ impl Reloader {
             }
         };
         let earlier = std::mem::replace(&mut self.outline, Arc::new(outline));
-        let _nobody_waits = aside(move || drop(earlier));
+        drop_aside(earlier);
         let in_force = InForce {
             generation: self.reloads.in_force().generation + 1,
             hash: self.origin.hash.clone(),
