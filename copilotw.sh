@@ -379,6 +379,7 @@ install_postgres() {
 # where it is. Elsewhere than on Linux on x86-64, one from PATH.
 install_chromium() {
     local node=$1 modules=$2 to=$here/.venv/chromium
+    local unpack=$here/gateway/tests/page/unpack.mjs
     case $(uname -sm) in
         'Linux x86_64') ;;
         *)
@@ -387,11 +388,11 @@ install_chromium() {
             return
             ;;
     esac
-    if ! cmp -s "$modules/package-lock.json" "$to/.unpacked"; then
+    if ! cat "$modules/package-lock.json" "$unpack" | cmp -s - "$to/.unpacked"; then
         rm -rf "$to"
-        "$node/bin/node" "$here/gateway/tests/page/unpack.mjs" "$modules" "$to" >&2 ||
+        "$node/bin/node" "$unpack" "$modules" "$to" >&2 ||
             fail "Chromium could not be unpacked into $to; the lines above say why"
-        cp "$modules/package-lock.json" "$to/.unpacked"
+        cat "$modules/package-lock.json" "$unpack" >"$to/.unpacked"
     fi
     printf '%s\n' "$to/chromium"
 }

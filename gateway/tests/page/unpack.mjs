@@ -2,9 +2,9 @@
 // then `chromium`, and in `lib` and `fonts` what a machine without a desktop lacks.
 
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
 
@@ -21,3 +21,16 @@ await Promise.all([
   unpack("al2023.tar", tar.extract(folder)),
   unpack("fonts.tar", tar.extract(folder)),
 ]);
+// The one that comes with them names folders of AWS Lambda alone, and without a single font the
+// browser breaks off.
+const fonts = resolve(folder, "fonts");
+await writeFile(
+  join(folder, "fonts.conf"),
+  `<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir><![CDATA[${fonts}]]></dir>
+  <cachedir><![CDATA[${fonts}-cache]]></cachedir>
+</fontconfig>
+`,
+);
