@@ -14,7 +14,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::{Output, Reader, Sender, Spares, with_spares};
+use super::input::Socket as _;
+use super::{Output, Reader, Sender, with_spares};
 
 /// Bytes that are read and thrown away so that a client can read why it was refused.
 const THROWN_AWAY_BYTES_MAX: usize = 256 * 1024;
@@ -124,7 +125,7 @@ impl Downstream {
     pub(crate) fn new(socket: TcpStream, limits: HeadLimits) -> Self {
         Self(Ends::Alone(Box::new(Wire {
             socket,
-            reader: Reader::new(Framer::new(Role::Request, limits)),
+            reader: Reader::of_requests(Framer::new(Role::Request, limits)),
             invitation: b"",
             thrown_away: 0,
         })))
@@ -151,8 +152,7 @@ impl Downstream {
 
     /// Waits for bytes, or for the end of them, without a buffer to read them into.
     pub(crate) fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // What is wrong with the socket is met by whoever reads it.
-        self.wire().socket.poll_read_ready(context).map(drop)
+        self.wire().socket.poll_readable(context)
     }
 
     /// The next request's head; the body before must have been read to its end.
@@ -162,10 +162,6 @@ impl Downstream {
         let wire = &mut *self.wire();
         if wire.reader.unread().is_empty() {
             with_spares(|spares| wire.reader.rest(spares));
-            // What is wrong with the socket is met by reading it.
-            let _ready = ready!(wire.socket.poll_read_ready(context));
-            let buffer = with_spares(Spares::take_input);
-            wire.reader.set_buffer(buffer);
         }
         loop {
             match wire.reader.head() {

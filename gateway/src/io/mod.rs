@@ -16,5 +16,3 @@ pub(crate) use output::Output;
 pub(crate) use reader::Reader;
 pub(crate) use sender::Sender;
 pub(crate) use spares::{Spares, with_spares};
-
-use input::Input;

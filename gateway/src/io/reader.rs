@@ -3,12 +3,12 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use gateway_core::framing::{Framer, Rest, Step};
 use gateway_core::words::reason::Reason;
-use tokio::io::AsyncRead;
 
-use super::{Input, Spares};
+use super::Spares;
+use super::input::{Input, Socket};
 
 /// The messages of one direction of one connection.
 #[derive(Debug)]
@@ -20,10 +20,20 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(framer: Framer) -> Self {
+    /// Requests: their heads are in use until they have been answered.
+    pub(crate) fn of_requests(framer: Framer) -> Self {
+        Self::new(framer, Input::new(false))
+    }
+
+    /// Answers: they are sent on as they come.
+    pub(crate) fn of_answers(framer: Framer) -> Self {
+        Self::new(framer, Input::new(true))
+    }
+
+    fn new(framer: Framer, input: Input) -> Self {
         Self {
             framer,
-            input: Input::default(),
+            input,
             broken: None,
         }
     }
@@ -37,7 +47,7 @@ impl Reader {
     ///
     /// # Errors
     /// The socket is broken.
-    pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+    pub(crate) fn poll_read<S: Socket>(
         &mut self,
         socket: &mut S,
         context: &mut Context<'_>,
@@ -135,23 +145,13 @@ impl Reader {
         count
     }
 
-    /// Gives the buffer back of one that has nothing unread. What has grown with a body is too much
-    /// for heads.
+    /// Gives the buffer back of one that is between messages and has nothing unread.
     pub(crate) fn rest(&mut self, spares: &mut Spares) {
-        if self.input.has_grown() {
-            drop(self.input.take_buffer());
-        } else if self.input.has_buffer() {
-            spares.give_input(self.input.take_buffer());
-        }
+        self.input.rest(spares);
     }
 
-    /// Takes the buffer of one that has nothing unread; another may use it.
-    pub(crate) fn take_buffer(&mut self) -> BytesMut {
-        self.input.take_buffer()
-    }
-
-    /// Gives it one.
-    pub(crate) fn set_buffer(&mut self, buffer: BytesMut) {
-        self.input.set_buffer(buffer);
+    #[cfg(test)]
+    pub(crate) fn has_buffer(&self) -> bool {
+        self.input.has_buffer()
     }
 }

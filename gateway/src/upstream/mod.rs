@@ -95,7 +95,7 @@ impl Link {
         watch_for_silence(&socket, bounds)?;
         Ok(Box::new(Self {
             socket,
-            reader: Reader::new(framer()),
+            reader: Reader::of_answers(framer()),
             output: Output::default(),
             sending: None,
             sent_bytes: 0,

@@ -10,7 +10,7 @@ use gateway_core::words::time::Millis;
 
 use super::Link;
 use crate::clock::micros;
-use crate::io::Spares;
+use crate::io::{Spares, with_spares};
 
 struct Idle {
     link: Box<Link>,
@@ -21,31 +21,26 @@ struct Idle {
 /// The idle connections of one worker. Only that worker's thread comes here, so the lock is
 /// never waited for.
 #[derive(Default)]
-pub(crate) struct Pool(Mutex<State>);
+pub(crate) struct Pool(Mutex<ByAddress>);
 
-#[derive(Default)]
-struct State {
-    idle: HashMap<SocketAddr, Vec<Idle>, foldhash::fast::RandomState>,
-    /// An idle connection has no buffers: it takes those that the last one has given back.
-    spares: Spares,
-}
+type ByAddress = HashMap<SocketAddr, Vec<Idle>, foldhash::fast::RandomState>;
 
 impl Pool {
     /// The connection used last, because it is the least likely to have been closed.
     pub(crate) fn take(&self, address: SocketAddr, now: Millis) -> Option<Box<Link>> {
-        let State { idle, spares } = &mut *self.lock();
-        let idle = idle.get_mut(&address)?;
+        let mut pool = self.lock();
+        let idle = pool.get_mut(&address)?;
         while let Some(mut candidate) = idle.pop() {
             if now < candidate.ends_at && candidate.link.is_reusable() {
-                candidate.link.reader.set_buffer(spares.take_input());
-                candidate.link.output.set_buffer(spares.take_output());
+                let output = with_spares(Spares::take_output);
+                candidate.link.output.set_buffer(output);
                 return Some(candidate.link);
             }
         }
         None
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ByAddress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -68,10 +63,13 @@ impl Pool {
             return;
         }
         link.is_reused = true;
-        let State { idle, spares } = &mut *self.lock();
-        spares.give_input(link.reader.take_buffer());
-        spares.give_output(link.output.take_buffer());
-        let idle = idle.entry(address).or_default();
+        // An idle connection has no buffers.
+        with_spares(|spares| {
+            link.reader.rest(spares);
+            spares.give_output(link.output.take_buffer());
+        });
+        let mut pool = self.lock();
+        let idle = pool.entry(address).or_default();
         if idle.len() < bounds.idle_max {
             idle.push(Idle { link, ends_at });
         }
@@ -80,7 +78,7 @@ impl Pool {
     /// Closes what has been idle for too long, was closed by the upstream, or leads to an endpoint
     /// that is in no set any more.
     pub(crate) fn sweep(&self, now: Millis, is_known: impl Fn(&SocketAddr) -> bool) {
-        self.lock().idle.retain(|address, idle| {
+        self.lock().retain(|address, idle| {
             if !is_known(address) {
                 return false;
             }
@@ -91,7 +89,7 @@ impl Pool {
 
     /// Closes one that is counted there, to make room for another; whether there was one.
     pub(crate) fn close_one(&self, usage: &Usage) -> bool {
-        self.lock().idle.values_mut().any(|idle| {
+        self.lock().values_mut().any(|idle| {
             let counted = |entry: &Idle| usage.counts(&entry.link.held);
             // The one that has been idle for the longest.
             let found = idle.iter().position(counted);
@@ -101,7 +99,7 @@ impl Pool {
 
     /// How many are idle.
     pub(crate) fn len(&self) -> usize {
-        self.lock().idle.values().map(Vec::len).sum()
+        self.lock().values().map(Vec::len).sum()
     }
 }
 
@@ -185,14 +183,13 @@ mod tests {
         upstream.write_all(answer).await.unwrap();
     }
 
-    /// Whether one buffer of each kind is kept, with room from its last use.
-    fn has_one_of_each(spares: &mut Spares) -> bool {
-        let (input, output) = (spares.take_input(), spares.take_output());
-        let are_used = input.capacity() > 0 && output.capacity() > 0;
-        let are_alone = spares.take_input().capacity() == 0 && spares.take_output().capacity() == 0;
-        spares.give_input(input);
+    /// Whether one buffer for output is kept, with room from its last use.
+    fn has_one(spares: &mut Spares) -> bool {
+        let output = spares.take_output();
+        let is_used = output.capacity() > 0;
+        let is_alone = spares.take_output().capacity() == 0;
         spares.give_output(output);
-        are_used && are_alone
+        is_used && is_alone
     }
 
     #[tokio::test]
@@ -210,7 +207,8 @@ mod tests {
             assert_eq!(reply.head.status, 200);
             let used = reply.discard().expect("it can be used again");
             pool.give(address, used, &BOUNDS, 0);
-            assert!(has_one_of_each(&mut pool.lock().spares), "{turn}");
+            assert!(with_spares(has_one), "{turn}");
+            assert!(!pool.lock()[&address][0].link.reader.has_buffer(), "{turn}");
             link = pool.take(address, 0).expect("it is open");
             assert!(link.is_reused);
         }
